@@ -1,0 +1,59 @@
+// Package incident decides what belongs together, what changed before it, and when it is over.
+package incident
+
+import (
+	"time"
+
+	"tocsin/detector"
+	"tocsin/fleet"
+)
+
+// State says where an incident is in its life.
+type State string
+
+// The states of an incident.
+const (
+	Open         State = "open"
+	Acknowledged State = "acknowledged"
+	Resolved     State = "resolved"
+)
+
+// Severity says how much an incident matters.
+type Severity string
+
+// The severities, mildest first.
+const (
+	Info     Severity = "info"
+	Warning  Severity = "warning"
+	Critical Severity = "critical"
+)
+
+// Incident is what one person should hear about once: findings that belong together, and what may have caused them.
+type Incident struct {
+	ID          string        `json:"id"`          // Of this occurrence: fingerprint and start.
+	Fingerprint string        `json:"fingerprint"` // Of the place: the same for every occurrence and on every replica.
+	Service     fleet.Service `json:"service"`     // Where it began, or is worst.
+	State       State         `json:"state"`
+	Severity    Severity      `json:"severity"`
+	Title       string        `json:"title"` // One line for people, without markup.
+	Start       time.Time     `json:"start"` // First improbable value of the first finding.
+	Opened      time.Time     `json:"opened"`
+	Updated     time.Time     `json:"updated"`
+	End         time.Time     `json:"end,omitzero"`
+	Reason      string        `json:"reason,omitempty"` // Why it was resolved.
+
+	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
+	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
+
+	Services []fleet.Service    `json:"services"` // All affected ones, the first is Service.
+	Findings []detector.Finding `json:"findings"` // Newest report of each, worst first.
+	Causes   []Cause            `json:"causes"`   // What changed before it, likeliest first.
+}
+
+// Cause is a change that may have caused an incident.
+type Cause struct {
+	Change fleet.Change  `json:"change"`
+	Before time.Duration `json:"before_ns"` // How long before the start of the incident; negative: after it.
+	Score  float64       `json:"score"`     // 0 to 1; compares the causes of one incident, not a probability.
+	Why    string        `json:"why"`       // "the same service, 40s before"
+}
