@@ -1,0 +1,52 @@
+# make demo   builds and runs tocsin with a simulated fleet.
+# make test   passes everything but the Kubernetes tier.
+# make help   lists the rest.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+V       := github.com/prometheus/common/version
+LDFLAGS := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-parse --short HEAD 2>/dev/null) \
+	-X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+export CGO_ENABLED ?= 0
+
+.PHONY: help build demo test e2e lint bench fuzz tools clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## Leave bin/tocsin and bin/fleetsim.
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## Run tocsin on its defaults with a simulated fleet until Ctrl-C.
+	@bin/tocsin demo --fleetsim bin/fleetsim
+
+test: tools-prometheus tools-alertmanager ## Unit and acceptance tests.
+	$(GO) vet ./...
+	$(GO) test -timeout 20m ./...
+
+e2e: tools-k8s tools-prometheus tools-alertmanager build ## End-to-end tests on real control planes.
+	$(GO) test -tags e2e -timeout 20m -count 1 -v ./test/e2e/...
+
+lint: ## What a reviewer should not have to say.
+	$$(test/e2e/tools/build lint)/golangci-lint run ./...
+
+bench: ## The figures of docs/performance.md.
+	$(GO) test -run '^$$' -bench . -benchmem ./series/... ./detector/... ./collectors/... ./store/...
+
+FUZZTIME ?= 30s
+fuzz: ## Every fuzz target for FUZZTIME.
+	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+		grep -hoE '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go 2>/dev/null | cut -c6- | while read -r target; do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done || exit 1; \
+	done
+
+tools: tools-prometheus tools-alertmanager tools-k8s tools-lint ## Build all programs of the test bed.
+
+tools-%:
+	@test/e2e/tools/build $* >/dev/null
+
+clean: ## Remove bin.
+	rm -rf bin
