@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"collectors":               nil,
 	"collectors/kube":          {"fleet"},
 	"collectors/promql":        {"fleet", "series"},
+	"collectors/replay":        {"fleet", "series"},
 	"config":                   {"fleet"},
 	"config/packs":             nil,
 	"detector":                 {"detector/baseline", "detector/kernel", "fleet", "series"},
