@@ -50,7 +50,7 @@ func Start(t testing.TB, opts ProcessOptions) *Process {
 	t.Cleanup(func() {
 		p.end(syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("the end of %s's log:\n%s", opts.Name, p.tail(40))
+			t.Logf("the end of %s's log:\n%s", opts.Name, p.tail(15))
 		}
 	})
 	p.Start()
@@ -204,5 +204,9 @@ func (p *Process) tail(lines int) string {
 		return fmt.Sprint(err)
 	}
 	all := strings.Split(string(bytes.TrimSpace(text)), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	all = all[max(0, len(all)-lines):]
+	for i, line := range all {
+		all[i] = line[:min(len(line), 300)]
+	}
+	return strings.Join(all, "\n")
 }
