@@ -1,0 +1,345 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// check reports all that decoding could not see.
+func (c *Config) check(d *decoder) {
+	c.Global.check(d, "global")
+	d.positive("global.max_series_per_cluster", c.Global.MaxSeriesPerCluster)
+	c.checkClusters(d)
+	c.Packs.check(d, "packs")
+	c.checkSignals(d)
+	c.Detection.check(d)
+	c.Incidents.check(d)
+	c.checkNotification(d)
+	c.Storage.check(d)
+	c.checkSettings(d)
+}
+
+func (c *Config) checkSettings(d *decoder) {
+	d.choice("log.level", c.Log.Level, logLevels)
+	d.choice("log.format", c.Log.Format, logFormats)
+	d.required("web.listen_address", c.Web.ListenAddress, "an address such as :9977")
+	d.required("storage.path", c.Storage.Path, "the path of a folder")
+	if c.Web.ExternalURL != "" {
+		d.url("web.external_url", c.Web.ExternalURL)
+	}
+}
+
+func (c *Collection) check(d *decoder, path string) {
+	d.positive(path+".interval", int(c.Interval))
+	d.positive(path+".query_timeout", int(c.QueryTimeout))
+	d.positive(path+".concurrency", c.Concurrency)
+	d.positive(path+".backfill.window", int(c.Backfill.Window))
+	d.positive(path+".backfill.max_points_per_query", c.Backfill.MaxPointsPerQuery)
+	if c.Backfill.MaxQueriesPerSecond <= 0 {
+		d.failAt(path+".backfill.max_queries_per_second", "a number above 0", "is not above 0")
+	}
+	if c.Window < c.Interval {
+		d.failAt(path+".window", fmt.Sprintf("%s or more", c.Interval),
+			"%s is shorter than the interval of %s: samples would never be seen", c.Window, c.Interval)
+	}
+}
+
+func (c *Config) checkClusters(d *decoder) {
+	if len(c.Clusters) == 0 && len(c.ClustersFrom) == 0 {
+		d.failAt("clusters", "clusters: with one item of name and prometheus.url", "no cluster is given")
+	}
+	names := d.unique("clusters")
+	for i := range c.Clusters {
+		path := fmt.Sprintf("clusters[%d]", i)
+		cluster := &c.Clusters[i]
+		cluster.check(d, path)
+		if cluster.Collection != c.Global.Collection { // Else it is reported there.
+			cluster.Collection.check(d, path)
+		}
+		names(path+".name", cluster.Name)
+	}
+	for i := range c.ClustersFrom {
+		path := fmt.Sprintf("clusters_from[%d]", i)
+		c.ClustersFrom[i].check(d, path)
+		if c.ClustersFrom[i].Collection != c.Global.Collection {
+			c.ClustersFrom[i].Collection.check(d, path)
+		}
+	}
+}
+
+func (c *Cluster) check(d *decoder, path string) {
+	if d.required(path+".name", c.Name, "a name of your choice") && strings.ContainsAny(c.Name, "/ \t\n") {
+		d.failAt(path+".name", "letters, digits, - and _", "%q has a slash or a space", c.Name)
+	}
+	d.labels(path+".labels", c.Labels)
+	d.prometheus(path+".prometheus", &c.Prometheus)
+	d.selector(path+".selector", c.Selector)
+	c.Packs.check(d, path+".packs")
+	if c.Kubernetes != nil && c.Kubernetes.InCluster && (c.Kubernetes.Kubeconfig != "" || c.Kubernetes.Context != "") {
+		d.failAt(path+".kubernetes.in_cluster", "one of the two",
+			"cannot be with kubeconfig or context")
+	}
+	if c.Kubernetes != nil && !c.Kubernetes.InCluster && c.Kubernetes.Kubeconfig == "" {
+		d.failAt(path+".kubernetes", "kubeconfig: FILE, or in_cluster: true", "does not say where the API server is")
+	}
+}
+
+func (s *ClusterSource) check(d *decoder, path string) {
+	d.required(path+".kubeconfig", s.Kubeconfig, "the path of a kubeconfig file")
+	groups := 0
+	for i, expr := range s.Contexts {
+		re, err := regexp.Compile("^(?:" + expr + ")$")
+		if err != nil {
+			d.failAt(fmt.Sprintf("%s.contexts[%d]", path, i), "a regular expression in RE2 syntax", "%v", err)
+			continue
+		}
+		groups = max(groups, re.NumSubexp())
+	}
+	if d.required(path+".name", s.Name, "${context}") && !strings.Contains(s.Name, "$") {
+		d.failAt(path+".name", "a name with ${context} or ${1} in it", "is the same for all contexts")
+	}
+	d.labels(path+".labels", s.Labels)
+	s.checkTemplates(d, path, groups)
+	s.Packs.check(d, path+".packs")
+}
+
+// checkTemplates fills the templates in as if there were a context, and looks at what comes out.
+func (s *ClusterSource) checkTemplates(d *decoder, path string, groups int) {
+	known := []string{"context"}
+	matched := []string{"context"}
+	for i := range groups {
+		known = append(known, fmt.Sprint(i+1))
+		matched = append(matched, "group")
+	}
+	check := func(field, text string) {
+		os.Expand(text, func(name string) string {
+			if !slices.Contains(known, name) {
+				d.failAt(field, "${"+strings.Join(known, "} or ${")+"}", "unknown placeholder $%s", name)
+			}
+			return ""
+		})
+	}
+	check(path+".name", s.Name)
+	check(path+".prometheus.url", string(s.Prometheus.URL))
+	check(path+".prometheus.tenant", s.Prometheus.Tenant)
+	check(path+".selector", s.Selector)
+	for name, value := range s.Labels {
+		check(path+".labels."+name, value)
+	}
+	c := s.cluster("context", matched)
+	d.prometheus(path+".prometheus", &c.Prometheus)
+	d.selector(path+".selector", c.Selector)
+}
+
+func (p PackChoice) check(d *decoder, path string) {
+	names := make([]string, len(d.packs))
+	for i, pack := range d.packs {
+		names[i] = pack.Name
+	}
+	known := func(field string, list []string) {
+		for i, name := range list {
+			d.choice(fmt.Sprintf("%s[%d]", field, i), name, names)
+		}
+	}
+	if !d.given(path) {
+		return
+	}
+	if !p.Auto() {
+		known(path+".enabled", p.Enabled)
+	}
+	known(path+".disabled", p.Disabled)
+}
+
+func (c *Config) checkSignals(d *decoder) {
+	all := c.AllSignals()
+	enabled := make(map[string]bool)
+	var names []string
+	for _, s := range all {
+		enabled[s.Name] = s.Enabled
+		names = append(names, s.Name)
+	}
+	unique := d.unique("signals")
+	refers := func(field, name string) {
+		if name == "" {
+			return
+		}
+		d.choice(field, name, names)
+		if on, ok := enabled[name]; ok && !on {
+			d.failAt(field, "another signal, or enable that one", "signal %q is not enabled", name)
+		}
+	}
+	for i, s := range c.Signals {
+		path := fmt.Sprintf("signals[%d]", i)
+		unique(path+".name", s.Name)
+		s.check(d, path)
+		if s.Enabled {
+			refers(path+".volume", s.Volume)
+			refers(path+".zero_with", s.ZeroWith)
+		}
+	}
+}
+
+var signalName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+func (s Signal) check(d *decoder, path string) {
+	if d.required(path+".name", s.Name, "a name such as checkout_errors") && !signalName.MatchString(s.Name) {
+		d.failAt(path+".name", "lower-case letters, digits and _", "%q is not a name of a signal", s.Name)
+	}
+	if d.required(path+".kind", s.Kind, "one of "+strings.Join(kinds, ", ")) {
+		d.choice(path+".kind", s.Kind, kinds)
+	}
+	if d.required(path+".bad", s.Bad, "up, down or both") {
+		d.choice(path+".bad", s.Bad, directions)
+	}
+	if d.required(path+".query", s.Query, "PromQL") {
+		d.query(path+".query", s)
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"min_volume", s.MinVolume},
+		{"min_effect", s.MinEffect},
+		{"min_effect_relative", s.MinEffectRelative},
+	} {
+		if !(f.value >= 0) {
+			d.failAt(path+"."+f.name, "0 or more", "%g is below 0", f.value)
+		}
+	}
+	if s.MinVolume > 0 && s.Volume == "" {
+		d.failAt(path+".min_volume", "volume too", "needs the name of the signal in volume")
+	}
+	d.labelNames(path+".namespace_labels", s.NamespaceLabels)
+	d.labelNames(path+".service_labels", s.ServiceLabels)
+	if len(s.ServiceLabels) == 0 {
+		d.failAt(path+".service_labels", "the label that names the service", "is empty")
+	}
+}
+
+func (x *Detection) check(d *decoder) {
+	if !(x.CloseScore > 0) {
+		d.failAt("detection.close_score", "a number above 0", "is not above 0")
+	}
+	if !(x.OpenScore >= x.CloseScore && x.OpenScore <= 30) {
+		d.failAt("detection.open_score", "a number from close_score to 30",
+			"%g is not between the close_score of %g and 30", x.OpenScore, x.CloseScore)
+	}
+	d.positive("detection.open_after", x.OpenAfter)
+	d.positive("detection.close_after", x.CloseAfter)
+	d.positive("detection.warm_up", x.WarmUp)
+	d.positive("detection.stale_after", int(x.StaleAfter))
+}
+
+func (x *Incidents) check(d *decoder) {
+	d.choice("incidents.min_severity", x.MinSeverity, []string{"info", "warning", "critical"})
+}
+
+func (s *Storage) check(d *decoder) {
+	d.positive("storage.retention", int(s.Retention))
+	d.positive("storage.journal_retention", int(s.JournalRetention))
+	d.positive("storage.snapshot_interval", int(s.SnapshotInterval))
+	if s.DetailSignals < 0 {
+		d.failAt("storage.detail_signals", "0 or more", "%d is below 0", s.DetailSignals)
+	}
+}
+
+// required reports a field that is empty.
+func (d *decoder) required(field, value, want string) bool {
+	if value == "" {
+		d.failAt(field, want, "is missing or empty")
+	}
+	return value != ""
+}
+
+func (d *decoder) positive(field string, value int) {
+	if value <= 0 {
+		d.failAt(field, "more than 0", "is not above 0")
+	}
+}
+
+func (d *decoder) choice(field, value string, values []string) {
+	if slices.Contains(values, value) {
+		return
+	}
+	want := nearest(value, values)
+	if want == "" {
+		want = "one of " + strings.Join(values, ", ")
+	}
+	d.failAt(field, want, "unknown value %q", value)
+}
+
+// unique returns what must see each name of a list once.
+func (d *decoder) unique(list string) func(field, name string) {
+	seen := make(map[string]string)
+	return func(field, name string) {
+		if first, ok := seen[name]; ok && name != "" {
+			d.failAt(field, "another name", "%q is already the name of an item of %s on line %d",
+				name, list, d.line(first))
+			return
+		}
+		seen[name] = field
+	}
+}
+
+func (d *decoder) url(field, text string) {
+	if !d.required(field, text, "a URL such as http://prometheus.monitoring:9090") {
+		return
+	}
+	if err := checkURL(text); err != nil {
+		d.failAt(field, "a URL such as http://prometheus.monitoring:9090", "%v", err)
+	}
+}
+
+func (d *decoder) prometheus(path string, p *Prometheus) {
+	d.url(path+".url", string(p.URL))
+	d.http(path, &p.HTTP)
+}
+
+func (d *decoder) selector(field, text string) {
+	if _, err := ParseSelector(text); err != nil {
+		d.failAt(field, `label matchers such as cluster="eu-1"`, "%v", err)
+	}
+}
+
+func (d *decoder) labels(path string, labels map[string]string) {
+	for name := range labels {
+		if !model.LegacyValidation.IsValidLabelName(name) {
+			d.failAt(path+"."+name, "letters, digits and _", "%q is not a label name", name)
+		}
+	}
+}
+
+func (d *decoder) labelNames(path string, names []string) {
+	for i, name := range names {
+		if !model.LegacyValidation.IsValidLabelName(name) {
+			d.failAt(fmt.Sprintf("%s[%d]", path, i), "letters, digits and _", "%q is not a label name", name)
+		}
+	}
+}
+
+// query reports an error of PromQL at the line that it is on.
+func (d *decoder) query(field string, s Signal) {
+	_, err := s.checkQuery()
+	if err == nil {
+		return
+	}
+	want := ""
+	if strings.Contains(s.Query, "$__") {
+		want = "$window or $interval for the variables of Grafana"
+	}
+	err = shortError(err)
+	line := d.line(field)
+	var at *parser.ParseErr
+	if n := d.values[field]; n != nil && errors.As(err, &at) && (n.Style == literalStyle) {
+		before := s.Query[:min(int(at.PositionRange.Start), len(s.Query))]
+		line += 1 + strings.Count(before, "\n")
+	}
+	d.fail(line, field, want, "not PromQL: %v", err)
+}

@@ -1,0 +1,219 @@
+// Package config reads the configuration file: its fields, their defaults, and what is wrong with them.
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// maxSize bounds a configuration file. A thousand clusters need a third of it.
+const maxSize = 1 << 20
+
+// Duration is a time.Duration that is written as Prometheus does: 30s, 5m, 1d.
+type Duration = model.Duration
+
+// Config is the configuration file. Defaults are filled in: of the global section into
+// clusters, of a route into its children, of packs into the signals that change them.
+type Config struct {
+	// How sources are asked, unless a cluster says otherwise.
+	Global Global `yaml:"global"`
+	// What is watched. At least one cluster, here or in `clusters_from`.
+	Clusters []Cluster `yaml:"clusters"`
+	// Clusters that are found in kubeconfig files.
+	ClustersFrom []ClusterSource `yaml:"clusters_from,omitempty"`
+	// Which of the shipped signals are asked for.
+	Packs PackChoice `yaml:"packs"`
+	// Signals of your own, and changes to shipped ones. See signals.md.
+	Signals []Signal `yaml:"signals,omitempty"`
+	// When a deviation becomes a finding.
+	Detection Detection `yaml:"detection"`
+	// Which findings become one incident.
+	Incidents Incidents `yaml:"incidents"`
+	// Who hears of which incidents. Without a route they are kept and shown, and nobody is told.
+	Route *Route `yaml:"route,omitempty"`
+	// Where notifications go.
+	Receivers []Receiver `yaml:"receivers,omitempty"`
+	// Named times of the week or the year that routes refer to.
+	TimeIntervals []TimeInterval `yaml:"time_intervals,omitempty"`
+	// What is kept on disk, and for how long.
+	Storage Storage `yaml:"storage"`
+	// The daemon's own HTTP server.
+	Web Web `yaml:"web"`
+	// The daemon's own log.
+	Log Log `yaml:"log"`
+}
+
+// Global says how sources are asked, and what bounds all clusters.
+type Global struct {
+	Collection `yaml:",inline"`
+
+	// Series that one cluster may have; those beyond it are refused, and status says so.
+	MaxSeriesPerCluster int `yaml:"max_series_per_cluster"`
+}
+
+// Collection says how the source of a cluster is asked.
+type Collection struct {
+	// Distance between two instants. Each signal is asked once for each.
+	Interval Duration `yaml:"interval"`
+	// How long after an instant it is asked for: what the source needs to have all samples of it.
+	Lag Duration `yaml:"lag"`
+	// What `$window` in a query stands for, the range of rates. At least twice the longest scrape
+	// interval of the source; four times is better.
+	Window Duration `yaml:"window"`
+	// When a query is given up.
+	QueryTimeout Duration `yaml:"query_timeout"`
+	// Queries at once.
+	Concurrency int `yaml:"concurrency"`
+	// What is learnt from the source's own history at start.
+	Backfill Backfill `yaml:"backfill"`
+}
+
+// Backfill says how history is fetched when a cluster starts.
+type Backfill struct {
+	// Whether history is fetched at all.
+	Enabled bool `yaml:"enabled"`
+	// How far back. A day teaches the daily profile.
+	Window Duration `yaml:"window"`
+	// Points of each series that one query may ask for; longer ranges are split. Prometheus refuses
+	// more than 11000.
+	MaxPointsPerQuery int `yaml:"max_points_per_query"`
+	// Queries started in a second.
+	MaxQueriesPerSecond float64 `yaml:"max_queries_per_second"`
+}
+
+// Detection says when a deviation becomes a finding. A score is -log10 of the probability
+// of a value that is at least as unusual: 4 is one in ten thousand.
+type Detection struct {
+	// A finding opens when scores stay at or above this ...
+	OpenScore float64 `yaml:"open_score"`
+	// ... for this many ticks in a row.
+	OpenAfter int `yaml:"open_after"`
+	// A finding resolves when scores stay below this ...
+	CloseScore float64 `yaml:"close_score"`
+	// ... for this many ticks in a row.
+	CloseAfter int `yaml:"close_after"`
+	// Ticks that a series is learnt from before it is scored.
+	WarmUp int `yaml:"warm_up"`
+	// A series that gave no sample for this long has ended: its finding resolves and it is forgotten.
+	StaleAfter Duration `yaml:"stale_after"`
+}
+
+// Incidents says what belongs together.
+type Incidents struct {
+	// Findings of services that move together within this time are one incident.
+	RelatedWindow Duration `yaml:"related_window"`
+	// How long all findings of an incident must have been over before it is resolved. One that
+	// begins again in that time is the same incident.
+	Hold Duration `yaml:"hold"`
+	// How long before an incident a change may have caused it.
+	CauseWindow Duration `yaml:"cause_window"`
+	// Milder incidents are kept and shown, and nobody is told: info, warning or critical.
+	MinSeverity string `yaml:"min_severity"`
+}
+
+// Web configures the daemon's own HTTP server. Flags and the environment come before it.
+type Web struct {
+	// Address to listen on. Flag --web.listen-address.
+	ListenAddress string `yaml:"listen_address"`
+	// URL under which people reach the daemon, for links in notifications. Flag --web.external-url.
+	ExternalURL string `yaml:"external_url,omitempty"`
+	// File with TLS and authentication of the server, in the format of the Prometheus exporter
+	// toolkit. Flag --web.config.file.
+	ConfigFile string `yaml:"config_file,omitempty"`
+}
+
+// Log configures the daemon's own log. Flags and the environment come before it.
+type Log struct {
+	// debug, info, warn or error. Flag --log.level.
+	Level string `yaml:"level"`
+	// logfmt or json. Flag --log.format.
+	Format string `yaml:"format"`
+}
+
+// Default returns the configuration that an empty file would give. It has no clusters.
+func Default() *Config {
+	return &Config{
+		Global: Global{
+			Collection: Collection{
+				Interval:     duration(15 * time.Second),
+				Lag:          duration(10 * time.Second),
+				Window:       duration(2 * time.Minute),
+				QueryTimeout: duration(10 * time.Second),
+				Concurrency:  4,
+				Backfill: Backfill{
+					Enabled:             true,
+					Window:              duration(24 * time.Hour),
+					MaxPointsPerQuery:   11_000,
+					MaxQueriesPerSecond: 2,
+				},
+			},
+			MaxSeriesPerCluster: 50_000,
+		},
+		Packs: PackChoice{Enabled: PackNames{auto}},
+		Detection: Detection{
+			OpenScore:  4,
+			OpenAfter:  4,
+			CloseScore: 2,
+			CloseAfter: 8,
+			WarmUp:     120,
+			StaleAfter: duration(15 * time.Minute),
+		},
+		Incidents: Incidents{
+			RelatedWindow: duration(5 * time.Minute),
+			Hold:          duration(5 * time.Minute),
+			CauseWindow:   duration(time.Hour),
+			MinSeverity:   "warning",
+		},
+		Storage: defaultStorage(),
+		Web:     Web{ListenAddress: ":9977"},
+		Log:     Log{Level: "info", Format: "logfmt"},
+	}
+}
+
+// Load reads the file at path. Paths in it are relative to its folder, and must exist.
+// The error is Errors if the file could be read.
+func Load(path string) (*Config, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	c, d := parse(path, text)
+	c.setDirectory(filepath.Dir(path))
+	d.checkFiles()
+	return d.result()
+}
+
+// Parse reads text, the content of the file called name. It looks at no other file.
+// The error is Errors.
+func Parse(name string, text []byte) (*Config, error) {
+	_, d := parse(name, text)
+	return d.result()
+}
+
+// String returns c as YAML, with the secrets masked.
+func (c *Config) String() string {
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return fmt.Sprintf("# marshal configuration: %v\n", err)
+	}
+	return string(text)
+}
+
+// read reads a file but for what is beyond maxSize, so that a mistyped path to something
+// huge is refused and not loaded.
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSize+1))
+}
+
+func duration(d time.Duration) Duration { return Duration(d) }

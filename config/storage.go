@@ -1,0 +1,89 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/units"
+)
+
+// Storage says what is kept on disk, and for how long.
+type Storage struct {
+	// Folder of all that is kept. Flag --storage.path.
+	Path string `yaml:"path"`
+	// How long scores are kept.
+	Retention Duration `yaml:"retention"`
+	// How long findings, incidents and notifications are kept.
+	JournalRetention Duration `yaml:"journal_retention"`
+	// Space that stays free on the disk: while there is less, scores are not written. A size such
+	// as 1GiB, or a share such as 5%.
+	MinFree Free `yaml:"min_free"`
+	// Up to this many series, observed, expected, lower and upper are kept beside the score; beyond
+	// it, of those with a finding and of those that `detail` asks for. A series takes 1.8 KB of memory.
+	DetailSignals int `yaml:"detail_signals"`
+	// Series of which all is kept, however many there are. Each item is a list of matchers that see
+	// the labels cluster, namespace, service and signal.
+	Detail []Matchers `yaml:"detail,omitempty"`
+	// How often what was learnt is saved.
+	SnapshotInterval Duration `yaml:"snapshot_interval"`
+}
+
+func defaultStorage() Storage {
+	return Storage{
+		Path:             "data",
+		Retention:        duration(15 * 24 * time.Hour),
+		JournalRetention: duration(400 * 24 * time.Hour),
+		MinFree:          Free{Bytes: 1 << 30},
+		DetailSignals:    20_000,
+		SnapshotInterval: duration(5 * time.Minute),
+	}
+}
+
+// Free is an amount of disk space: bytes, or a share of the disk. One of the two is zero.
+type Free struct {
+	Bytes   int64
+	Percent float64
+}
+
+// UnmarshalYAML reads 1GiB, 500MB or 5%.
+func (f *Free) UnmarshalYAML(unmarshal func(any) error) error {
+	var text string
+	if err := unmarshal(&text); err != nil {
+		return errors.New("want a size")
+	}
+	parsed, err := parseFree(text)
+	if err != nil {
+		return &lineError{want: "a size such as 1GiB, or a share such as 5%", err: err}
+	}
+	*f = parsed
+	return nil
+}
+
+func parseFree(text string) (Free, error) {
+	if share, ok := strings.CutSuffix(strings.TrimSpace(text), "%"); ok {
+		percent, err := strconv.ParseFloat(strings.TrimSpace(share), 64)
+		if err != nil || !(percent >= 0 && percent < 100) {
+			return Free{}, fmt.Errorf("%q is not a share from 0%% to 99%%", text)
+		}
+		return Free{Percent: percent}, nil
+	}
+	size, err := units.ParseStrictBytes(text)
+	if err != nil || size < 0 {
+		return Free{}, fmt.Errorf("%q is not a size", text)
+	}
+	return Free{Bytes: size}, nil
+}
+
+// MarshalYAML returns what UnmarshalYAML reads.
+func (f Free) MarshalYAML() (any, error) { return f.String(), nil }
+
+// String returns the amount as it is written.
+func (f Free) String() string {
+	if f.Percent > 0 {
+		return strconv.FormatFloat(f.Percent, 'g', -1, 64) + "%"
+	}
+	return strings.ReplaceAll(units.Base2Bytes(f.Bytes).String(), " ", "")
+}
