@@ -1,0 +1,394 @@
+package sim
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"tocsin/fleet"
+)
+
+// cluster is one simulated cluster. It advances in steps of the same length; what happens in a step depends
+// on the seed and the step's number alone, so it does not matter who asks for it and when.
+type cluster struct {
+	name  string
+	index int
+	opts  *Options
+	place place
+	edges []*service // As the catalogue has them; the model's indexes refer to these.
+
+	mu       sync.Mutex
+	services []*service // All, those of SetPods last.
+	model    *model
+	own      []trouble
+	faults   []*Fault
+	steps    uint64 // Steps that are done.
+}
+
+func newCluster(name string, index int, opts *Options, list []blueprint) *cluster {
+	c := &cluster{name: name, index: index, opts: opts}
+	key := named(named(opts.Seed, "cluster"), name)
+	r := stream{key}
+	every := opts.ReleaseEvery.Seconds() / opts.TimeScale
+	if every > 0 {
+		every = max(every, minCadence.Seconds())
+	}
+	stagger := min(15*60/opts.TimeScale, every/float64(2*opts.Clusters))
+	c.place = place{
+		key: key, size: math.Exp(0.3 * r.normal()), zone: math.Round(12*r.uniform()) - 6,
+		pods: opts.Pods, scale: opts.TimeScale, every: every, offset: stagger * float64(index),
+	}
+	for i, b := range list {
+		c.services = append(c.services, newService(b, i, c.place))
+	}
+	c.wire()
+	for _, s := range c.services {
+		s.populate()
+	}
+	return c
+}
+
+// wire joins the services to a model.
+func (c *cluster) wire() {
+	connect(c.services)
+	c.model = newModel(c.services, c.opts.Propagation, c.opts.Spikes)
+	c.own = make([]trouble, len(c.services))
+	for i := range c.own {
+		c.own[i] = noTrouble
+	}
+}
+
+// populate gives the service the pods that it has at the beginning.
+func (s *service) populate() {
+	number, began := s.releases.revision(0)
+	for i := range s.replicas {
+		p := s.newPod(revision{number: number}, i, min(-120, began)+15*float64(i)-600)
+		p.remember(s)
+		s.pods = append(s.pods, p)
+	}
+}
+
+// add puts a fault on the services that it matches and says how many.
+func (c *cluster) add(f *Fault) int {
+	if !f.matchesCluster(c.name) {
+		return 0
+	}
+	c.faults = append(c.faults, f)
+	if f.wholeCluster() {
+		return 1
+	}
+	n := 0
+	for _, s := range c.services {
+		if f.matches(c.name, s.namespace, s.name) {
+			s.faults = append(s.faults, f)
+			n++
+		}
+	}
+	return n
+}
+
+// advance does all steps up to the one that seconds lies in.
+func (c *cluster) advance(seconds float64) {
+	target := uint64(math.Ceil(seconds / c.opts.Step.Seconds()))
+	for c.steps < target {
+		c.step()
+	}
+}
+
+// seconds is when the step of that number begins.
+func (c *cluster) seconds(step uint64) float64 { return float64(step) * c.opts.Step.Seconds() }
+
+func (c *cluster) step() {
+	now := c.seconds(c.steps)
+	for i, s := range c.services {
+		s.reconcile(now)
+		s.crashByFault(now)
+		for _, p := range s.pods {
+			p.live(now)
+		}
+		c.own[i] = s.meanTrouble(now)
+	}
+	c.model.at(now, c.opts.calendar(now), c.own)
+	for i, s := range c.services {
+		s.serve(c, &c.model.now[i], now)
+		if c.opts.Autoscale {
+			s.autoscale(now, c.opts.Step.Seconds(), c.model.now[i].rate, c.opts.Pods)
+		}
+	}
+	c.steps++
+}
+
+// serve deals the requests of a step out to the pods that are ready.
+func (s *service) serve(c *cluster, now *conditions, seconds float64) {
+	sum := 0.0
+	weights := make([]float64, 0, 32)
+	for _, p := range s.pods {
+		w := p.weight(seconds)
+		weights = append(weights, w)
+		sum += w
+	}
+	for rank, p := range s.pods {
+		m := moment{seconds: seconds, length: c.opts.Step.Seconds(), number: c.steps, now: now}
+		if sum > 0 {
+			m.share = weights[rank] / sum
+		}
+		m.trouble = s.trouble(seconds, rank, len(s.pods))
+		m.trouble.add(p.built)
+		p.advance(s, &m)
+	}
+}
+
+// add joins two troubles.
+func (t *trouble) add(u trouble) {
+	t.errors += u.errors
+	t.latency *= u.latency
+	t.tail *= u.tail
+	t.cpu *= u.cpu
+	t.leak += u.leak
+	t.keep *= u.keep
+}
+
+// meanTrouble is what callers of the service notice.
+func (s *service) meanTrouble(seconds float64) trouble {
+	mean := s.trouble(seconds, -1, len(s.pods))
+	errors, latency, n := 0.0, 0.0, 0
+	for _, p := range s.pods {
+		if p.ready(seconds) {
+			errors += p.built.errors
+			latency += p.built.latency - 1
+			n++
+		}
+	}
+	if n > 0 {
+		mean.errors += errors / float64(n)
+		mean.latency *= 1 + latency/float64(n)
+	}
+	mean.errors = min(1, mean.errors)
+	return mean
+}
+
+// badRelease returns what a revision that a fault made does to its pods.
+func (s *service) badRelease(v revision) (trouble, bool) {
+	t := noTrouble
+	for _, f := range s.faults {
+		if v.fault > 0 && f.id == v.fault {
+			t.suffer(f, 1)
+			return t, f.Crash
+		}
+	}
+	return t, false
+}
+
+// desired is the revision that the service should run: a bad release holds the next good one up.
+func (s *service) desired(seconds float64) revision {
+	at, fault := seconds, uint64(0)
+	for _, f := range s.faults {
+		if f.Kind == BadRelease && f.active(seconds) {
+			at, fault = f.At.Seconds(), f.id
+		}
+	}
+	number, _ := s.releases.revision(at)
+	return revision{number, fault}
+}
+
+// crashByFault ends containers when a fault says so.
+func (s *service) crashByFault(seconds float64) {
+	for _, f := range s.faults {
+		if f.Kind != PodCrash || !f.active(seconds) {
+			continue
+		}
+		due := 1 + int((seconds-f.At.Seconds())/f.Every.Seconds())
+		if s.crashes[f.id] >= due {
+			continue
+		}
+		s.crashes[f.id] = due
+		for rank, p := range s.pods {
+			if f.hits(rank) {
+				p.crash(seconds, f.Reason)
+			}
+		}
+	}
+}
+
+// reconcile takes at most one step of a rollout or of scaling, as the controllers of Kubernetes do: a
+// Deployment starts a new pod before it ends an old one, the others end the old one first.
+func (s *service) reconcile(seconds float64) {
+	if s.external {
+		s.follow(seconds)
+		return
+	}
+	want := s.desired(seconds)
+	fresh, ready, pending := 0, 0, false
+	for _, p := range s.pods {
+		isReady := p.ready(seconds)
+		if p.revision == want {
+			fresh++
+			pending = pending || !isReady
+		}
+		if isReady {
+			ready++
+		}
+	}
+	if s.workload == fleet.Deployment {
+		s.roll(want, fresh, ready, pending, seconds)
+	} else {
+		s.replace(want, ready, seconds)
+	}
+}
+
+func (s *service) roll(want revision, fresh, ready int, pending bool, seconds float64) {
+	surge := s.replicas
+	if fresh < len(s.pods) {
+		surge++
+	}
+	switch {
+	case len(s.pods) < s.replicas, fresh < s.replicas && len(s.pods) < surge && !pending:
+		s.pods = append(s.pods, s.newPod(want, s.born, seconds))
+	case len(s.pods) > s.replicas:
+		s.end(want, ready, seconds)
+	}
+}
+
+// end removes a pod that is too many: one of another revision if there is one, and one that is not ready
+// rather than one that is; it leaves as many ready as there should be.
+func (s *service) end(want revision, ready int, seconds float64) {
+	worst, rank := -1, -1
+	for i, p := range s.pods {
+		r := 0
+		if p.revision != want {
+			r += 2
+		}
+		if !p.ready(seconds) {
+			r++
+		} else if ready <= s.replicas {
+			continue
+		}
+		if r > rank {
+			worst, rank = i, r
+		}
+	}
+	if worst >= 0 && (rank >= 2 || len(s.pods) > s.replicas+1 || ready > s.replicas) {
+		s.pods = slices.Delete(s.pods, worst, worst+1)
+	}
+}
+
+func (s *service) replace(want revision, ready int, seconds float64) {
+	if len(s.pods) < s.replicas {
+		s.pods = append(s.pods, s.newPod(want, s.freeOrdinal(), seconds))
+		return
+	}
+	if len(s.pods) > s.replicas {
+		s.pods = slices.Delete(s.pods, len(s.pods)-1, len(s.pods))
+		return
+	}
+	old, ordinal := -1, -1
+	for i, p := range s.pods {
+		if p.revision != want && p.ordinal > ordinal && (ready == len(s.pods) || !p.ready(seconds)) {
+			old, ordinal = i, p.ordinal
+		}
+	}
+	if old >= 0 {
+		s.pods = slices.Delete(s.pods, old, old+1)
+	}
+}
+
+func (s *service) freeOrdinal() int {
+	for i := 0; ; i++ {
+		if !slices.ContainsFunc(s.pods, func(p *pod) bool { return p.ordinal == i }) {
+			return i
+		}
+	}
+}
+
+// autoscale follows the traffic four times a minute, between half and twice the usual number of pods.
+func (s *service) autoscale(seconds, step, rate float64, usual int) {
+	const every = 15
+	if s.external || s.workload != fleet.Deployment || math.Mod(seconds, every) >= step {
+		return
+	}
+	perPod := s.rate / float64(usual)
+	want := rate / perPod
+	if math.Abs(want/float64(s.replicas)-1) < 0.2 {
+		return
+	}
+	s.replicas = max(1, usual/2, min(2*usual, int(math.Ceil(want))))
+}
+
+// follow makes the pods those that were given, and leaves alone those that are there already.
+func (s *service) follow(seconds float64) {
+	pods := make([]*pod, 0, len(s.outside))
+	for _, given := range s.outside {
+		i := slices.IndexFunc(s.pods, func(p *pod) bool {
+			return p.name == given.Name && p.image == given.Image && p.hash == given.Revision
+		})
+		var p *pod
+		if i >= 0 {
+			p = s.pods[i]
+		} else {
+			p = s.outsidePod(given, seconds)
+		}
+		if given.NotReady {
+			p.readyAt = max(p.readyAt, seconds+1)
+		}
+		pods = append(pods, p)
+	}
+	s.pods = pods
+	s.replicas = len(pods)
+}
+
+// setPods replaces the pods of a service, which may be a new one.
+func (c *cluster) setPods(namespace, name string, workload fleet.Workload, pods []Pod) {
+	i := slices.IndexFunc(c.services, func(s *service) bool {
+		return s.namespace == namespace && s.name == name
+	})
+	if i < 0 {
+		i = c.addService(namespace, name)
+	}
+	s := c.services[i]
+	s.workload = cmp.Or(workload, s.workload)
+	s.external = true
+	s.outside = slices.Clone(pods)
+}
+
+// addService makes a service that the catalogue does not have. Nobody calls it.
+func (c *cluster) addService(namespace, name string) int {
+	b := blueprint{namespace: namespace, name: name, tier: front, rate: 40}
+	b.draw(named(c.opts.Seed, "catalogue"))
+	b.errors = max(b.errors, 1e-4)
+	s := newService(b, len(c.services), c.place)
+	s.own = 1
+	for _, f := range c.faults {
+		if !f.wholeCluster() && f.matches(c.name, namespace, name) {
+			s.faults = append(s.faults, f)
+		}
+	}
+	c.services = append(c.services, s)
+	c.own = append(c.own, noTrouble)
+	c.model = newModel(c.services, c.opts.Propagation, c.opts.Spikes)
+	return s.index
+}
+
+// outage says whether a scrape finds nothing: of the whole cluster, or of one service.
+func (c *cluster) outage(seconds float64) bool {
+	for _, f := range c.faults {
+		if f.wholeCluster() && f.active(seconds) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *service) outage(seconds float64) bool {
+	for _, f := range s.faults {
+		if f.Kind == ScrapeOutage && f.active(seconds) {
+			return true
+		}
+	}
+	return false
+}
+
+// minCadence is how close releases of one service may come, however fast the simulated time runs: a rollout
+// takes real time.
+const minCadence = 5 * time.Minute

@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Exporter names a group of metric families, after what exposes them in a real cluster.
+type Exporter string
+
+// The exporters.
+const (
+	Istio    Exporter = "istio"    // The mesh's proxies.
+	HTTP     Exporter = "http"     // The services themselves, by the common names.
+	CAdvisor Exporter = "cadvisor" // The kubelets.
+	Kube     Exporter = "kube"     // kube-state-metrics.
+)
+
+// Exporters lists all of them.
+func Exporters() []Exporter { return []Exporter{Istio, HTTP, CAdvisor, Kube} }
+
+// DefaultExporters lists those that a fleet serves unless told otherwise.
+func DefaultExporters() []Exporter { return Exporters() }
+
+// page is one scrape in the making.
+type page struct {
+	cluster *cluster
+	seconds float64
+	left    float64 // Share of the last step that has yet to happen.
+	origin  time.Time
+
+	families []*dto.MetricFamily
+	metrics  []dto.Metric // What follows are stocks to take from: a scrape needs many of each.
+	counters []dto.Counter
+	gauges   []dto.Gauge
+	numbers  []float64
+	counts   []uint64
+	buckets  []dto.Bucket
+
+	latencies distribution
+}
+
+// Gather returns the families of a cluster, ordered by name.
+func (c *cluster) gather(f *Fleet) []*dto.MetricFamily {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seconds := f.Elapsed().Seconds()
+	c.advance(seconds)
+	p := &page{cluster: c, seconds: seconds, origin: f.origin()}
+	if c.steps > 0 {
+		p.left = max(0, min(1, c.seconds(c.steps)-seconds)/c.opts.Step.Seconds())
+	}
+	for _, e := range Exporters() {
+		if slices.Contains(c.opts.Exporters, e) {
+			p.export(e)
+		}
+	}
+	p.families = slices.DeleteFunc(p.families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 })
+	slices.SortFunc(p.families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return p.families
+}
+
+func (p *page) export(e Exporter) {
+	switch e {
+	case Istio:
+		p.istio()
+	case HTTP:
+		p.http()
+	case CAdvisor:
+		p.cadvisor()
+	case Kube:
+		p.kube()
+	}
+}
+
+// family adds a family to the page.
+func (p *page) family(name, help string, kind dto.MetricType) *dto.MetricFamily {
+	f := &dto.MetricFamily{Name: &name, Help: &help, Type: &kind}
+	p.families = append(p.families, f)
+	return f
+}
+
+const stock = 512
+
+// take returns the next of a stock, and fills the stock up when it is used up.
+func take[T any](from *[]T) *T {
+	if len(*from) == 0 {
+		*from = make([]T, stock)
+	}
+	x := &(*from)[0]
+	*from = (*from)[1:]
+	return x
+}
+
+func (p *page) number(x float64) *float64 {
+	n := take(&p.numbers)
+	*n = x
+	return n
+}
+
+func (p *page) count(x uint64) *uint64 {
+	n := take(&p.counts)
+	*n = x
+	return n
+}
+
+// counter adds a counter to f that began at an instant.
+func (p *page) counter(f *dto.MetricFamily, labels []*dto.LabelPair, x float64, began *timestamppb.Timestamp) {
+	m, c := take(&p.metrics), take(&p.counters)
+	c.Value, c.CreatedTimestamp = p.number(x), began
+	m.Label, m.Counter = labels, c
+	f.Metric = append(f.Metric, m)
+}
+
+func (p *page) gauge(f *dto.MetricFamily, labels []*dto.LabelPair, x float64) {
+	m, g := take(&p.metrics), take(&p.gauges)
+	g.Value = p.number(x)
+	m.Label, m.Gauge = labels, g
+	f.Metric = append(f.Metric, m)
+}
+
+// unit says in what unit a histogram measures time, and where its classic buckets end.
+type unit struct {
+	perSecond float64
+	bounds    []float64
+}
+
+// histogram adds p.latencies to f: classic buckets, and native ones for those who ask for protobuf.
+func (p *page) histogram(f *dto.MetricFamily, labels []*dto.LabelPair, u *unit, began *timestamppb.Timestamp) {
+	d := &p.latencies
+	h := &dto.Histogram{
+		SampleCount: p.count(d.count()), SampleSum: p.number(d.sum * u.perSecond), CreatedTimestamp: began,
+		Bucket: make([]*dto.Bucket, 0, len(u.bounds)),
+	}
+	for i, bound := range u.bounds {
+		b := take(&p.buckets)
+		b.UpperBound = &u.bounds[i]
+		b.CumulativeCount = p.count(d.cumulative(position(d.first, bound/u.perSecond)))
+		h.Bucket = append(h.Bucket, b)
+	}
+	d.native(h, u.perSecond)
+	m := take(&p.metrics)
+	m.Label, m.Histogram = labels, h
+	f.Metric = append(f.Metric, m)
+}
+
+var (
+	nativeSchema  = int32(schema)
+	zeroThreshold = math.Exp2(-128)
+	zeroCount     = uint64(0)
+)
+
+// native cuts the cells into buckets of the same width whose ends are powers of two in another unit.
+func (d *distribution) native(h *dto.Histogram, perSecond float64) {
+	h.Schema, h.ZeroThreshold, h.ZeroCount = &nativeSchema, &zeroThreshold, &zeroCount
+	shift := cellsPerPower * math.Log2(perSecond)
+	index := d.first + int(math.Floor(shift)) // Of the bucket that holds the lower end of the cells.
+	var last, before uint64
+	var span *dto.BucketSpan
+	next := 0 // Index that would go on with the span.
+	for index <= d.first+int(shift)+numCells+1 {
+		upTo := d.cumulative(float64(index-d.first+1) - shift)
+		n := upTo - before
+		before = upTo
+		if n > 0 {
+			if span == nil || index != next {
+				offset := int32(index - next)
+				span = &dto.BucketSpan{Offset: &offset, Length: new(uint32)}
+				h.PositiveSpan = append(h.PositiveSpan, span)
+			}
+			*span.Length++
+			h.PositiveDelta = append(h.PositiveDelta, int64(n)-int64(last))
+			last, next = n, index+1
+		}
+		index++
+	}
+	if span == nil { // Else nobody could tell that it is a native histogram.
+		h.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32), Length: new(uint32)}}
+	}
+}
+
+// time returns an instant as a timestamp.
+func (p *page) time(seconds float64) *timestamppb.Timestamp {
+	return timestamppb.New(p.origin.Add(time.Duration(seconds * float64(time.Second))))
+}
+
+// unix returns an instant in seconds of Unix time.
+func (p *page) unix(seconds float64) float64 {
+	return float64(p.origin.Unix()) + math.Round(seconds)
+}
+
+// pairs makes labels of names and values in turn. They are ordered by name.
+func pairs(namesAndValues ...string) []*dto.LabelPair {
+	list := make([]*dto.LabelPair, 0, len(namesAndValues)/2)
+	for i := 0; i < len(namesAndValues); i += 2 {
+		list = append(list, &dto.LabelPair{Name: &namesAndValues[i], Value: &namesAndValues[i+1]})
+	}
+	slices.SortFunc(list, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return list
+}
+
+// with returns labels and one more.
+func with(labels []*dto.LabelPair, name, value string) []*dto.LabelPair {
+	more := append(slices.Clone(labels), &dto.LabelPair{Name: &name, Value: &value})
+	slices.SortFunc(more, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	return more
+}
+
+// visible yields the pods whose own metrics can be scraped.
+func (p *page) visible(yield func(*service, *pod) bool) {
+	for _, s := range p.cluster.services {
+		if s.outage(p.seconds) {
+			continue
+		}
+		for _, pod := range s.pods {
+			if !pod.down && !yield(s, pod) {
+				return
+			}
+		}
+	}
+}

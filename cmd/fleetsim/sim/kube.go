@@ -1,0 +1,169 @@
+package sim
+
+import (
+	"slices"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"tocsin/fleet"
+)
+
+// kube writes what kube-state-metrics knows.
+func (p *page) kube() {
+	p.kubePods()
+	p.kubeContainers()
+	p.kubeReplicaSets()
+	p.kubeWorkloads()
+}
+
+func (p *page) kubePods() {
+	info := p.family("kube_pod_info", "The pod.", dto.MetricType_GAUGE)
+	owner := p.family("kube_pod_owner", "What made the pod.", dto.MetricType_GAUGE)
+	created := p.family("kube_pod_created", "When the pod was made.", dto.MetricType_GAUGE)
+	phase := p.family("kube_pod_status_phase", "The phase of the pod.", dto.MetricType_GAUGE)
+	ready := p.family("kube_pod_status_ready", "Whether the pod is ready.", dto.MetricType_GAUGE)
+	for _, s := range p.cluster.services {
+		kind := string(s.workload)
+		for _, pod := range s.pods {
+			base := pairs("namespace", s.namespace, "pod", pod.name, "uid", pod.uid)
+			by, name := kind, s.name
+			if s.workload == fleet.Deployment {
+				by, name = "ReplicaSet", s.name+"-"+pod.hash
+			}
+			p.gauge(info, merge(base, "node", pod.node, "created_by_kind", by, "created_by_name", name), 1)
+			p.gauge(owner, merge(base, "owner_kind", by, "owner_name", name, "owner_is_controller", "true"), 1)
+			p.gauge(created, base, p.unix(pod.created))
+			p.gauge(phase, with(base, "phase", "Running"), 1)
+			isReady := pod.ready(p.seconds)
+			p.gauge(ready, with(base, "condition", "true"), indicator(isReady))
+			p.gauge(ready, with(base, "condition", "false"), indicator(!isReady))
+		}
+	}
+}
+
+func (p *page) kubeContainers() {
+	info := p.family("kube_pod_container_info", "The container.", dto.MetricType_GAUGE)
+	ready := p.family("kube_pod_container_status_ready", "Whether the container is ready.", dto.MetricType_GAUGE)
+	restarts := p.family("kube_pod_container_status_restarts_total",
+		"How often the container was started again.", dto.MetricType_COUNTER)
+	last := p.family("kube_pod_container_status_last_terminated_reason",
+		"Why the container ended last.", dto.MetricType_GAUGE)
+	waiting := p.family("kube_pod_container_status_waiting_reason",
+		"Why the container waits.", dto.MetricType_GAUGE)
+	limits := p.family("kube_pod_container_resource_limits", "Limits of resources.", dto.MetricType_GAUGE)
+	requests := p.family("kube_pod_container_resource_requests", "Requests of resources.", dto.MetricType_GAUGE)
+	for _, s := range p.cluster.services {
+		for _, pod := range s.pods {
+			base := pairs("namespace", s.namespace, "pod", pod.name, "uid", pod.uid, "container", s.name)
+			p.gauge(info, merge(base, "image", pod.image, "image_spec", pod.image), 1)
+			p.gauge(ready, base, indicator(pod.ready(p.seconds)))
+			p.counter(restarts, base, float64(pod.restarts), nil)
+			if pod.lastReason != "" {
+				p.gauge(last, with(base, "reason", pod.lastReason), 1)
+			}
+			if pod.down && pod.downUntil-p.seconds > 2 {
+				p.gauge(waiting, with(base, "reason", "CrashLoopBackOff"), 1)
+			}
+			cpu := merge(base, "node", pod.node, "resource", "cpu", "unit", "core")
+			memory := merge(base, "node", pod.node, "resource", "memory", "unit", "byte")
+			p.gauge(limits, cpu, s.cpuLimit)
+			p.gauge(limits, memory, s.limit)
+			p.gauge(requests, cpu, s.cpuLimit/2)
+			p.gauge(requests, memory, s.limit/2)
+		}
+	}
+}
+
+func (p *page) kubeReplicaSets() {
+	owner := p.family("kube_replicaset_owner", "What made the ReplicaSet.", dto.MetricType_GAUGE)
+	spec := p.family("kube_replicaset_spec_replicas", "Pods wanted of the ReplicaSet.", dto.MetricType_GAUGE)
+	for _, s := range p.cluster.services {
+		if s.workload != fleet.Deployment {
+			continue
+		}
+		var done []string
+		for _, pod := range s.pods {
+			if slices.Contains(done, pod.hash) {
+				continue
+			}
+			done = append(done, pod.hash)
+			n := 0
+			for _, other := range s.pods {
+				if other.hash == pod.hash {
+					n++
+				}
+			}
+			set := pairs("namespace", s.namespace, "replicaset", s.name+"-"+pod.hash)
+			p.gauge(spec, set, float64(n))
+			p.gauge(owner, merge(set,
+				"owner_kind", "Deployment", "owner_name", s.name, "owner_is_controller", "true"), 1)
+		}
+	}
+}
+
+func (p *page) kubeWorkloads() {
+	gauge := func(name, help string) *dto.MetricFamily { return p.family(name, help, dto.MetricType_GAUGE) }
+	type workload struct{ spec, ready, unavailable, updated *dto.MetricFamily }
+	of := map[fleet.Workload]workload{
+		fleet.Deployment: {
+			gauge("kube_deployment_spec_replicas", "Pods wanted."),
+			gauge("kube_deployment_status_replicas_available", "Pods that can serve."),
+			gauge("kube_deployment_status_replicas_unavailable", "Pods that can't serve."),
+			gauge("kube_deployment_status_replicas_updated", "Pods of the newest revision."),
+		},
+		fleet.StatefulSet: {
+			gauge("kube_statefulset_replicas", "Pods wanted."),
+			gauge("kube_statefulset_status_replicas_ready", "Pods that can serve."),
+			nil,
+			gauge("kube_statefulset_status_replicas_updated", "Pods of the newest revision."),
+		},
+		fleet.DaemonSet: {
+			gauge("kube_daemonset_status_desired_number_scheduled", "Nodes that should run a pod."),
+			gauge("kube_daemonset_status_number_ready", "Nodes whose pod can serve."),
+			gauge("kube_daemonset_status_number_unavailable", "Nodes whose pod can't serve."),
+			gauge("kube_daemonset_status_updated_number_scheduled", "Nodes with a pod of the newest revision."),
+		},
+	}
+	names := map[fleet.Workload]string{
+		fleet.Deployment: "deployment", fleet.StatefulSet: "statefulset", fleet.DaemonSet: "daemonset",
+	}
+	for _, s := range p.cluster.services {
+		labels := pairs("namespace", s.namespace, names[s.workload], s.name)
+		ready, updated := s.standing(p.seconds)
+		w := of[s.workload]
+		p.gauge(w.spec, labels, float64(s.replicas))
+		p.gauge(w.ready, labels, float64(ready))
+		p.gauge(w.updated, labels, float64(updated))
+		if w.unavailable != nil {
+			p.gauge(w.unavailable, labels, float64(max(len(s.pods), s.replicas)-ready))
+		}
+	}
+}
+
+// standing counts the pods that are ready and those of the revision that is wanted.
+func (s *service) standing(seconds float64) (ready, updated int) {
+	want := s.desired(seconds)
+	for _, p := range s.pods {
+		if p.ready(seconds) {
+			ready++
+		}
+		if s.external || p.revision == want {
+			updated++
+		}
+	}
+	return ready, updated
+}
+
+func merge(labels []*dto.LabelPair, namesAndValues ...string) []*dto.LabelPair {
+	for i := 0; i < len(namesAndValues); i += 2 {
+		labels = with(labels, namesAndValues[i], namesAndValues[i+1])
+	}
+	return labels
+}
+
+func indicator(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,158 @@
+package sim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+
+	"tocsin/fleet"
+)
+
+// Handler serves the fleet:
+//
+//	GET    /                          an index for people
+//	GET    /clusters/<name>/metrics   the metrics of a cluster
+//	GET    /sd                        the clusters, for http_sd_configs
+//	GET    /api/state                 State
+//	POST   /api/scenario              faults that begin now (at counts from now), in YAML or JSON
+//	DELETE /api/scenario              ends all faults
+//	POST   /api/pods                  PodsRequest
+//	GET    /-/healthy                 200
+func (f *Fleet) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, c := range f.clusters {
+		mux.Handle("GET /clusters/"+c.name+"/metrics", f.metrics(c))
+	}
+	mux.HandleFunc("GET /{$}", f.index)
+	mux.HandleFunc("GET /sd", f.discovery)
+	mux.HandleFunc("GET /api/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, f.State()) })
+	mux.HandleFunc("POST /api/scenario", f.postScenario)
+	mux.HandleFunc("DELETE /api/scenario", func(w http.ResponseWriter, _ *http.Request) {
+		f.Calm()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /api/pods", f.postPods)
+	mux.HandleFunc("GET /-/healthy", func(http.ResponseWriter, *http.Request) {})
+	return mux
+}
+
+// metrics serves one cluster. Compression costs more than it saves on a loopback.
+func (f *Fleet) metrics(c *cluster) http.Handler {
+	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return c.gather(f), nil })
+	h := promhttp.HandlerFor(gather, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		out := c.outage(f.Elapsed().Seconds())
+		c.mu.Unlock()
+		if out {
+			http.Error(w, "scrape outage on the script", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+var indexPage = template.Must(template.New("index").Parse(`<!doctype html><title>fleetsim</title>
+<h1>fleetsim</h1><p>{{.Now}} in the fleet, seed {{.Seed}}.
+<ul>{{range .Clusters}}<li><a href="/clusters/{{.Name}}/metrics">{{.Name}}</a>, {{len .Services}} services{{end}}</ul>
+<p><a href="/api/state">state</a>, <a href="/sd">targets</a>, {{len .Faults}} faults on the script.
+`))
+
+func (f *Fleet) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := indexPage.Execute(w, f.State()); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// target is an entry of Prometheus' http_sd format.
+type target struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+func (f *Fleet) discovery(w http.ResponseWriter, r *http.Request) {
+	targets := make([]target, 0, len(f.clusters))
+	for _, c := range f.clusters {
+		targets = append(targets, target{
+			Targets: []string{r.Host},
+			Labels:  map[string]string{"__metrics_path__": "/clusters/" + c.name + "/metrics", "cluster": c.name},
+		})
+	}
+	writeJSON(w, targets)
+}
+
+const maxBody = 4 << 20
+
+func (f *Fleet) postScenario(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	faults, err := ParseScenario("request", text)
+	now := f.Elapsed()
+	for _, fault := range faults {
+		if err != nil {
+			break
+		}
+		fault.At += now
+		err = f.Inject(fault)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, map[string]int{"faults": len(faults)})
+}
+
+// PodsRequest is the body of POST /api/pods.
+type PodsRequest struct {
+	fleet.Service
+	Workload fleet.Workload `json:"workload,omitempty"` // Deployment.
+	Pods     []Pod          `json:"pods"`
+}
+
+func (f *Fleet) postPods(w http.ResponseWriter, r *http.Request) {
+	var request PodsRequest
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&request)
+	if err == nil && (request.Namespace == "" || request.Name == "") {
+		err = errors.New("namespace and service are required")
+	}
+	if err != nil {
+		http.Error(w, fmt.Sprintf("read pods: %v", err), http.StatusBadRequest)
+		return
+	}
+	if err := f.SetPods(request.Service, request.Workload, request.Pods); err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// origin is the real time at which the fleet began.
+func (f *Fleet) origin() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.began.IsZero() {
+		return f.opts.Start
+	}
+	return f.began
+}
