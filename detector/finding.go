@@ -27,7 +27,7 @@ type Finding struct {
 	Start   time.Time     `json:"start"` // At of the first improbable value.
 	At      time.Time     `json:"at"`    // Of the value that this report is about.
 	End     time.Time     `json:"end,omitzero"`
-	Reason  string        `json:"reason,omitempty"` // Why it resolved: "back to normal", "new level", "series ended", "signal removed".
+	Reason  string        `json:"reason,omitempty"` // Why it resolved: "back to normal", "new level", "series ended", "signal removed", "cluster removed".
 
 	Direction Direction `json:"direction"` // Up or Down: which way it went.
 	Harmful   bool      `json:"harmful"`   // It went the way that is bad for this signal.
