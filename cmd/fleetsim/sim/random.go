@@ -156,7 +156,12 @@ func (w *wander) at(seconds float64) float64 {
 		cell := int64(math.Floor(x))
 		if cell != s.cell {
 			k := subkey(w.key, uint64(i))
-			s.cell, s.from, s.to = cell, normal(subkey(k, uint64(cell))), normal(subkey(k, uint64(cell+1)))
+			if cell == s.cell+1 {
+				s.from = s.to
+			} else {
+				s.from = normal(subkey(k, uint64(cell)))
+			}
+			s.cell, s.to = cell, normal(subkey(k, uint64(cell+1)))
 		}
 		f := x - float64(cell)
 		// Without the root the noise would be weaker in the middle of a step.
