@@ -44,10 +44,25 @@ type Incident struct {
 
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
+	ResolvedBy     string    `json:"resolved_by,omitempty"` // The person; empty if it was over by itself.
 
-	Services []fleet.Service    `json:"services"` // All affected ones, the first is Service.
-	Findings []detector.Finding `json:"findings"` // Newest report of each, worst first.
-	Causes   []Cause            `json:"causes"`   // What changed before it, likeliest first.
+	Services []fleet.Service    `json:"services"`          // All affected ones, the first is Service.
+	Findings []detector.Finding `json:"findings"`          // Newest report of each signal, worst first.
+	Effects  []Effect           `json:"effects"`           // Of Findings, in the same order, at their worst and for people.
+	Omitted  int                `json:"omitted,omitempty"` // Findings beyond the worst hundred.
+	Causes   []Cause            `json:"causes"`            // What changed before it, likeliest first.
+}
+
+// Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%, difference
+// "+12.1 points (41.3 times)".
+type Effect struct {
+	Service    fleet.Service `json:"service"`
+	Signal     string        `json:"signal"` // As people say it: "latency p99".
+	Harmful    bool          `json:"harmful"`
+	Open       bool          `json:"open"`
+	Observed   string        `json:"observed"`
+	Expected   string        `json:"expected"`
+	Difference string        `json:"difference"`
 }
 
 // Cause is a change that may have caused an incident.

@@ -1,0 +1,281 @@
+package incident
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"tocsin/detector"
+	"tocsin/fleet"
+)
+
+// advance brings a cluster to now: takes what has come in, then looks at every group.
+func (m *Manager) advance(c *cluster, now time.Time) {
+	c.now = now
+	inbox := c.inbox
+	c.inbox = nil
+	m.metrics.inbox.Sub(float64(len(inbox)))
+	sortFindings(inbox)
+	for _, f := range inbox {
+		m.admit(c, f)
+	}
+	m.reviewClosed(c)
+	for _, g := range slices.Clone(c.groups) {
+		if !slices.Contains(c.groups, g) {
+			continue // Merged into one that came before it.
+		}
+		if g.opened() {
+			m.reviewOpen(c, g)
+		} else {
+			m.reviewPending(c, g)
+		}
+	}
+	c.changed = false
+	c.changes.prune(now.Add(-m.opts.Cause), m.metrics)
+}
+
+// reviewPending opens a group once what belongs to it had time to arrive. One that is over by then has passed.
+func (m *Manager) reviewPending(c *cluster, g *group) {
+	if c.now.Before(g.since) { // The cluster's clock was set back.
+		g.since = c.now
+	}
+	if !g.suffering() {
+		c.drop(g)
+		m.metrics.groups.WithLabelValues(groupPassed).Inc()
+		return
+	}
+	if c.now.Sub(g.since) < m.opts.Group {
+		return
+	}
+	for _, other := range c.groups {
+		if other != g && m.relatedGroups(g, other) {
+			m.merge(c, other, g)
+			return
+		}
+	}
+	m.open(c, g)
+}
+
+// relatedGroups says whether two groups, of which nobody has been told of the first, are one.
+func (m *Manager) relatedGroups(g, other *group) bool {
+	if g.storm || other.storm {
+		return false
+	}
+	for s := range g.starts() {
+		if m.near(other, s.Namespace, g.start) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Manager) open(c *cluster, g *group) {
+	root := m.root(c, g)
+	fingerprint := hash(root.String())
+	g.incident = Incident{
+		ID:          m.newID(fingerprint, g.start),
+		Fingerprint: fingerprint,
+		Service:     root,
+		State:       Open,
+		Start:       g.start,
+		Opened:      c.now,
+	}
+	m.refresh(c, g)
+	m.report(g)
+	m.metrics.groups.WithLabelValues(groupOpened).Inc()
+	m.metrics.opened.WithLabelValues(string(g.incident.Severity)).Inc()
+	m.metrics.open.Inc()
+	m.logger.Info("Incident opened", "id", g.incident.ID, "severity", g.incident.Severity,
+		"title", g.incident.Title)
+}
+
+// newID is made of place and start, so that every replica and every replay has the same. Only where a person
+// had resolved an incident that goes on is there a second one of the same start.
+func (m *Manager) newID(fingerprint string, start time.Time) string {
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(start.UnixNano()))
+	id := hash(fingerprint, string(at[:]))
+	for m.taken(id) {
+		id = hash(id, "again")
+	}
+	return id
+}
+
+func (m *Manager) taken(id string) bool {
+	_, g := m.find(id)
+	return g != nil || slices.ContainsFunc(m.recent, func(i Incident) bool { return i.ID == id })
+}
+
+// hash returns 16 hexadecimal digits that stand for parts.
+func hash(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return hex.EncodeToString(sum[:8])
+}
+
+// reviewOpen resolves an incident that has been quiet for long enough, and reports one that has changed.
+func (m *Manager) reviewOpen(c *cluster, g *group) {
+	switch {
+	case g.suffering():
+		g.quiet = time.Time{}
+	case g.quiet.IsZero() || c.now.Before(g.quiet):
+		g.quiet = c.now
+	case c.now.Sub(g.quiet) >= m.opts.Hold:
+		end, reason := g.ending()
+		m.refresh(c, g)
+		m.resolve(c, g, c.now, end, reason)
+		m.report(g)
+		return
+	}
+	if !g.dirty && !c.changed {
+		return
+	}
+	causes := g.incident.Causes
+	m.refresh(c, g)
+	if g.dirty || !sameCauses(causes, g.incident.Causes) {
+		m.report(g)
+	}
+}
+
+// ending returns when the last harmful finding ended and why they did.
+func (g *group) ending() (time.Time, string) {
+	end, reasons := g.start, []string(nil)
+	for _, mem := range g.members {
+		if !mem.worst.Harmful {
+			continue
+		}
+		over := mem.latest.End
+		if over.IsZero() { // It became harmless without ending.
+			over = mem.latest.At
+		}
+		if over.After(end) {
+			end = over
+		}
+		reasons = append(reasons, cmp.Or(mem.latest.Reason, "back to normal"))
+	}
+	slices.Sort(reasons)
+	return end, strings.Join(slices.Compact(reasons), ", ")
+}
+
+// resolve ends an incident: at is when that is noticed, end when it was over.
+func (m *Manager) resolve(c *cluster, g *group, at, end time.Time, reason string) {
+	i := &g.incident
+	i.State, i.Reason, i.Updated, i.End = Resolved, reason, at, end
+	c.drop(g)
+	m.recent = append(m.recent, *i)
+	if n := len(m.recent) - maxRecent; n > 0 {
+		m.recent = slices.Delete(m.recent, 0, n)
+	}
+	by := resolvedByItself
+	if i.ResolvedBy != "" {
+		by = resolvedByPerson
+	}
+	m.metrics.resolved.WithLabelValues(by).Inc()
+	m.metrics.open.Dec()
+	m.logger.Info("Incident resolved", "id", i.ID, "reason", reason, "title", i.Title)
+}
+
+// reviewClosed looks at what people have resolved while it went on. Once that is over it is forgotten; if it
+// gets so bad that it matters more than when it was resolved, it opens a new incident.
+func (m *Manager) reviewClosed(c *cluster) {
+	for _, g := range slices.Clone(c.closed) {
+		worse := severityOf(g.harm()).level() > g.incident.Severity.level()
+		if !worse && g.suffering() {
+			continue
+		}
+		c.closed = slices.DeleteFunc(c.closed, func(other *group) bool { return other == g })
+		for _, mem := range g.sorted() {
+			if mem.latest.State == detector.Open && mem.worst.Harmful {
+				m.admit(c, mem.latest)
+			}
+		}
+	}
+}
+
+// refresh brings what people see up to date.
+func (m *Manager) refresh(c *cluster, g *group) {
+	i := &g.incident
+	i.Updated = c.now
+	harm := g.harm()
+	if s := severityOf(harm); s.level() > i.Severity.level() {
+		i.Severity = s
+	}
+	i.Services = g.order(i.Service)
+	i.Findings, i.Effects, i.Omitted = g.list()
+	i.Causes = m.causes(c, g)
+	if title := titleOf(g, harm); title != "" {
+		i.Title = title
+	}
+}
+
+// order returns all affected services: the root, then the others as they began to suffer.
+func (g *group) order(root fleet.Service) []fleet.Service {
+	starts := g.starts()
+	for _, s := range g.incident.Services { // Those that are known from before a restart.
+		if _, ok := starts[s]; !ok {
+			starts[s] = time.Time{}
+		}
+	}
+	delete(starts, root)
+	out := []fleet.Service{root}
+	for s := range starts {
+		out = append(out, s)
+	}
+	slices.SortFunc(out[1:], func(a, b fleet.Service) int {
+		return cmp.Or(starts[a].Compare(starts[b]), a.Compare(b))
+	})
+	return out
+}
+
+// maxListed bounds how many findings an incident carries.
+const maxListed = 100
+
+// list returns the newest report of each signal, the worst first, and what it did at its worst.
+func (g *group) list() (fs []detector.Finding, es []Effect, omitted int) {
+	all := g.sorted()
+	if len(all) > maxListed {
+		omitted = len(all) - maxListed
+		all = all[:maxListed]
+	}
+	for _, mem := range all {
+		fs = append(fs, mem.latest)
+		es = append(es, mem.effect())
+	}
+	return fs, es, omitted
+}
+
+// sorted returns all signals of a group: the harmful first, of these what users feel, then by the peak.
+func (g *group) sorted() []*member {
+	out := make([]*member, 0, len(g.members))
+	for _, mem := range g.members {
+		out = append(out, mem)
+	}
+	slices.SortFunc(out, func(a, b *member) int {
+		return cmp.Or(
+			compareTrue(a.worst.Harmful, b.worst.Harmful),
+			compareTrue(aspectOf(&a.worst).facesUsers(), aspectOf(&b.worst).facesUsers()),
+			cmp.Compare(b.worst.Peak, a.worst.Peak),
+			a.worst.Start.Compare(b.worst.Start),
+			keyOf(&a.worst).compare(keyOf(&b.worst)),
+		)
+	})
+	return out
+}
+
+// compareTrue puts what is true first.
+func compareTrue(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+func (k signalKey) compare(other signalKey) int {
+	return cmp.Or(k.service.Compare(other.service), strings.Compare(k.signal, other.signal))
+}

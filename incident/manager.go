@@ -1,0 +1,255 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tocsin/detector"
+	"tocsin/fleet"
+)
+
+// What Acknowledge and Resolve may answer.
+var (
+	ErrUnknown  = errors.New("no such incident")
+	ErrResolved = errors.New("the incident is resolved")
+)
+
+// maxRecent bounds how many resolved incidents are kept in memory.
+const maxRecent = 200
+
+// Options configures a Manager. Zero values of optional fields stand for the defaults given here.
+type Options struct {
+	// Report is handed an incident when it opens, changes, is acknowledged and is resolved. Required. It is
+	// called by one goroutine at a time and in order; it may ask for Incidents and call no other method.
+	Report func(Incident)
+
+	Group      time.Duration // How long related findings are waited for before an incident opens; 15s.
+	Related    time.Duration // Services of one namespace that begin to suffer within this are one incident; 5m.
+	Hold       time.Duration // How long an incident must be quiet before it is resolved; 5m.
+	Cause      time.Duration // How long before an incident a change may have caused it; 1h.
+	MaxOpen    int           // Incidents of one cluster; the services beyond go into one fleet storm; 50.
+	MaxChanges int           // Changes kept for one cluster; 1000.
+
+	Reg    prometheus.Registerer // Nil keeps the metrics private.
+	Logger *slog.Logger          // Discards.
+}
+
+func (o *Options) validate() error {
+	if o.Report == nil {
+		return errors.New("incident: Report is required")
+	}
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{"Group", &o.Group, 15 * time.Second},
+		{"Related", &o.Related, 5 * time.Minute},
+		{"Hold", &o.Hold, 5 * time.Minute},
+		{"Cause", &o.Cause, time.Hour},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("incident: %s is negative", d.name)
+		}
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	if o.MaxOpen <= 0 {
+		o.MaxOpen = 50
+	}
+	if o.MaxChanges <= 0 {
+		o.MaxChanges = 1000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Manager owns all incidents. Its methods may be called concurrently.
+//
+// It has no clock: what happens, happens when Advance says how late it is in a cluster. A cluster that sends
+// nothing stands still, and its incidents stay as they are, because no data is not recovery.
+type Manager struct {
+	opts    Options
+	logger  *slog.Logger
+	metrics *metrics
+
+	delivery sync.Mutex // Held while reports are handed over, so that they keep their order. Before mu.
+
+	mu       sync.Mutex // Guards what follows.
+	clusters map[string]*cluster
+	recent   []Incident // Resolved ones, oldest first.
+	outbox   []Incident // Not yet handed to Report.
+}
+
+// New returns a Manager that knows of nothing yet.
+func New(o Options) (*Manager, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	return &Manager{
+		opts:     o,
+		logger:   o.Logger.With("component", "incident"),
+		metrics:  newMetrics(o.Reg),
+		clusters: make(map[string]*cluster),
+	}, nil
+}
+
+// Find takes a report of a finding. It is looked at when its cluster advances.
+func (m *Manager) Find(f detector.Finding) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := m.cluster(f.Service.Cluster)
+	c.inbox = append(c.inbox, f)
+	m.metrics.found(&f)
+	m.metrics.inbox.Inc()
+}
+
+// Change takes something that happened to a service. One with a known ID replaces the older report.
+func (m *Manager) Change(ch fleet.Change) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cluster(ch.Service.Cluster).changes.add(ch, m.opts.MaxChanges, m.metrics)
+	for _, c := range m.clusters { // It may explain what goes on in other clusters too.
+		if c.name == ch.Service.Cluster || ch.Kind == fleet.Rollout {
+			c.changed = true
+		}
+	}
+}
+
+// Advance says that all findings of a cluster up to now have been handed to Find.
+func (m *Manager) Advance(name string, now time.Time) {
+	m.mu.Lock()
+	m.advance(m.cluster(name), now)
+	m.mu.Unlock()
+	m.deliver()
+}
+
+// Acknowledge notes that a person looks after an incident: reminders of it end.
+func (m *Manager) Acknowledge(id, by string, at time.Time) (Incident, error) {
+	return m.act(id, "acknowledge", func(_ *cluster, g *group) {
+		g.incident.State = Acknowledged
+		g.incident.AcknowledgedBy, g.incident.AcknowledgedAt = by, at
+		g.incident.Updated = at
+	})
+}
+
+// Resolve ends an incident because a person says that it is over. Findings that it still has stay silent,
+// unless they become so much worse that the severity rises: then they open a new incident.
+func (m *Manager) Resolve(id, by string, at time.Time) (Incident, error) {
+	return m.act(id, "resolve", func(c *cluster, g *group) {
+		g.incident.ResolvedBy = by
+		m.resolve(c, g, at, at, "resolved by "+by)
+		c.closed = append(c.closed, g)
+	})
+}
+
+// act does what a person asks for to an open incident and reports it.
+func (m *Manager) act(id, what string, do func(*cluster, *group)) (Incident, error) {
+	m.mu.Lock()
+	c, g := m.find(id)
+	if g == nil {
+		defer m.mu.Unlock()
+		for _, i := range m.recent {
+			if i.ID == id {
+				return i, fmt.Errorf("%s %s: %w", what, id, ErrResolved)
+			}
+		}
+		return Incident{}, fmt.Errorf("%s %s: %w", what, id, ErrUnknown)
+	}
+	do(c, g)
+	m.report(g)
+	i := g.incident
+	m.mu.Unlock()
+	m.deliver()
+	return i, nil
+}
+
+// find returns the open incident with the given ID and its cluster.
+func (m *Manager) find(id string) (*cluster, *group) {
+	for _, c := range m.clusters {
+		for _, g := range c.groups {
+			if g.opened() && g.incident.ID == id {
+				return c, g
+			}
+		}
+	}
+	return nil, nil
+}
+
+// Incidents returns what is open or acknowledged, and the newest of what is resolved; the newest first.
+func (m *Manager) Incidents() []Incident {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := slices.Clone(m.recent)
+	for _, c := range m.clusters {
+		for _, g := range c.groups {
+			if g.opened() {
+				out = append(out, g.incident)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Incident) int {
+		if n := b.Opened.Compare(a.Opened); n != 0 {
+			return n
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return out
+}
+
+// Remove forgets a cluster that is no longer watched: its incidents are resolved, as nothing will be heard of
+// them again.
+func (m *Manager) Remove(name string) {
+	m.mu.Lock()
+	if c := m.clusters[name]; c != nil {
+		for _, g := range slices.Clone(c.groups) {
+			if g.opened() {
+				m.resolve(c, g, c.now, c.now, "the cluster is no longer watched")
+				m.report(g)
+			}
+		}
+		m.metrics.inbox.Sub(float64(len(c.inbox)))
+		m.metrics.changes.Sub(float64(len(c.changes.list)))
+		delete(m.clusters, name)
+	}
+	m.mu.Unlock()
+	m.deliver()
+}
+
+func (m *Manager) cluster(name string) *cluster {
+	c := m.clusters[name]
+	if c == nil {
+		c = newCluster(name)
+		m.clusters[name] = c
+	}
+	return c
+}
+
+// report puts an incident into the outbox as it is now.
+func (m *Manager) report(g *group) {
+	g.dirty = false
+	m.outbox = append(m.outbox, g.incident)
+}
+
+// deliver hands over what is in the outbox. When it returns, the caller's own reports have been handed over.
+func (m *Manager) deliver() {
+	m.delivery.Lock()
+	defer m.delivery.Unlock()
+	m.mu.Lock()
+	out := m.outbox
+	m.outbox = nil
+	m.mu.Unlock()
+	for _, i := range out {
+		m.opts.Report(i)
+	}
+}

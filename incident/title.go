@@ -1,0 +1,97 @@
+package incident
+
+import (
+	"fmt"
+	"strings"
+
+	"tocsin/detector"
+	"tocsin/fleet"
+)
+
+// maxTitleEffects bounds how many signals a title names.
+const maxTitleEffects = 3
+
+// effect says what a signal did at its worst.
+func (mem *member) effect() Effect {
+	if mem.restored != nil {
+		e := *mem.restored
+		e.Open = mem.latest.State == detector.Open
+		return e
+	}
+	f := &mem.worst
+	return Effect{
+		Service:    f.Service,
+		Signal:     plainSignal(f.Signal),
+		Harmful:    f.Harmful,
+		Open:       mem.latest.State == detector.Open,
+		Observed:   Plain(f.Observed, f.Unit, f.Kind),
+		Expected:   Plain(f.Expected, f.Unit, f.Kind),
+		Difference: Difference(f.Observed, f.Expected, f.Unit, f.Kind),
+	}
+}
+
+// plainSignal writes latency_p99 as people say it.
+func plainSignal(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+// titleOf says in one line what is wrong, where, and after what.
+func titleOf(g *group, harm []*detector.Finding) string {
+	if len(harm) == 0 {
+		return ""
+	}
+	i := &g.incident
+	root := i.Service
+	var b strings.Builder
+	others := len(i.Services) - 1
+	switch {
+	case g.storm:
+		fmt.Fprintf(&b, "fleet storm in cluster %s: %s", root.Cluster, count(others, "service"))
+		return b.String() + " beyond its open incidents, worst " + harm[0].Service.Name +
+			" " + plainEffects(i.Effects, harm[0].Service)
+	case others > 0:
+		fmt.Fprintf(&b, "%s and %s in %s: ", root.Name, count(others, "more service"), root.Cluster)
+	default:
+		fmt.Fprintf(&b, "%s in %s: ", root.Name, root.Cluster)
+	}
+	if effects := plainEffects(i.Effects, root); effects != "" {
+		b.WriteString(effects)
+	} else { // There are so many worse ones that those of the root are not listed.
+		b.WriteString(harm[0].Service.Name + " " + plainEffects(i.Effects, harm[0].Service))
+	}
+	if len(i.Causes) > 0 {
+		b.WriteString(plainCause(&i.Causes[0], root))
+	}
+	return b.String()
+}
+
+// plainEffects names the worst signals of a service.
+func plainEffects(effects []Effect, s fleet.Service) string {
+	var parts []string
+	for _, e := range effects {
+		if e.Service == s && e.Harmful && len(parts) < maxTitleEffects {
+			parts = append(parts, fmt.Sprintf("%s %s (usually %s)", e.Signal, e.Observed, e.Expected))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// plainCause names the likeliest cause if it is likely enough.
+func plainCause(c *Cause, root fleet.Service) string {
+	if c.Score < likelyScore || isSymptom(c) || c.Change.Kind == fleet.Warning {
+		return ""
+	}
+	text := " after " + string(c.Change.Kind)
+	if c.Change.Service != root {
+		text += " of " + c.Change.Service.Name
+	}
+	if summary := strings.TrimPrefix(c.Change.Summary, "image "); summary != "" {
+		text += " " + summary
+	}
+	return text
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
