@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -232,9 +233,23 @@ func (x *Detection) check(d *decoder) {
 			"%g is not between the close_score of %g and 30", x.OpenScore, x.CloseScore)
 	}
 	d.positive("detection.open_after", x.OpenAfter)
+	if x.OpenOf < x.OpenAfter || x.OpenOf > 8 {
+		d.failAt("detection.open_of", "a number from open_after to 8",
+			"%d is not between the open_after of %d and 8", x.OpenOf, x.OpenAfter)
+	}
 	d.positive("detection.close_after", x.CloseAfter)
-	d.positive("detection.warm_up", x.WarmUp)
+	if x.WarmUp < 2 {
+		d.failAt("detection.warm_up", "2 or more", "%d samples teach nothing", x.WarmUp)
+	}
 	d.positive("detection.stale_after", int(x.StaleAfter))
+	if x.ForgetAfter < x.StaleAfter {
+		d.failAt("detection.forget_after", fmt.Sprintf("%s or more", x.StaleAfter),
+			"%s is shorter than the stale_after of %s", x.ForgetAfter, x.StaleAfter)
+	}
+	d.positive("detection.absorb_after", int(x.AbsorbAfter))
+	if time.Duration(x.Period) < time.Minute {
+		d.failAt("detection.period", "1m or more", "%s is too short", x.Period)
+	}
 }
 
 func (x *Incidents) check(d *decoder) {

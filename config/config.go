@@ -90,18 +90,26 @@ type Backfill struct {
 // Detection says when a deviation becomes a finding. A score is -log10 of the probability
 // of a value that is at least as unusual: 4 is one in ten thousand.
 type Detection struct {
-	// A finding opens when scores stay at or above this ...
+	// A finding opens when scores are at or above this ...
 	OpenScore float64 `yaml:"open_score"`
-	// ... for this many ticks in a row.
+	// ... in this many ticks ...
 	OpenAfter int `yaml:"open_after"`
+	// ... of this many, at most 8.
+	OpenOf int `yaml:"open_of"`
 	// A finding resolves when scores stay below this ...
 	CloseScore float64 `yaml:"close_score"`
 	// ... for this many ticks in a row.
 	CloseAfter int `yaml:"close_after"`
-	// Ticks that a series is learnt from before it is scored.
+	// Samples that a series is learnt from before it is scored.
 	WarmUp int `yaml:"warm_up"`
-	// A series that gave no sample for this long has ended: its finding resolves and it is forgotten.
+	// The finding of a series that gave no sample for this long resolves: the series has ended.
 	StaleAfter Duration `yaml:"stale_after"`
+	// What was learnt of a series that gave no sample for this long is forgotten.
+	ForgetAfter Duration `yaml:"forget_after"`
+	// A deviation that lasts this long is the new normal.
+	AbsorbAfter Duration `yaml:"absorb_after"`
+	// Length of the season that is learnt.
+	Period Duration `yaml:"period"`
 }
 
 // Incidents says what belongs together.
@@ -150,19 +158,23 @@ func Default() *Config {
 					Enabled:             true,
 					Window:              duration(24 * time.Hour),
 					MaxPointsPerQuery:   11_000,
-					MaxQueriesPerSecond: 2,
+					MaxQueriesPerSecond: 10,
 				},
 			},
 			MaxSeriesPerCluster: 50_000,
 		},
 		Packs: PackChoice{Enabled: PackNames{auto}},
 		Detection: Detection{
-			OpenScore:  4,
-			OpenAfter:  4,
-			CloseScore: 2,
-			CloseAfter: 8,
-			WarmUp:     120,
-			StaleAfter: duration(15 * time.Minute),
+			OpenScore:   4,
+			OpenAfter:   3,
+			OpenOf:      5,
+			CloseScore:  2,
+			CloseAfter:  6,
+			WarmUp:      60,
+			StaleAfter:  duration(10 * time.Minute),
+			ForgetAfter: duration(7 * 24 * time.Hour),
+			AbsorbAfter: duration(2 * time.Hour),
+			Period:      duration(24 * time.Hour),
 		},
 		Incidents: Incidents{
 			RelatedWindow: duration(5 * time.Minute),

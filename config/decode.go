@@ -273,7 +273,7 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	for i, f := range fields {
 		names[i] = f.name
 		if p, ok := given[f.name]; ok {
-			d.pair(join(path, f.name), p, f.value, v.Addr().Interface())
+			d.pair(fieldPath(path, f.name), p, f.value, v.Addr().Interface())
 			delete(given, f.name)
 		}
 	}
@@ -287,7 +287,7 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 			slices.Sort(names)
 			want = "one of " + strings.Join(names, ", ")
 		}
-		d.fail(p.key.Line, join(path, name), want, "unknown field")
+		d.fail(p.key.Line, fieldPath(path, name), want, "unknown field")
 	}
 }
 
@@ -310,7 +310,7 @@ func (d *decoder) pairs(path string, n *yaml.Node) (map[string]pair, bool) {
 			continue
 		}
 		if first, ok := out[key.Value]; ok {
-			d.fail(key.Line, join(path, key.Value), "it once",
+			d.fail(key.Line, fieldPath(path, key.Value), "it once",
 				"is already given on line %d", first.key.Line)
 			continue
 		}
@@ -380,7 +380,7 @@ func (d *decoder) entries(path string, given map[string]pair, v reflect.Value, a
 	v.Set(reflect.MakeMap(v.Type()))
 	for name, p := range given {
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.pair(join(path, name), p, value, around)
+		d.pair(fieldPath(path, name), p, value, around)
 		v.SetMapIndex(reflect.ValueOf(name).Convert(v.Type().Key()), value)
 	}
 }
@@ -417,7 +417,7 @@ func kindOf(n *yaml.Node) string {
 	return strconv.Quote(n.Value)
 }
 
-func join(path, name string) string {
+func fieldPath(path, name string) string {
 	if path == "" {
 		return name
 	}

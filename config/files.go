@@ -50,7 +50,7 @@ func walkFiles(v reflect.Value, path string, visit func(field string, file refle
 	case reflect.Struct:
 		fields, _ := fieldsOf(v)
 		for _, f := range fields {
-			field := join(path, f.name)
+			field := fieldPath(path, f.name)
 			if f.value.Kind() == reflect.String && (f.name == "kubeconfig" || strings.HasSuffix(f.name, "_file")) {
 				visit(field, f.value)
 				continue

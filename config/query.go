@@ -188,8 +188,8 @@ func (s Signal) answerLabels() (namespace, service []string) {
 	return s.NamespaceLabels, s.ServiceLabels
 }
 
-// mapServices makes each aggregation by $service one by labels that a label_replace around its
-// operand has taken from the first of the candidates that a series has. Aggregating by the
+// mapServices makes each aggregation by $service one by labels that are made of the
+// candidates in its operand. Aggregating by the
 // candidates alone would give several series to a service that has, say, two values of job.
 func (s Signal) mapServices(expr parser.Expr) {
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
@@ -229,25 +229,32 @@ func (s Signal) reduce(agg *parser.AggregateExpr) parser.Expr {
 	return &inner
 }
 
-// label wraps expr so that its series have namespaceLabel and serviceLabel. The last
-// replacement that finds a value wins, so the candidates go in from the last to the first. A
-// name with slashes, such as OpenTelemetry's job, counts from the last one on.
+// label wraps expr so that its series have namespaceLabel and serviceLabel: the candidates are
+// joined, and of what comes out the first that is not empty is kept. A service that is called
+// namespace/name, as in OpenTelemetry's job, gives the namespace where no label does.
 func (s Signal) label(expr parser.Expr) parser.Expr {
-	for _, from := range slices.Backward(s.NamespaceLabels) {
-		expr = labelReplace(expr, namespaceLabel, from, "(.+)")
-	}
-	for _, from := range slices.Backward(s.ServiceLabels) {
-		expr = labelReplace(expr, serviceLabel, from, "(?:.*/)?([^/]+)")
-	}
-	return expr
+	expr = join(expr, serviceLabel, s.ServiceLabels)
+	expr = replace(expr, serviceLabel, "$1", ";*([^;]*).*")
+	expr = join(expr, namespaceLabel, append(slices.Clone(s.NamespaceLabels), serviceLabel))
+	expr = replace(expr, namespaceLabel, "$1$2", ";*(?:([^;/]+);.*|(?:([^;/]*)/)?[^;]*)")
+	return replace(expr, serviceLabel, "$1", ".*/([^/]+)")
 }
 
-func labelReplace(expr parser.Expr, to, from, pattern string) parser.Expr {
-	text := func(s string) parser.Expr { return &parser.StringLiteral{Val: s} }
-	return &parser.Call{
-		Func: parser.MustGetFunction("label_replace"),
-		Args: parser.Expressions{expr, text(to), text("$1"), text(from), text(pattern)},
+func join(expr parser.Expr, to string, from []string) parser.Expr {
+	return call("label_join", expr, append([]string{to, ";"}, from...)...)
+}
+
+func replace(expr parser.Expr, label, replacement, pattern string) parser.Expr {
+	return call("label_replace", expr, label, replacement, label, pattern)
+}
+
+// call is a call of a function with texts after its first argument.
+func call(function string, arg parser.Expr, texts ...string) parser.Expr {
+	args := parser.Expressions{arg}
+	for _, text := range texts {
+		args = append(args, &parser.StringLiteral{Val: text})
 	}
+	return &parser.Call{Func: parser.MustGetFunction(function), Args: args}
 }
 
 // addMatchers adds those matchers that v does not have.
