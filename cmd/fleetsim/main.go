@@ -79,13 +79,14 @@ func command() *cobra.Command {
 	p.DurationVar(&opts.ReleaseEvery, "release-every", 72*time.Hour,
 		"mean distance of a service's releases by the calendar; negative is never")
 	p.Float64Var(&opts.Spikes, "spikes", 0.5, "harmless spikes of a service's traffic a day; negative is none")
+	p.Float64Var(&opts.Jobs, "jobs", 0.12, "share of the services that have a daily job; negative is none")
 	p.Float64Var(&opts.Propagation, "propagation", 0.3,
 		"share of a trouble that crosses to a service's callers; negative is nothing")
 	p.BoolVar(&opts.Autoscale, "autoscale", false, "let Deployments follow their traffic")
 	p.StringVar(&f.listen, "listen-address", "127.0.0.1:9980", "address to serve on")
 	p.StringVar(&f.scenario, "scenario", "", "file of faults, or the name of a built-in one: demo, everything, quiet")
 	p.StringVar(&f.start, "start", "", "simulated time at the start, RFC 3339 (default now)")
-	p.StringSliceVar(&f.exporters, "exporters", nil, fmt.Sprintf("metric families to serve, of %v", sim.Exporters()))
+	p.StringSliceVar(&f.exporters, "exporters", nil, fmt.Sprintf("metric families to serve, of %v (default %v)", sim.Exporters(), sim.DefaultExporters()))
 	return c
 }
 

@@ -14,10 +14,8 @@ import (
 // on the seed and the step's number alone, so it does not matter who asks for it and when.
 type cluster struct {
 	name  string
-	index int
 	opts  *Options
 	place place
-	edges []*service // As the catalogue has them; the model's indexes refer to these.
 
 	mu       sync.Mutex
 	services []*service // All, those of SetPods last.
@@ -28,7 +26,7 @@ type cluster struct {
 }
 
 func newCluster(name string, index int, opts *Options, list []blueprint) *cluster {
-	c := &cluster{name: name, index: index, opts: opts}
+	c := &cluster{name: name, opts: opts}
 	key := named(named(opts.Seed, "cluster"), name)
 	r := stream{key}
 	every := opts.ReleaseEvery.Seconds() / opts.TimeScale
@@ -38,7 +36,7 @@ func newCluster(name string, index int, opts *Options, list []blueprint) *cluste
 	stagger := min(15*60/opts.TimeScale, every/float64(2*opts.Clusters))
 	c.place = place{
 		key: key, size: math.Exp(0.3 * r.normal()), zone: math.Round(12*r.uniform()) - 6,
-		pods: opts.Pods, scale: opts.TimeScale, every: every, offset: stagger * float64(index),
+		pods: opts.Pods, jobs: opts.Jobs, every: every, offset: stagger * float64(index),
 	}
 	for i, b := range list {
 		c.services = append(c.services, newService(b, i, c.place))
@@ -70,23 +68,17 @@ func (s *service) populate() {
 	}
 }
 
-// add puts a fault on the services that it matches and says how many.
-func (c *cluster) add(f *Fault) int {
+// add puts a fault on the services that it matches.
+func (c *cluster) add(f *Fault) {
 	if !f.matchesCluster(c.name) {
-		return 0
+		return
 	}
 	c.faults = append(c.faults, f)
-	if f.wholeCluster() {
-		return 1
-	}
-	n := 0
 	for _, s := range c.services {
-		if f.matches(c.name, s.namespace, s.name) {
+		if !f.wholeCluster() && f.matches(c.name, s.namespace, s.name) {
 			s.faults = append(s.faults, f)
-			n++
 		}
 	}
-	return n
 }
 
 // advance does all steps up to the one that seconds lies in.
@@ -339,17 +331,18 @@ func (s *service) follow(seconds float64) {
 }
 
 // setPods replaces the pods of a service, which may be a new one.
-func (c *cluster) setPods(namespace, name string, workload fleet.Workload, pods []Pod) {
+func (c *cluster) setPods(o *Outside) {
 	i := slices.IndexFunc(c.services, func(s *service) bool {
-		return s.namespace == namespace && s.name == name
+		return s.namespace == o.Namespace && s.name == o.Name
 	})
 	if i < 0 {
-		i = c.addService(namespace, name)
+		i = c.addService(o.Namespace, o.Name)
 	}
 	s := c.services[i]
-	s.workload = cmp.Or(workload, s.workload)
+	s.workload = cmp.Or(o.Workload, s.workload)
+	s.rate = cmp.Or(o.Rate, s.rate)
 	s.external = true
-	s.outside = slices.Clone(pods)
+	s.outside = slices.Clone(o.Pods)
 }
 
 // addService makes a service that the catalogue does not have. Nobody calls it.

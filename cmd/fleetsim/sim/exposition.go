@@ -19,13 +19,16 @@ const (
 	HTTP     Exporter = "http"     // The services themselves, by the common names.
 	CAdvisor Exporter = "cadvisor" // The kubelets.
 	Kube     Exporter = "kube"     // kube-state-metrics.
+	Linkerd  Exporter = "linkerd"  // Another mesh's proxies.
+	OTel     Exporter = "otel"     // The services themselves, by OpenTelemetry's names.
+	GRPC     Exporter = "grpc"     // The services themselves, by the names of go-grpc-prometheus.
 )
 
 // Exporters lists all of them.
-func Exporters() []Exporter { return []Exporter{Istio, HTTP, CAdvisor, Kube} }
+func Exporters() []Exporter { return []Exporter{Istio, HTTP, CAdvisor, Kube, Linkerd, OTel, GRPC} }
 
 // DefaultExporters lists those that a fleet serves unless told otherwise.
-func DefaultExporters() []Exporter { return Exporters() }
+func DefaultExporters() []Exporter { return []Exporter{Istio, HTTP, CAdvisor, Kube} }
 
 // page is one scrape in the making.
 type page struct {
@@ -45,7 +48,7 @@ type page struct {
 	latencies distribution
 }
 
-// Gather returns the families of a cluster, ordered by name.
+// gather returns the families of a cluster, ordered by name.
 func (c *cluster) gather(f *Fleet) []*dto.MetricFamily {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,6 +78,12 @@ func (p *page) export(e Exporter) {
 		p.cadvisor()
 	case Kube:
 		p.kube()
+	case Linkerd:
+		p.linkerd()
+	case OTel:
+		p.otel()
+	case GRPC:
+		p.grpc()
 	}
 }
 

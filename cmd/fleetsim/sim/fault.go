@@ -28,23 +28,23 @@ func Kinds() []Kind {
 // Fault is something that happens to services for a while. Times are real ones: a time scale does not
 // compress them.
 type Fault struct {
-	Kind    Kind          `json:"kind"`
-	At      time.Duration `json:"at"`      // Since the fleet began.
-	For     time.Duration `json:"for"`     // 0 is for ever.
-	Ramp    time.Duration `json:"ramp"`    // It grows for this long, and fades as long after its end.
-	Cluster string        `json:"cluster"` // Name or glob; "" is every cluster.
-	Service string        `json:"service"` // Name or glob, of the service or of namespace/service; "" is all.
+	Kind    Kind
+	At      time.Duration // Since the fleet began.
+	For     time.Duration // 0 is for ever.
+	Ramp    time.Duration // It grows for this long, and fades as long after its end.
+	Cluster string        // Name or glob; "" is every cluster.
+	Service string        // Name or glob, of the service or of namespace/service; "" is all.
 
-	Errors    float64       `json:"errors,omitempty"`     // Share of requests that fail; ErrorBurst, BadRelease.
-	Latency   float64       `json:"latency,omitempty"`    // Factor on all latencies; LatencyShift, BadRelease.
-	Tail      float64       `json:"tail,omitempty"`       // Factor on those of the slow tail; the same kinds.
-	CPU       float64       `json:"cpu,omitempty"`        // Factor on the CPU of a request; BadRelease.
-	PerMinute float64       `json:"per_minute,omitempty"` // Share of the limit that leaks; Leak, BadRelease.
-	Crash     bool          `json:"crash,omitempty"`      // New containers end soon after their start; BadRelease.
-	Drop      float64       `json:"drop,omitempty"`       // Share of requests that stay away; TrafficDrop.
-	Every     time.Duration `json:"every,omitempty"`      // Distance of crashes; PodCrash.
-	Reason    string        `json:"reason,omitempty"`     // Error or OOMKilled; PodCrash.
-	Pods      int           `json:"pods,omitempty"`       // How many pods have it; 0 is all. Not TrafficDrop, BadRelease.
+	Errors    float64       // Share of requests that fail; ErrorBurst, BadRelease.
+	Latency   float64       // Factor on all latencies; LatencyShift, BadRelease.
+	Tail      float64       // Factor on those of the slow tail; the same kinds.
+	CPU       float64       // Factor on the CPU of a request; BadRelease.
+	PerMinute float64       // Share of the limit that leaks; Leak, BadRelease.
+	Crash     bool          // New containers end soon after their start; BadRelease.
+	Drop      float64       // Share of requests that stay away; TrafficDrop.
+	Every     time.Duration // Distance of crashes; PodCrash.
+	Reason    string        // Error or OOMKilled; PodCrash.
+	Pods      int           // How many pods have it; 0 is all. Not TrafficDrop, BadRelease.
 
 	file string // Where it was written, for error messages.
 	line int
@@ -160,7 +160,7 @@ func (t *trouble) suffer(f *Fault, strength float64) {
 // hits says whether the pod of that rank, counted from the oldest, has the fault.
 func (f *Fault) hits(rank int) bool { return f.Pods == 0 || rank < f.Pods }
 
-// Behaviour is what an image of that tag does. Tests with pods of a real cluster choose it by image.
+// behaviour is what an image of that tag does. Tests with pods of a real cluster choose it by image.
 func behaviour(image string) (trouble, bool) {
 	t := noTrouble
 	crash := false
@@ -188,7 +188,7 @@ func tagWord(image string) string {
 	return ""
 }
 
-// among says whether the name is in the list of those that the kind uses.
+// uses says whether a fault of the kind has a field of that name.
 func (k Kind) uses(field string) bool {
 	return slices.Contains(commonFields, field) || slices.Contains(fields[k].names, field)
 }

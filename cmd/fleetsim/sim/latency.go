@@ -36,49 +36,42 @@ func position(first int, seconds float64) float64 {
 	return cellsPerPower*math.Log2(seconds) - float64(first-1)
 }
 
-// observe counts n requests, whose median is slower by a factor and whose tail by another, into the cells,
-// and returns the sum of their latencies.
-func (l *latency) observe(r *stream, n uint64, factor, tail float64, cells []histogramCell) float64 {
+// observe counts n requests, whose median is slower by a factor and whose tail by another.
+func (l *latency) observe(r *stream, n uint64, factor, tail float64, h *histogram) {
 	first := l.first()
 	middle := position(first, l.median*factor)
 	shift := cellsPerPower * math.Log2(l.tail*tail)
 	width := cellsPerPower * l.spread
 	if n > 2*few {
-		return l.observeMany(r, n, first, [2]float64{middle, middle + shift}, width, cells)
+		slow := r.binomial(n, l.slow)
+		h.deal(r, n-slow, first, middle, width)
+		h.deal(r, slow, first, middle+shift, width)
+		return
 	}
-	sum := 0.0
 	for range n {
 		x := middle + width*r.normal()
 		if r.uniform() < l.slow {
 			x += shift
 		}
-		cells[cellOf(x)].add(1)
-		sum += seconds(first, x)
+		h.cells[cellOf(x)].add(1)
+		h.add(seconds(first, x))
 	}
-	return sum
 }
 
-// observeMany deals the requests of each component out to the cells, one cell after the other.
-func (l *latency) observeMany(
-	r *stream, n uint64, first int, middles [2]float64, width float64, cells []histogramCell,
-) float64 {
-	slow := r.binomial(n, l.slow)
-	sum := 0.0
-	for i, left := range [2]uint64{n - slow, slow} {
-		rest := 1.0 // Probability of the cells not yet dealt to.
-		for c := cellOf(middles[i] - 4*width); left > 0; c++ {
-			above := math.Erfc((float64(c+1)-middles[i])/(width*math.Sqrt2)) / 2
-			k := left
-			if c < numCells-1 && above > 1e-9 {
-				k = r.binomial(left, (rest-above)/rest)
-			}
-			cells[min(c, numCells-1)].add(k)
-			sum += float64(k) * seconds(first, min(float64(c)+0.5, numCells))
-			left -= k
-			rest = above
+// deal deals n requests out to the cells, one after the other, by the normal distribution around middle.
+func (h *histogram) deal(r *stream, n uint64, first int, middle, width float64) {
+	rest := 1.0 // Probability of the cells not yet dealt to.
+	for c := cellOf(middle - 4*width); n > 0; c++ {
+		above := math.Erfc((float64(c+1)-middle)/(width*math.Sqrt2)) / 2
+		k := n
+		if c < numCells-1 && above > 1e-9 {
+			k = r.binomial(n, (rest-above)/rest)
 		}
+		h.cells[c].add(k)
+		h.add(float64(k) * seconds(first, float64(c)+0.5))
+		n -= k
+		rest = above
 	}
-	return sum
 }
 
 // seconds is the inverse of position.
@@ -99,16 +92,38 @@ func (c *counter) served(left float64) uint64 {
 	return c.total - uint64(math.Ceil(float64(c.step)*left))
 }
 
-// histogramCell is a counter in less room: a pod has many.
-type histogramCell struct {
-	total uint64
-	step  uint32
+// cell is a counter in less room, for a pod has many: it is full after a year of 100 requests a second.
+type cell struct{ total, step uint32 }
+
+func (c *cell) add(n uint64) { c.total += uint32(n); c.step += uint32(n) }
+
+func (c *cell) served(left float64) uint64 {
+	return uint64(c.total) - uint64(math.Ceil(float64(c.step)*left))
 }
 
-func (c *histogramCell) add(n uint64) { c.total += n; c.step += uint32(n) }
+// histogram counts latencies.
+type histogram struct {
+	cells     []cell
+	sum, step float64
+}
 
-func (c *histogramCell) served(left float64) uint64 {
-	return c.total - uint64(math.Ceil(float64(c.step)*left))
+func newHistogram() histogram { return histogram{cells: make([]cell, numCells)} }
+
+func (h *histogram) reset() {
+	clear(h.cells)
+	h.sum, h.step = 0, 0
+}
+
+func (h *histogram) forgetStep() {
+	for i := range h.cells {
+		h.cells[i].step = 0
+	}
+	h.step = 0
+}
+
+func (h *histogram) add(seconds float64) {
+	h.sum += seconds
+	h.step += seconds
 }
 
 // distribution is what a histogram serves: how many requests were in or below each cell.
@@ -116,6 +131,21 @@ type distribution struct {
 	first int
 	below [numCells + 1]uint64 // below[i] is how many are in cells before i.
 	sum   float64
+}
+
+// fill makes d what the histograms together are when that share of the last step has yet to happen.
+func (d *distribution) fill(first int, left float64, histograms ...*histogram) {
+	d.first, d.sum = first, 0
+	clear(d.below[:])
+	for _, h := range histograms {
+		d.sum += h.sum - h.step*left
+		n := uint64(0)
+		for i := range h.cells {
+			d.below[i] += n
+			n += h.cells[i].served(left)
+		}
+		d.below[numCells] += n
+	}
 }
 
 func (d *distribution) count() uint64 { return d.below[numCells] }

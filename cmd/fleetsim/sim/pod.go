@@ -52,9 +52,8 @@ type pod struct {
 	noise            [3]wander
 
 	counts    [][len(codes)]counter // For each caller, and last for those from outside.
-	cells     []histogramCell
-	sum       float64
-	sumStep   float64
+	served    histogram
+	failed    histogram
 	cpu       float64
 	cpuStep   float64
 	periods   counter
@@ -133,7 +132,7 @@ func (s *service) settle(p *pod, key uint64, seconds float64) {
 		p.noise[i] = newWander(named(key, what))
 	}
 	p.counts = make([][len(codes)]counter, len(s.called)+1)
-	p.cells = make([]histogramCell, numCells)
+	p.served, p.failed = newHistogram(), newHistogram()
 	p.created = seconds
 	p.start(seconds)
 }
@@ -143,8 +142,9 @@ func (p *pod) start(seconds float64) {
 	p.started, p.down, p.leaked = seconds, false, 0
 	p.readyAt = seconds + 3 + 5*uniform(subkey(p.key, uint64(p.restarts)))
 	clear(p.counts)
-	clear(p.cells)
-	p.sum, p.cpu = 0, 0
+	p.served.reset()
+	p.failed.reset()
+	p.cpu = 0
 	p.periods, p.throttled = counter{}, counter{}
 	p.forgetStep()
 }
@@ -155,10 +155,9 @@ func (p *pod) forgetStep() {
 			p.counts[i][j].step = 0
 		}
 	}
-	for i := range p.cells {
-		p.cells[i].step = 0
-	}
-	p.sumStep, p.cpuStep, p.periods.step, p.throttled.step = 0, 0, 0, 0
+	p.served.forgetStep()
+	p.failed.forgetStep()
+	p.cpuStep, p.periods.step, p.throttled.step = 0, 0, 0
 }
 
 // The kubelet waits before it starts a container again: not at first, then 10s, 20s and so on up to 5 minutes.
@@ -249,7 +248,7 @@ func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 	chance := s.errors * p.level.errors * p.factor.errors * m.now.errors * (1 + 1.5*young)
 	chance *= math.Exp(0.2*p.noise[1].at(m.seconds)) * r.gamma(min(1, 0.3/m.length))
 	chance = min(1, chance+m.trouble.errors+m.now.excess)
-	left, rest := n, m.now.rate
+	left, rest, allFailed := n, m.now.rate, uint64(0)
 	for k := range p.counts {
 		from := left
 		if k < len(m.now.sources) {
@@ -264,12 +263,12 @@ func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 		p.counts[k][codeUnavailable].add(unavailable)
 		p.counts[k][codeNotFound].add(missing)
 		p.counts[k][codeOK].add(from - failed - missing)
+		allFailed += failed
 	}
 	slow := p.level.latency * p.factor.latency * m.now.latency * m.trouble.latency
 	slow *= 1 + 0.5*p.warm(m.seconds, 30)
-	took := s.latency.observe(r, n, slow, m.trouble.tail, p.cells)
-	p.sum += took
-	p.sumStep = took
+	s.latency.observe(r, n-allFailed, slow, m.trouble.tail, &p.served)
+	s.latency.observe(r, allFailed, slow, m.trouble.tail, &p.failed)
 }
 
 // work uses CPU and memory. Kernels give CPU out in ten periods a second.
@@ -307,16 +306,4 @@ func (p *pod) remember(s *service) {
 		length: age, share: 1 / float64(s.replicas), now: &now, trouble: noTrouble, number: math.MaxUint64,
 	})
 	p.forgetStep()
-}
-
-// distribution returns the latencies as they are when that share of the last step has yet to happen.
-func (p *pod) distribution(s *service, left float64, d *distribution) {
-	d.first = s.latency.first()
-	d.sum = p.sum - p.sumStep*left
-	n := uint64(0)
-	for i := range p.cells {
-		d.below[i] = n
-		n += p.cells[i].served(left)
-	}
-	d.below[numCells] = n
 }

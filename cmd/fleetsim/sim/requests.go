@@ -43,7 +43,7 @@ func (p *page) istio() {
 				}
 			}
 		}
-		pod.distribution(s, p.left, &p.latencies)
+		p.latencies.fill(s.latency.first(), p.left, &pod.served, &pod.failed)
 		p.histogram(took, l.duration, &istioUnit, l.began)
 	}
 }
@@ -55,10 +55,7 @@ func (p *page) http() {
 	for s, pod := range p.visible {
 		l := p.labels(s, pod)
 		for code := range codes {
-			n := uint64(0)
-			for k := range pod.counts {
-				n += pod.counts[k][code].served(p.left)
-			}
+			n := pod.answered(code, p.left)
 			// Neither part falls when n grows by one.
 			get := uint64(s.get * float64(n))
 			for method, n := range [2]uint64{get, n - get} {
@@ -67,7 +64,7 @@ func (p *page) http() {
 				}
 			}
 		}
-		pod.distribution(s, p.left, &p.latencies)
+		p.latencies.fill(s.latency.first(), p.left, &pod.served, &pod.failed)
 		p.histogram(took, l.http, &httpUnit, l.began)
 	}
 }
@@ -113,4 +110,13 @@ func (s *service) podLabels(all []*service, pod *pod) *podLabels {
 	l.cgroup = pairs("namespace", s.namespace, "pod", pod.name, "container", "", "image", "")
 	l.cpu = [2][]*dto.LabelPair{with(l.container, "cpu", "total"), with(l.cgroup, "cpu", "total")}
 	return l
+}
+
+// answered returns how many requests the pod answered with a code.
+func (p *pod) answered(code int, left float64) uint64 {
+	n := uint64(0)
+	for k := range p.counts {
+		n += p.counts[k][code].served(left)
+	}
+	return n
 }

@@ -7,13 +7,10 @@ import (
 	"html/template"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
-
-	"tocsin/fleet"
 )
 
 // Handler serves the fleet:
@@ -24,7 +21,7 @@ import (
 //	GET    /api/state                 State
 //	POST   /api/scenario              faults that begin now (at counts from now), in YAML or JSON
 //	DELETE /api/scenario              ends all faults
-//	POST   /api/pods                  PodsRequest
+//	POST   /api/pods                  Outside
 //	GET    /-/healthy                 200
 func (f *Fleet) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -99,13 +96,12 @@ func (f *Fleet) postScenario(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	faults, err := ParseScenario("request", text)
-	now := f.Elapsed()
-	for _, fault := range faults {
-		if err != nil {
-			break
+	if err == nil {
+		now := f.Elapsed()
+		for i := range faults {
+			faults[i].At += now
 		}
-		fault.At += now
-		err = f.Inject(fault)
+		err = f.Inject(faults...)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -114,30 +110,22 @@ func (f *Fleet) postScenario(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, map[string]int{"faults": len(faults)})
 }
 
-// PodsRequest is the body of POST /api/pods.
-type PodsRequest struct {
-	fleet.Service
-	Workload fleet.Workload `json:"workload,omitempty"` // Deployment.
-	Pods     []Pod          `json:"pods"`
-}
-
 func (f *Fleet) postPods(w http.ResponseWriter, r *http.Request) {
-	var request PodsRequest
+	var request Outside
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&request)
-	if err == nil && (request.Namespace == "" || request.Name == "") {
-		err = errors.New("namespace and service are required")
-	}
-	if err != nil {
+	if err := decoder.Decode(&request); err != nil {
 		http.Error(w, fmt.Sprintf("read pods: %v", err), http.StatusBadRequest)
 		return
 	}
-	if err := f.SetPods(request.Service, request.Workload, request.Pods); err != nil {
+	switch err := f.SetPods(request); {
+	case errors.Is(err, ErrUnknownCluster):
 		http.Error(w, err.Error(), http.StatusNotFound)
-		return
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	default:
+		w.WriteHeader(http.StatusNoContent)
 	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func writeJSON(w http.ResponseWriter, v any) {
@@ -145,14 +133,4 @@ func writeJSON(w http.ResponseWriter, v any) {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
-}
-
-// origin is the real time at which the fleet began.
-func (f *Fleet) origin() time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.began.IsZero() {
-		return f.opts.Start
-	}
-	return f.began
 }

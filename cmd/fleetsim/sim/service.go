@@ -52,7 +52,7 @@ type place struct {
 	size   float64 // Factor on all traffic.
 	zone   float64 // Hours ahead of UTC.
 	pods   int
-	scale  float64
+	jobs   float64 // Share of services that have a daily job.
 	every  float64 // Seconds of real time between the releases of a service.
 	offset float64 // Seconds of real time by which releases come later than in the first cluster.
 }
@@ -67,9 +67,10 @@ func newService(b blueprint, index int, at place) *service {
 	r := stream{s.key}
 	s.rate = b.rate * at.size * math.Exp(0.15*r.normal())
 	s.pattern = drawPattern(&r, at.zone)
-	if r.uniform() < 0.12 {
+	if r.uniform() < at.jobs {
 		s.job = drawJob(&r)
 	}
+	r = stream{named(s.key, "resources")}
 	s.uneven = 0.01 + 0.04*r.uniform()
 	perPod := s.rate / float64(at.pods)
 	s.idleCPU = 0.01 + 0.03*r.uniform()

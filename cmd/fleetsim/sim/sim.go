@@ -32,6 +32,7 @@ type Options struct {
 
 	ReleaseEvery time.Duration // Mean distance of a service's releases by the calendar; 72h. Negative is never.
 	Spikes       float64       // Harmless spikes of a service's traffic on a day of real time; 0.5. Negative is none.
+	Jobs         float64       // Share of the services that have a daily job; 0.12. Negative is none.
 	Propagation  float64       // How much of a trouble crosses an edge of the call graph; 0.3. Negative is nothing.
 	Autoscale    bool          // Deployments follow their traffic.
 	Exporters    []Exporter    // Which families are served; DefaultExporters().
@@ -49,6 +50,7 @@ func (o *Options) ensureDefaults() {
 	o.ReleaseEvery = either(o.ReleaseEvery, 72*time.Hour)
 	o.Spikes = either(o.Spikes, 0.5)
 	o.Propagation = either(o.Propagation, 0.3)
+	o.Jobs = either(o.Jobs, 0.12)
 	if o.Start.IsZero() {
 		o.Start = defaultStart
 	}
@@ -99,14 +101,42 @@ func (o *Options) calendar(seconds float64) time.Duration {
 type Fleet struct {
 	opts     Options
 	clusters []*cluster
+	clock    clock
 
-	mu      sync.Mutex
-	faults  []*Fault
-	began   time.Time     // When Run did; zero while time is moved by Advance.
-	elapsed time.Duration // What Advance asked for.
+	mu       sync.Mutex // Guards what follows; taken before that of a cluster.
+	faults   []*Fault
+	injected uint64
 }
 
-// Pod is a pod that runs outside of the simulation, and for which fleetsim serves metrics. The last word of its
+// clock says how long the fleet has lived: by real time while it runs, else by what Advance was told.
+type clock struct {
+	mu      sync.Mutex
+	began   time.Time
+	elapsed time.Duration
+}
+
+func (c *clock) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.began = time.Now().Add(-c.elapsed)
+}
+
+func (c *clock) advance(to time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.elapsed = max(c.elapsed, to)
+}
+
+func (c *clock) read() (elapsed time.Duration, began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.began.IsZero() {
+		return c.elapsed, c.began
+	}
+	return time.Since(c.began), c.began
+}
+
+// Pod is a pod that runs outside of the simulation, and for which the fleet serves metrics. The last word of its
 // image's tag says how it behaves: bad fails, slow is slow, leak leaks, crash crashes, others are fine.
 type Pod struct {
 	Name     string `json:"name"`
@@ -127,18 +157,15 @@ func New(opts Options) (*Fleet, error) {
 	for i := range opts.Clusters {
 		f.clusters = append(f.clusters, newCluster(clusterName(i), i, &f.opts, list))
 	}
-	var errs []error
-	for _, fault := range opts.Faults {
-		errs = append(errs, f.Inject(fault))
+	if err := f.Inject(slices.Clone(opts.Faults)...); err != nil {
+		return nil, err
 	}
-	return f, errors.Join(errs...)
+	return f, nil
 }
 
 // Run lets the fleet live in real time until ctx is done, then returns nil.
 func (f *Fleet) Run(ctx context.Context) error {
-	f.mu.Lock()
-	f.began = time.Now().Add(-f.elapsed)
-	f.mu.Unlock()
+	f.clock.start()
 	tick := time.NewTicker(f.opts.Step)
 	defer tick.Stop()
 	for {
@@ -155,9 +182,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 
 // Advance moves a fleet that does not Run to an instant after its beginning. Time does not go back.
 func (f *Fleet) Advance(ctx context.Context, to time.Duration) error {
-	f.mu.Lock()
-	f.elapsed = max(f.elapsed, to)
-	f.mu.Unlock()
+	f.clock.advance(to)
 	return f.advance(ctx, to)
 }
 
@@ -184,12 +209,16 @@ const parallel = 8
 
 // Elapsed returns the real time since the fleet began.
 func (f *Fleet) Elapsed() time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.began.IsZero() {
-		return f.elapsed
+	elapsed, _ := f.clock.read()
+	return elapsed
+}
+
+// origin is the real time at which the fleet began; by the calendar, if time is moved by Advance.
+func (f *Fleet) origin() time.Time {
+	if _, began := f.clock.read(); !began.IsZero() {
+		return began
 	}
-	return time.Since(f.began)
+	return f.opts.Start
 }
 
 // Now returns the simulated time.
@@ -197,20 +226,28 @@ func (f *Fleet) Now() time.Time {
 	return f.opts.Start.Add(time.Duration(float64(f.Elapsed()) * f.opts.TimeScale))
 }
 
-// Inject adds a fault, whose At counts from the beginning of the fleet.
-func (f *Fleet) Inject(fault Fault) error {
-	fault.normalize()
+// Inject adds faults, whose At counts from the beginning of the fleet: all of them, or none if it returns an
+// error.
+func (f *Fleet) Inject(faults ...Fault) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.check(&fault); err != nil {
+	var errs []error
+	for i := range faults {
+		faults[i].normalize()
+		errs = append(errs, f.check(&faults[i]))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fault.id = uint64(len(f.faults) + 1)
-	f.faults = append(f.faults, &fault)
-	for _, c := range f.clusters {
-		c.mu.Lock()
-		c.add(&fault)
-		c.mu.Unlock()
+	for _, fault := range faults {
+		f.injected++
+		fault.id = f.injected
+		f.faults = append(f.faults, &fault)
+		for _, c := range f.clusters {
+			c.mu.Lock()
+			c.add(&fault)
+			c.mu.Unlock()
+		}
 	}
 	return nil
 }
@@ -260,16 +297,27 @@ func (f *Fleet) cluster(name string) (*cluster, error) {
 	return nil, fmt.Errorf("%w %q", ErrUnknownCluster, name)
 }
 
+// Outside is a service whose pods run outside of the simulation.
+type Outside struct {
+	fleet.Service
+	Workload fleet.Workload `json:"workload,omitempty"` // As it was, for a new service a Deployment.
+	Rate     float64        `json:"rate,omitempty"`     // Mean requests a second; as it was, for a new service 40.
+	Pods     []Pod          `json:"pods"`
+}
+
 // SetPods says which pods a service has from now on, in place of simulated ones. Pods that it had already, by
 // name, image and revision, go on; others begin. A service that the fleet does not have is added to the cluster.
-func (f *Fleet) SetPods(service fleet.Service, workload fleet.Workload, pods []Pod) error {
-	c, err := f.cluster(service.Cluster)
+func (f *Fleet) SetPods(o Outside) error {
+	c, err := f.cluster(o.Cluster)
 	if err != nil {
 		return err
 	}
+	if o.Namespace == "" || o.Name == "" {
+		return errors.New("set pods: namespace and service are required")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setPods(service.Namespace, service.Name, workload, pods)
+	c.setPods(&o)
 	return nil
 }
 

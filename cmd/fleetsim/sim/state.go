@@ -9,7 +9,7 @@ import (
 // State is what a fleet is like at an instant.
 type State struct {
 	Now      time.Time      `json:"now"`     // By the simulated calendar.
-	Elapsed  time.Duration  `json:"elapsed"` // Nanoseconds of real time since the beginning.
+	Elapsed  float64        `json:"elapsed"` // Seconds of real time since the beginning.
 	Seed     uint64         `json:"seed"`
 	Clusters []ClusterState `json:"clusters"`
 	Faults   []FaultState   `json:"faults"`
@@ -40,23 +40,34 @@ type PodState struct {
 	Restarts int  `json:"restarts"`
 }
 
-// FaultState is a fault and whether it is there.
+// FaultState is a fault and whether it is there. Durations are such as 1m30s.
 type FaultState struct {
-	Fault
-	Active bool `json:"active"`
+	Kind    Kind   `json:"kind"`
+	At      string `json:"at"`
+	For     string `json:"for,omitempty"`
+	Cluster string `json:"cluster,omitempty"`
+	Service string `json:"service,omitempty"`
+	Active  bool   `json:"active"`
 }
 
 // State describes the fleet now.
 func (f *Fleet) State() State {
-	elapsed := f.Elapsed()
+	elapsed := f.Elapsed().Seconds()
 	st := State{Now: f.Now(), Elapsed: elapsed, Seed: f.opts.Seed, Faults: []FaultState{}}
 	for _, c := range f.clusters {
-		st.Clusters = append(st.Clusters, c.state(elapsed.Seconds()))
+		st.Clusters = append(st.Clusters, c.state(elapsed))
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fault := range f.faults {
-		st.Faults = append(st.Faults, FaultState{*fault, fault.strength(elapsed.Seconds()) > 0})
+		s := FaultState{
+			Kind: fault.Kind, At: fault.At.String(), Cluster: fault.Cluster, Service: fault.Service,
+			Active: fault.strength(elapsed) > 0,
+		}
+		if fault.For > 0 {
+			s.For = fault.For.String()
+		}
+		st.Faults = append(st.Faults, s)
 	}
 	return st
 }
