@@ -6,22 +6,6 @@ import (
 	"time"
 )
 
-func newFleet(t testing.TB, opts Options) *Fleet {
-	t.Helper()
-	f, err := New(opts)
-	if err != nil {
-		t.Fatalf("New: %v", err)
-	}
-	return f
-}
-
-func advance(t testing.TB, f *Fleet, to time.Duration) {
-	t.Helper()
-	if err := f.Advance(t.Context(), to); err != nil {
-		t.Fatalf("Advance: %v", err)
-	}
-}
-
 // BenchmarkHistory measures one minute of a cluster of 200 services with 8 signals.
 func BenchmarkHistory(b *testing.B) {
 	h, err := newFleet(b, Options{Clusters: 1, Services: 200}).History("east", time.Minute)
