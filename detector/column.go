@@ -117,26 +117,26 @@ func (col *column) room() int {
 
 // place makes slot that of ref.
 func (col *column) place(slot int, ref series.Ref, id series.ID) {
+	col.bind(slot, ref, col.cluster.number(id.Service))
+	col.values[slot], col.observed[slot] = math.NaN(), math.NaN()
+	col.recent[slot] = 0
+	col.seen[slot] = col.cluster.at.UnixNano()
+}
+
+// bind says that slot is that of ref and of service n.
+func (col *column) bind(slot int, ref series.Ref, n int32) {
 	col.refs[slot] = ref
-	n := col.cluster.number(id.Service)
 	col.service[slot] = n
 	for int(n) >= len(col.slotOf) {
 		col.slotOf = append(col.slotOf, 0)
 	}
 	col.slotOf[n] = int32(slot + 1)
-	col.values[slot], col.observed[slot] = math.NaN(), math.NaN()
-	col.recent[slot] = 0
-	col.seen[slot] = col.cluster.at.UnixNano()
 	col.cluster.shard.setSlot(ref, slot)
 }
 
 // forget frees a slot. Its findings must be resolved.
 func (col *column) forget(slot int) {
-	state := seriesWarming
-	if col.model.Warm(slot) {
-		state = seriesWarm
-	}
-	col.cluster.shard.metrics.series[state].Dec()
+	col.cluster.shard.metrics.series[col.state(slot)].Dec()
 	col.cluster.shard.forget(col.refs[slot])
 	col.refs[slot] = 0
 	col.slotOf[col.service[slot]] = 0
@@ -145,6 +145,14 @@ func (col *column) forget(slot int) {
 	col.values[slot], col.observed[slot] = math.NaN(), math.NaN()
 	col.spare = append(col.spare, slot)
 	col.model.Reset(slot)
+}
+
+// state tells which gauge of series slot is counted in.
+func (col *column) state(slot int) int {
+	if col.model.Warm(slot) {
+		return seriesWarm
+	}
+	return seriesWarming
 }
 
 // remove forgets all series for a reason.

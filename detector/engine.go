@@ -45,7 +45,7 @@ type Tuning struct {
 	WarmUp      int           // Samples a series needs before it is scored; 60.
 	StaleAfter  time.Duration // A finding whose series is silent for so long ends; 10m, at least 5 ticks.
 	ForgetAfter time.Duration // A series silent for so long is forgotten with all that it taught; 168h.
-	AbsorbAfter time.Duration // A deviation that lasts so long is the new normal; 2h, at least 120 ticks.
+	AbsorbAfter time.Duration // A deviation that lasts so long and has stopped growing is the new normal; 2h, at least 120 ticks.
 	Period      time.Duration // Of the season; 24h.
 }
 

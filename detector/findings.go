@@ -27,6 +27,7 @@ const (
 	worseBy     = 3   // By how much the score must exceed the one last reported to be reported again.
 	worseAtMost = 5   // Reports for being worse in the life of a finding.
 	absorbTicks = 120 // Ticks that a new level needs to be known.
+	growth      = 1.2 // A deviation that exceeds the furthest so far by this factor still grows.
 )
 
 // openFinding is a finding that has not resolved.
@@ -37,6 +38,9 @@ type openFinding struct {
 	ticks    int     // Since it opened.
 	told     float64 // The score last reported.
 	worsened int     // Reports for being worse.
+
+	furthest float64   // The deviation from what was expected, when it last grew,
+	grew     time.Time // and when that was.
 }
 
 // judge opens and closes findings after the tick of an instant.
@@ -151,6 +155,9 @@ func (f *openFinding) look(col *column) {
 		f.Direction = Down
 	}
 	f.Harmful = col.signal.Bad == Both || col.signal.Bad == f.Direction
+	if by := math.Abs(f.Observed - f.Expected); by > growth*f.furthest {
+		f.furthest, f.grew = by, f.At
+	}
 }
 
 // follow brings a finding up to date with the tick.
@@ -171,13 +178,18 @@ func (f *openFinding) follow(col *column) {
 	switch {
 	case f.quiet >= t.CloseAfter:
 		f.resolve(col, backToNormal)
-	case f.ticks >= absorbTicks && f.At.Sub(f.Start) >= t.AbsorbAfter && f.quiet == 0:
+	case f.quiet == 0 && f.stays(t.AbsorbAfter):
 		f.resolve(col, newLevel)
 	case f.quiet == 0 && (f.Score >= f.told+worseBy || f.Harmful != harmful) && f.worsened < worseAtMost:
 		f.worsened++
 		f.told = max(f.told, f.Score)
 		col.cluster.shard.report(worsened, f.Finding)
 	}
+}
+
+// stays tells whether the deviation is to be the new normal: it has lasted, and it does not grow any more.
+func (f *openFinding) stays(after time.Duration) bool {
+	return f.ticks >= absorbTicks && f.At.Sub(f.Start) >= after && f.At.Sub(f.grew) >= after/2
 }
 
 // resolve ends a finding. The caller takes it out of its column.

@@ -51,6 +51,7 @@ type metrics struct {
 	snapshotTime   prometheus.Histogram
 	snapshotBytes  prometheus.Gauge
 	snapshotErrors prometheus.Counter
+	restored       prometheus.Counter
 	refused        prometheus.Counter
 }
 
@@ -75,6 +76,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Size of the newest snapshot of all clusters."}),
 		snapshotErrors: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshot_errors_total",
 			Help: "Snapshots of a cluster that could not be written."}),
+		restored: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshots_restored_total",
+			Help: "Snapshots of a cluster that were found and used."}),
 		refused: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshots_refused_total",
 			Help: "Snapshots of a cluster that were found and not used."}),
 	}

@@ -3,9 +3,11 @@ package baseline
 import "tocsin/detector/kernel"
 
 // Hold stops a slot from learning that what it sees is normal: from now on it is judged by what was normal
-// before. Meanwhile the shortest horizon learns the new level, in case it stays.
+// before, and the scores of this episode are not held against later ones. Meanwhile the shortest horizon learns
+// the new level, in case it stays.
 func (c *Columns) Hold(slot int) {
 	c.blocks[slot/kernel.Width][kernel.Hold][slot%kernel.Width] = 1
+	c.tails[slot/kernel.Width].Hush(slot % kernel.Width)
 }
 
 // Release ends a Hold and forgets what was seen meanwhile.
@@ -26,5 +28,4 @@ func (c *Columns) Absorb(slot int) {
 	}
 	b[kernel.Mean1][l], b[kernel.Mean2][l] = b[kernel.Mean0][l], b[kernel.Mean0][l]
 	b[kernel.Spread1][l], b[kernel.Spread2][l] = b[kernel.Spread0][l], b[kernel.Spread0][l]
-	c.tails[slot/kernel.Width][kernel.Run][l] = 0
 }

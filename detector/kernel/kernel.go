@@ -66,7 +66,9 @@ const (
 	Rate3              // At least 3.
 	Rate4              // At least 4.
 	TailSamples        // How many scores there were.
-	Run                // For how many ticks the score has been at least 2.
+	Run                // For how many ticks the score has been at least 2: an episode.
+	Late3              // Scores of at least 3 in the episode, which count when it is over.
+	Late4              // At least 4.
 	TailFields
 )
 
@@ -98,7 +100,7 @@ type Params struct {
 // gain[h] is at least 1/n, so that a young series learns as fast as it can. While a finding is open (Hold > 0)
 // the two longer horizons rest and judge alone, and the shortest one takes the plain mean of the new values.
 //
-// z is NaN for a lane with fewer than WarmUp samples. floor is the least spread in the unit of y. All slices
+// The results are NaN for a lane with fewer than WarmUp samples. floor is the least spread in the unit of y. All slices
 // are as long as blocks.
 func Tick(z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes, p *Params) {
 	n := len(blocks)
@@ -133,7 +135,8 @@ type TailParams struct {
 //	s     = nominal * Ordinary / Peak
 //	score = -log10 of the share of s this high, between the levels 1, 2, 3, 4 that are counted
 //
-// An episode teaches with its first eight ticks only: a long outage must not make the series deaf.
+// An episode teaches with its first eight ticks only, and of how high it went it teaches two ticks when it is over:
+// an outage must not make the series deaf to itself, nor for long to the next one.
 // Score may be the same slice as nominal.
 func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
 	if len(score) != len(tails) || len(nominal) != len(tails) {

@@ -57,7 +57,7 @@ func tick(z, center, width *Lanes, b *Block, day *Day, y, floor *Lanes, p *Param
 		center[l] = middle + (v - r)
 		width[l] = weight / per
 		if n < p.WarmUp {
-			z[l] = nan
+			z[l], center[l], width[l] = nan, nan, nan
 		}
 		learn(&b[Mean0][l], &b[Spread0][l], r, gain0, float32(limit0*sd0))
 		learn(&b[Mean1][l], &b[Spread1][l], r, float32(free*max(p.Gain[1], young)), float32(limit*sd1))
@@ -143,10 +143,11 @@ func reseason(b *Block, l int, shift, spread float32) {
 }
 
 const (
-	prior    = 1000  // Weight of the nominal law against what was counted, in ticks.
-	memory   = 50000 // Ticks after which a count fades.
-	teaching = 8     // Ticks of an episode that are counted.
-	highest  = 30    // The highest score.
+	prior        = 1000  // Weight of the nominal law against what was counted, in ticks.
+	memory       = 50000 // Ticks after which a count fades.
+	teaching     = 8     // Ticks of an episode that are counted,
+	teachingHigh = 2     // and of those with a score of 3 or more.
+	highest      = 30    // The highest score.
 )
 
 func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
@@ -161,37 +162,54 @@ func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
 		}
 		s := float32(raw*p.Ordinary) / t[Peak][l]
 		score[l] = clampTo(calibrated(t, l, s), highest)
-		run := float32(0)
-		if s >= 2 {
-			run = min(t[Run][l]+1, 1<<20)
-		}
-		t[Run][l] = run
-		if run > teaching {
+		if s < 2 {
+			settle(t, l)
+		} else if t[Run][l] = min(t[Run][l]+1, teaching+1); t[Run][l] > teaching {
 			continue
 		}
 		n := t[TailSamples][l] + 1
-		gain := max(1/(n+prior), 1.0/memory)
+		gain := weight(n)
 		t[TailSamples][l] = min(n, 1<<24-1)
 		t[PeakNow][l] = max(t[PeakNow][l], raw)
-		t[Rate1][l] = count(t[Rate1][l], s >= 1, gain, 1e-3)
-		t[Rate2][l] = count(t[Rate2][l], s >= 2, gain, 1e-5)
-		t[Rate3][l] = count(t[Rate3][l], s >= 3, gain, 1e-6)
-		t[Rate4][l] = count(t[Rate4][l], s >= 4, gain, 1e-7)
+		t[Rate1][l] = count(t[Rate1][l], step(s, 1), gain, 1e-3)
+		t[Rate2][l] = count(t[Rate2][l], step(s, 2), gain, 1e-5)
+		t[Rate3][l] = count(t[Rate3][l], 0, gain, 1e-6)
+		t[Rate4][l] = count(t[Rate4][l], 0, gain, 1e-7)
+		t[Late3][l] = min(t[Late3][l]+step(s, 3), teachingHigh)
+		t[Late4][l] = min(t[Late4][l]+step(s, 4), teachingHigh)
 	}
+}
+
+// settle counts what an episode that is over held back.
+func settle(t *Tail, l int) {
+	gain := weight(t[TailSamples][l])
+	t[Rate3][l] += float32(gain * t[Late3][l])
+	t[Rate4][l] += float32(gain * t[Late4][l])
+	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
+}
+
+// Hush keeps the episode that lane l is in from teaching anything more.
+func (t *Tail) Hush(l int) {
+	t[Run][l], t[Late3][l], t[Late4][l] = teaching+1, 0, 0
+}
+
+func weight(samples float32) float32 { return max(1/(samples+prior), 1.0/memory) }
+
+func step(s, level float32) float32 {
+	if s >= level {
+		return 1
+	}
+	return 0
 }
 
 func beginTail(t *Tail, l int, p *TailParams) {
 	t[Peak][l], t[PeakBefore][l], t[PeakNow][l] = p.Ordinary, p.Ordinary, 0
 	t[Rate1][l], t[Rate2][l], t[Rate3][l], t[Rate4][l] = 1e-1, 1e-2, 1e-3, 1e-4
-	t[Run][l] = 0
+	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
 }
 
-func count(rate float32, hit bool, gain, least float32) float32 {
-	one := float32(0)
-	if hit {
-		one = 1
-	}
-	return max(rate+float32(gain*(one-rate)), least)
+func count(rate, hit, gain, least float32) float32 {
+	return max(rate+float32(gain*(hit-rate)), least)
 }
 
 // calibrated reads the score of s off the shares counted in lane l. Below 0.7 a score says little and stays as it is.
