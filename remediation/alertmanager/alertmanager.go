@@ -1,0 +1,252 @@
+// Package alertmanager tells Alertmanagers by their API v2. An incident is one alert, whose labels say where it is
+// and never change while it is open; what is known of it is in annotations.
+package alertmanager
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"tocsin/incident"
+	"tocsin/remediation"
+)
+
+// AlertName is the label alertname of all alerts.
+const AlertName = "TocsinIncident"
+
+const (
+	grace      = time.Second // What slower Alertmanagers get once one has accepted.
+	leastValid = 4 * time.Minute
+	maxText    = 4000 // Bytes of an annotation.
+	maxCauses  = 3
+)
+
+// Options configures a Notifier. Zero values of optional fields stand for the defaults given here.
+type Options struct {
+	URLs   []string          // Required: of Alertmanagers that know of each other, without /api/v2.
+	Labels map[string]string // Added to every alert; none.
+
+	Refresh    time.Duration // How often an open incident is sent again; 1m.
+	NoResolved bool          // The end is not told: the alert ends by itself, some refreshes later.
+	Client     *http.Client  // Default: http.DefaultClient, which has no credentials.
+}
+
+// Notifier posts alerts to all of its Alertmanagers. It has done so when one has accepted.
+type Notifier struct {
+	opts      Options
+	endpoints []string
+}
+
+var _ remediation.Notifier = (*Notifier)(nil)
+
+// New returns a Notifier.
+func New(o Options) (*Notifier, error) {
+	if len(o.URLs) == 0 {
+		return nil, errors.New("alertmanager: URLs are required")
+	}
+	if o.Refresh <= 0 {
+		o.Refresh = time.Minute
+	}
+	if o.Client == nil {
+		o.Client = http.DefaultClient
+	}
+	n := &Notifier{opts: o}
+	for _, text := range o.URLs {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return nil, fmt.Errorf("alertmanager: %q is not a URL of http or https", text)
+		}
+		n.endpoints = append(n.endpoints, u.JoinPath("api/v2/alerts").String())
+	}
+	return n, nil
+}
+
+// Integration returns the name under which it is counted.
+func (n *Notifier) Integration() string { return "alertmanager" }
+
+// SendsResolved says whether the end of an incident is told.
+func (n *Notifier) SendsResolved() bool { return !n.opts.NoResolved }
+
+// Refresh returns how often an open incident is sent again.
+func (n *Notifier) Refresh() time.Duration { return n.opts.Refresh }
+
+// alert is a postable alert of the API v2.
+type alert struct {
+	Labels       map[string]string `json:"labels"`
+	Annotations  map[string]string `json:"annotations"`
+	StartsAt     time.Time         `json:"startsAt"`
+	EndsAt       time.Time         `json:"endsAt"`
+	GeneratorURL string            `json:"generatorURL,omitempty"`
+}
+
+// Notify posts the alert of an incident. The handle holds its labels, because an alert with others would be another.
+func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (string, error) {
+	labels, handle, err := n.identity(&note)
+	if err != nil {
+		return "", &remediation.Error{Permanent: true, Err: err}
+	}
+	i := &note.Incident
+	now := time.Now()
+	a := alert{
+		Labels:       labels,
+		Annotations:  annotations(&note),
+		StartsAt:     i.Start,
+		EndsAt:       now.Add(max(4*n.opts.Refresh, leastValid)),
+		GeneratorURL: note.Link,
+	}
+	if i.State == incident.Resolved {
+		a.EndsAt = i.End
+		if a.EndsAt.After(now) || a.EndsAt.IsZero() { // The cluster's clock is ahead: it is over all the same.
+			a.EndsAt = now
+		}
+	}
+	if !a.StartsAt.Before(a.EndsAt) { // Alertmanager would refuse it.
+		a.StartsAt = a.EndsAt.Add(-time.Second)
+	}
+	body, err := json.Marshal([]alert{a})
+	if err != nil {
+		return "", &remediation.Error{Permanent: true, Err: fmt.Errorf("encode alert: %w", err)}
+	}
+	if err := n.postAll(ctx, body); err != nil {
+		return "", err
+	}
+	return handle, nil
+}
+
+// identity returns the labels of the alert as they were when it was first sent.
+func (n *Notifier) identity(note *remediation.Notification) (labels map[string]string, handle string, err error) {
+	if note.Handle != "" {
+		if err := json.Unmarshal([]byte(note.Handle), &labels); err != nil {
+			return nil, "", fmt.Errorf("read labels that were sent: %w", err)
+		}
+		return labels, note.Handle, nil
+	}
+	i := &note.Incident
+	labels = make(map[string]string)
+	maps.Copy(labels, n.opts.Labels)
+	maps.Copy(labels, map[string]string{
+		"alertname": AlertName,
+		"cluster":   i.Service.Cluster,
+		"namespace": i.Service.Namespace,
+		"service":   i.Service.Name,
+		"severity":  string(i.Severity),
+	})
+	text, err := json.Marshal(labels)
+	if err != nil {
+		return nil, "", fmt.Errorf("encode labels: %w", err)
+	}
+	return labels, string(text), nil
+}
+
+// annotations say what is known. Empty ones are left out, as Alertmanager would.
+func annotations(note *remediation.Notification) map[string]string {
+	i := &note.Incident
+	var causes []string
+	for _, c := range i.Causes[:min(len(i.Causes), maxCauses)] {
+		causes = append(causes, fmt.Sprintf("%s of %s: %s (%s)",
+			c.Change.Kind, c.Change.Service, c.Change.Summary, c.Why))
+	}
+	out := map[string]string{
+		"summary":          i.Title,
+		"description":      description(i),
+		"causes":           strings.Join(causes, "\n"),
+		"incident_id":      i.ID,
+		"fingerprint":      i.Fingerprint,
+		"state":            string(i.State),
+		"current_severity": string(i.Severity),
+		"acknowledged_by":  i.AcknowledgedBy,
+		"link":             note.Link,
+	}
+	for name, text := range out {
+		if text == "" {
+			delete(out, name)
+		} else if len(text) > maxText {
+			out[name] = strings.ToValidUTF8(text[:maxText], "") + " ..."
+		}
+	}
+	return out
+}
+
+// description has a line for each signal.
+func description(i *incident.Incident) string {
+	var lines []string
+	for _, e := range i.Effects {
+		if e.Harmful {
+			lines = append(lines, fmt.Sprintf("%s: %s %s, usually %s, %s",
+				e.Service.Name, e.Signal, e.Observed, e.Expected, e.Difference))
+		}
+	}
+	if i.State == incident.Resolved {
+		lines = append(lines, "Resolved: "+i.Reason)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// postAll sends to all Alertmanagers at once. Once one has accepted, the others have little time left: it tells
+// them itself.
+func (n *Notifier) postAll(ctx context.Context, body []byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan error, len(n.endpoints))
+	for _, endpoint := range n.endpoints {
+		go func() { answers <- n.post(ctx, endpoint, body) }()
+	}
+	var errs []error
+	accepted := false
+	for range n.endpoints {
+		err := <-answers
+		if err != nil {
+			errs = append(errs, err)
+		} else if !accepted {
+			accepted = true
+			timer := time.AfterFunc(grace, cancel)
+			defer timer.Stop()
+		}
+	}
+	if accepted {
+		return nil
+	}
+	return joined(errs)
+}
+
+// joined makes one error of those of all Alertmanagers: permanent if all are, to be tried again when the first one
+// asks for it.
+func joined(errs []error) error {
+	e := &remediation.Error{Permanent: true, Err: errors.Join(errs...)}
+	for _, err := range errs {
+		var one *remediation.Error
+		if !errors.As(err, &one) {
+			return &remediation.Error{Err: e.Err}
+		}
+		e.Permanent = e.Permanent && one.Permanent
+		if one.RetryAfter > 0 && (e.RetryAfter == 0 || one.RetryAfter < e.RetryAfter) {
+			e.RetryAfter = one.RetryAfter
+		}
+	}
+	return e
+}
+
+func (n *Notifier) post(ctx context.Context, endpoint string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("post alert: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "tocsin")
+	resp, err := n.opts.Client.Do(req)
+	if err != nil {
+		return fmt.Errorf("post alert: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := remediation.CheckResponse(resp, time.Now()); err != nil {
+		return fmt.Errorf("post alert to %s: %w", req.URL.Host, err)
+	}
+	return nil
+}
