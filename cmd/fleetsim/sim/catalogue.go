@@ -75,8 +75,18 @@ var (
 		name string
 		tier tier
 	}{
-		{"gateway", edge}, {"api", front}, {"web", front}, {"worker", back}, {"rules", back}, {"db", store},
-		{"cache", store}, {"feed", back}, {"export", back}, {"index", store}, {"sync", back}, {"agent", store},
+		{"gateway", edge},
+		{"api", front},
+		{"web", front},
+		{"worker", back},
+		{"rules", back},
+		{"db", store},
+		{"cache", store},
+		{"feed", back},
+		{"export", back},
+		{"index", store},
+		{"sync", back},
+		{"agent", store},
 	}
 )
 

@@ -25,8 +25,14 @@ type Signals struct {
 // Columns returns the signals by name, in a fixed order.
 func (s *Signals) Columns() []Column {
 	return []Column{
-		{"traffic", s.Traffic}, {"errors", s.Errors}, {"p50", s.P50}, {"p99", s.P99},
-		{"cpu", s.CPU}, {"memory", s.Memory}, {"throttled", s.Throttled}, {"unavailable", s.Unavailable},
+		{"traffic", s.Traffic},
+		{"errors", s.Errors},
+		{"p50", s.P50},
+		{"p99", s.P99},
+		{"cpu", s.CPU},
+		{"memory", s.Memory},
+		{"throttled", s.Throttled},
+		{"unavailable", s.Unavailable},
 	}
 }
 

@@ -51,7 +51,7 @@ func TestParseScenarioSaysWhatIsWrong(t *testing.T) {
 		{"- {at: 3m}", `f:1: [0].kind: is missing; write one of error_burst, latency_shift`},
 		{"- {kind: laek}", `f:1: [0].kind: unknown kind "laek"; write leak`},
 		{"- {kind: earthquake}", `f:1: [0].kind: unknown kind "earthquake"; write one of`},
-		{"- kind: leak\n  sevice: cart", `f:2: [0].sevice: leak has no such field; write service`},
+		{"- kind: leak\n  srevice: cart", `f:2: [0].srevice: leak has no such field; write service`},
 		{"- {kind: leak, errors: 0.1}", `f:1: [0].errors: leak has no such field; write one of kind, at`},
 		{"- {kind: leak}\n- {kind: leak, at: soon}", `f:2: [1].at: "soon" is not a duration; write one such as 90s`},
 		{"- {kind: leak, for: -3m}", `f:1: [0].for: "-3m" is not a duration`},

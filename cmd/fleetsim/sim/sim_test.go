@@ -143,8 +143,10 @@ func page1(t *testing.T, f *Fleet, cluster string) string {
 }
 
 func TestSameSeedSameFleet(t *testing.T) {
-	opts := Options{Clusters: 2, Services: 12, TimeScale: 500, ReleaseEvery: 48 * time.Hour, Autoscale: true,
-		Faults: []Fault{{Kind: PodCrash, Service: "cart"}, {Kind: Leak, Service: "search", PerMinute: 0.3}}}
+	opts := Options{
+		Clusters: 2, Services: 12, TimeScale: 500, ReleaseEvery: 48 * time.Hour, Autoscale: true,
+		Faults: []Fault{{Kind: PodCrash, Service: "cart"}, {Kind: Leak, Service: "search", PerMinute: 0.3}},
+	}
 	straight, stumbling := newFleet(t, opts), newFleet(t, opts)
 	const end = 400*time.Second + 300*time.Millisecond
 	advance(t, straight, end)
