@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -131,8 +132,8 @@ func (s *ClusterSource) checkTemplates(d *decoder, path string, groups int) {
 	check(path+".prometheus.url", string(s.Prometheus.URL))
 	check(path+".prometheus.tenant", s.Prometheus.Tenant)
 	check(path+".selector", s.Selector)
-	for name, value := range s.Labels {
-		check(path+".labels."+name, value)
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		check(path+".labels."+name, s.Labels[name])
 	}
 	c := s.cluster("context", matched)
 	d.prometheus(path+".prometheus", &c.Prometheus)
@@ -149,40 +150,39 @@ func (p PackChoice) check(d *decoder, path string) {
 			d.choice(fmt.Sprintf("%s[%d]", field, i), name, names)
 		}
 	}
-	if !d.given(path) {
-		return
-	}
-	if !p.Auto() {
+	if !p.Auto() && d.given(path+".enabled") { // Else it is reported where it is inherited from.
 		known(path+".enabled", p.Enabled)
 	}
-	known(path+".disabled", p.Disabled)
+	if d.given(path + ".disabled") {
+		known(path+".disabled", p.Disabled)
+	}
 }
 
 func (c *Config) checkSignals(d *decoder) {
-	all := c.AllSignals()
-	enabled := make(map[string]bool)
-	var names []string
-	for _, s := range all {
-		enabled[s.Name] = s.Enabled
-		names = append(names, s.Name)
+	all := mergeSignals(d.packs, c.Signals)
+	names := make([]string, len(all))
+	needed := make(map[string][]string) // The enabled signals that refer to one.
+	for i, s := range all {
+		names[i] = s.Name
+		for _, other := range []string{s.Volume, s.ZeroWith} {
+			if s.Enabled && !slices.Contains(needed[other], s.Name) {
+				needed[other] = append(needed[other], s.Name)
+			}
+		}
 	}
 	unique := d.unique("signals")
-	refers := func(field, name string) {
-		if name == "" {
-			return
-		}
-		d.choice(field, name, names)
-		if on, ok := enabled[name]; ok && !on {
-			d.failAt(field, "another signal, or enable that one", "signal %q is not enabled", name)
-		}
-	}
 	for i, s := range c.Signals {
 		path := fmt.Sprintf("signals[%d]", i)
 		unique(path+".name", s.Name)
 		s.check(d, path)
-		if s.Enabled {
-			refers(path+".volume", s.Volume)
-			refers(path+".zero_with", s.ZeroWith)
+		if s.Volume != "" {
+			d.choice(path+".volume", s.Volume, names)
+		}
+		if s.ZeroWith != "" {
+			d.choice(path+".zero_with", s.ZeroWith, names)
+		}
+		if by := needed[s.Name]; !s.Enabled && len(by) > 0 {
+			d.failAt(path+".enabled", "the same for them", "%s cannot do without it", strings.Join(by, ", "))
 		}
 	}
 }
@@ -284,8 +284,14 @@ func (d *decoder) choice(field, value string, values []string) {
 		return
 	}
 	want := nearest(value, values)
-	if want == "" {
+	switch {
+	case want != "":
+	case len(values) == 1:
+		want = values[0]
+	case len(values) <= 12:
 		want = "one of " + strings.Join(values, ", ")
+	default:
+		want = "the name of one that exists"
 	}
 	d.failAt(field, want, "unknown value %q", value)
 }
@@ -324,7 +330,7 @@ func (d *decoder) selector(field, text string) {
 }
 
 func (d *decoder) labels(path string, labels map[string]string) {
-	for name := range labels {
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		if !model.LegacyValidation.IsValidLabelName(name) {
 			d.failAt(path+"."+name, "letters, digits and _", "%q is not a label name", name)
 		}

@@ -19,16 +19,17 @@ const maxSize = 1 << 20
 type Duration = model.Duration
 
 // Config is the configuration file. Defaults are filled in: of the global section into
-// clusters, of a route into its children, of packs into the signals that change them.
+// clusters, of a route into its children, of packs into the signals that change them. What is
+// inherited stands before those who inherit it, because fields are decoded in this order.
 type Config struct {
 	// How sources are asked, unless a cluster says otherwise.
 	Global Global `yaml:"global"`
+	// Which of the shipped signals are asked for.
+	Packs PackChoice `yaml:"packs"`
 	// What is watched. At least one cluster, here or in `clusters_from`.
 	Clusters []Cluster `yaml:"clusters"`
 	// Clusters that are found in kubeconfig files.
 	ClustersFrom []ClusterSource `yaml:"clusters_from,omitempty"`
-	// Which of the shipped signals are asked for.
-	Packs PackChoice `yaml:"packs"`
 	// Signals of your own, and changes to shipped ones. See signals.md.
 	Signals []Signal `yaml:"signals,omitempty"`
 	// When a deviation becomes a finding.

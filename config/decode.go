@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -14,7 +15,7 @@ import (
 )
 
 const (
-	maxNodes  = 200_000 // Values in one file, aliases expanded.
+	maxNodes  = 100_000 // Values in one file, aliases expanded.
 	maxDepth  = 40      // Of values in values.
 	maxErrors = 50      // Listed; people mend the first and try again.
 )
@@ -28,8 +29,10 @@ type decoder struct {
 	errs   Errors
 	lines  map[string]int        // Of each field that the file holds, by its path.
 	values map[string]*yaml.Node // Where each field's value is.
-	nodes  int
-	depth  int
+
+	nodes   int // Values seen so far.
+	depth   int // Of the value at hand.
+	refused bool
 }
 
 // inheritor is a struct whose defaults depend on where it stands: on the struct around it
@@ -50,10 +53,12 @@ func (e *lineError) Error() string { return e.err.Error() }
 // parse reads text into a Config and checks it. The decoder has the errors.
 func parse(file string, text []byte) (*Config, *decoder) {
 	d := newDecoder(file)
-	d.config, d.packs = Default(), mustPacks()
+	d.config, d.packs = Default(), shipped()
 	if root := d.document(text); root != nil {
 		d.value("", root, reflect.ValueOf(d.config).Elem(), nil)
-		d.config.check(d)
+		if !d.refused {
+			d.config.check(d)
+		}
 	}
 	return d.config, d
 }
@@ -144,11 +149,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, around any) 
 	d.depth++
 	defer func() { d.depth-- }()
 	if d.nodes++; d.nodes > maxNodes || d.depth > maxDepth {
-		if d.nodes != maxNodes+2 { // Say it once.
-			d.nodes = maxNodes + 1
-			d.fail(n.Line, path, "", "too many values, or values too deep in one another")
-		}
-		d.nodes = maxNodes + 1
+		d.refuse(path, n)
 		return
 	}
 	if n.Kind == yaml.AliasNode {
@@ -185,6 +186,14 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value, around any) 
 	}
 }
 
+// refuse reports once that a file is out of bounds.
+func (d *decoder) refuse(path string, n *yaml.Node) {
+	if !d.refused {
+		d.fail(n.Line, path, "", "more than %d values, or %d in one another", maxNodes, maxDepth)
+	}
+	d.refused = true
+}
+
 // inherit gives a new struct the defaults that depend on its place.
 func (d *decoder) inherit(pointer reflect.Value, around any, n *yaml.Node) {
 	if x, ok := pointer.Interface().(inheritor); ok {
@@ -200,7 +209,8 @@ func decodesItself(v reflect.Value) bool {
 		return true
 	}
 	switch v.Addr().Interface().(type) {
-	case *commonconfig.HTTPClientConfig, *commonconfig.OAuth2, *commonconfig.BasicAuth:
+	case *commonconfig.HTTPClientConfig, *commonconfig.OAuth2, *commonconfig.BasicAuth,
+		*commonconfig.TLSConfig:
 		return false
 	case yaml.Unmarshaler, interface{ UnmarshalYAML(func(any) error) error }:
 		return true
@@ -219,6 +229,10 @@ func (d *decoder) itself(path string, n *yaml.Node, v reflect.Value) {
 		line, want = max(at.line, line), at.want
 	}
 	text := err.Error()
+	var types *yaml.TypeError
+	if errors.As(err, &types) && len(types.Errors) > 0 {
+		text = types.Errors[0]
+	}
 	d.fail(line, path, want, "%s", text[len(yamlLine.FindString(text)):])
 }
 
@@ -281,13 +295,13 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 		d.entries(path, given, rest, v.Addr().Interface())
 		return
 	}
-	for name, p := range given {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		want := nearest(name, names)
 		if want == "" {
 			slices.Sort(names)
 			want = "one of " + strings.Join(names, ", ")
 		}
-		d.fail(p.key.Line, fieldPath(path, name), want, "unknown field")
+		d.fail(given[name].key.Line, fieldPath(path, name), want, "unknown field")
 	}
 }
 
@@ -326,7 +340,8 @@ func (d *decoder) merge(path string, out map[string]pair, merged []*yaml.Node) {
 		m := merged[0]
 		merged = merged[1:]
 		if d.nodes++; d.nodes > maxNodes {
-			return // The next value reports it.
+			d.refuse(path, m)
+			return
 		}
 		switch m.Kind {
 		case yaml.AliasNode:
@@ -378,9 +393,9 @@ func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value, around any
 // entries decodes the entries of a mapping into a Go map, anew.
 func (d *decoder) entries(path string, given map[string]pair, v reflect.Value, around any) {
 	v.Set(reflect.MakeMap(v.Type()))
-	for name, p := range given {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.pair(fieldPath(path, name), p, value, around)
+		d.pair(fieldPath(path, name), given[name], value, around)
 		v.SetMapIndex(reflect.ValueOf(name).Convert(v.Type().Key()), value)
 	}
 }

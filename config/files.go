@@ -35,8 +35,8 @@ func (d *decoder) checkFiles() {
 	})
 }
 
-// walkFiles calls visit for each field that names a file: kubeconfig, config_file and those
-// that end in _file.
+// walkFiles calls visit for each field that names a file: kubeconfig, those that end in _file,
+// and the files of an HTTP header.
 func walkFiles(v reflect.Value, path string, visit func(field string, file reflect.Value)) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -47,15 +47,27 @@ func walkFiles(v reflect.Value, path string, visit func(field string, file refle
 		for i := range v.Len() {
 			walkFiles(v.Index(i), fmt.Sprintf("%s[%d]", path, i), visit)
 		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			walkFiles(v.MapIndex(key), fieldPath(path, key.String()), visit)
+		}
 	case reflect.Struct:
-		fields, _ := fieldsOf(v)
+		fields, rest := fieldsOf(v)
+		if rest.IsValid() {
+			walkFiles(rest, path, visit)
+		}
 		for _, f := range fields {
 			field := fieldPath(path, f.name)
-			if f.value.Kind() == reflect.String && (f.name == "kubeconfig" || strings.HasSuffix(f.name, "_file")) {
+			switch {
+			case f.name == "kubeconfig", strings.HasSuffix(f.name, "_file"):
 				visit(field, f.value)
-				continue
+			case f.name == "files": // Of an HTTP header.
+				for i := range f.value.Len() {
+					visit(fmt.Sprintf("%s[%d]", field, i), f.value.Index(i))
+				}
+			default:
+				walkFiles(f.value, field, visit)
 			}
-			walkFiles(f.value, field, visit)
 		}
 	}
 }

@@ -30,13 +30,19 @@ func (c *Config) checkNotification(d *decoder) {
 		unique(path, t.Name)
 	}
 	if c.Route == nil {
+		if len(c.Receivers) > 0 {
+			d.failAt("receivers", "route: with the name of a receiver", "no route leads to them")
+		}
 		return
 	}
 	if len(c.Route.Matchers) > 0 {
 		d.failAt("route.matchers", "them in a route below it", "the first route takes all incidents")
 	}
-	for _, name := range append(c.Route.MuteTimeIntervals, c.Route.ActiveTimeIntervals...) {
-		d.failAt("route", "it in a route below it", "the first route cannot be muted, here by %q", name)
+	if len(c.Route.MuteTimeIntervals) > 0 {
+		d.failAt("route.mute_time_intervals", "them in a route below it", "the first route cannot be muted")
+	}
+	if len(c.Route.ActiveTimeIntervals) > 0 {
+		d.failAt("route.active_time_intervals", "them in a route below it", "the first route cannot be muted")
 	}
 	c.Route.check(d, "route", receivers, intervals)
 }
@@ -118,6 +124,9 @@ func (d *decoder) http(path string, c *commonconfig.HTTPClientConfig) {
 	if err := c.Validate(); err != nil {
 		d.failAt(path, "", "%v", err)
 		return
+	}
+	if err := c.TLSConfig.Validate(); err != nil {
+		d.failAt(path+".tls_config", "", "%v", err)
 	}
 	if c.TLSConfig.MaxVersion != 0 && c.TLSConfig.MaxVersion < c.TLSConfig.MinVersion {
 		d.failAt(path+".tls_config.max_version", "min_version or a later one", "is before min_version")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"reflect"
+	"sync"
 )
 
 //go:embed packs/*.yaml
@@ -44,14 +45,15 @@ func Packs() ([]Pack, error) {
 	return out, nil
 }
 
-// mustPacks returns the shipped packs, which a test has seen to be well-formed.
-func mustPacks() []Pack {
+// shipped returns the shipped packs, which a test has seen to be well-formed. They are parsed
+// once, because every cluster and every reload needs them; nobody may change them.
+var shipped = sync.OnceValue(func() []Pack {
 	packs, err := Packs()
 	if err != nil {
 		panic(fmt.Sprintf("config: a shipped pack is broken: %v", err))
 	}
 	return packs
-}
+})
 
 // parsePack reads one pack as strictly as a configuration file.
 func parsePack(name string, text []byte) (Pack, error) {

@@ -70,7 +70,7 @@ func (c *Config) Queries(cluster *Cluster) ([]Query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("selector of cluster %s: %w", cluster.Name, err)
 	}
-	packs := mustPacks()
+	packs := shipped()
 	probes := make(map[string]string)
 	for _, p := range packs {
 		if cluster.Packs.Auto() {

@@ -120,11 +120,14 @@ func (p PackNames) MarshalYAML() (any, error) {
 	return []string(p), nil
 }
 
-// AllSignals returns the shipped signals, changed as the file says, and then its own.
-func (c *Config) AllSignals() []Signal {
-	return mergeSignals(mustPacks(), c.Signals)
+// EnabledSignals returns the signals that some cluster may be asked for: the shipped ones,
+// changed as the file says, and then its own.
+func (c *Config) EnabledSignals() []Signal {
+	all := mergeSignals(shipped(), c.Signals)
+	return slices.DeleteFunc(all, func(s Signal) bool { return !s.Enabled })
 }
 
+// mergeSignals puts those of own that change a shipped signal in its place, and adds the rest.
 func mergeSignals(packs []Pack, own []Signal) []Signal {
 	var out []Signal
 	index := make(map[string]int)
