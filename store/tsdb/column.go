@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 
+	"tocsin/fleet"
 	"tocsin/series"
 )
 
@@ -32,6 +33,7 @@ type group struct {
 	round   uint32
 	members []series.Ref
 	touched time.Time
+	wishes  map[fleet.Service]bool // Of SetDetail, not yet heeded.
 }
 
 // slot is what is known of a signal. There is one for each Ref; labels are not kept, for the head has them.
@@ -62,6 +64,7 @@ func (w *writer) column(b *batch) *group {
 func (g *group) append(a *appends, b *batch) {
 	w := g.w
 	g.round++
+	g.heedWishes(b.lookup)
 	t := b.at.UnixMilli()
 	for i, ref := range b.refs {
 		s := w.slot(ref)
@@ -164,6 +167,7 @@ func (w *writer) admit(s *slot, ref series.Ref, lookup Lookup) bool {
 	}
 	s.member = true
 	s.match = w.opts.Match(id)
+	s.wanted = w.wanted[id]
 	s.auto = !s.match && w.auto < w.opts.Detail
 	if s.auto {
 		w.auto++
@@ -178,7 +182,7 @@ func (w *writer) dismiss(s *slot) {
 	if s.auto {
 		w.auto--
 	}
-	s.member, s.auto, s.match = false, false, false
+	s.member, s.auto, s.match, s.wanted = false, false, false, false
 	w.signals.Add(-1)
 	w.decide(s)
 }
@@ -197,16 +201,44 @@ func (w *writer) decide(s *slot) {
 	w.metrics.detailed.Set(float64(w.detailed.Load()))
 }
 
-// heedWishes takes over what SetDetail was told.
-func (w *writer) heedWishes() {
+// takeWishes takes over what SetDetail was told: for signals to come, and for the columns that are there.
+func (w *writer) takeWishes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for ref, on := range w.wanted {
-		s := w.slot(ref)
-		s.wanted = on
-		w.decide(s)
+	for id, on := range w.wishes {
+		if on {
+			w.wanted[id] = true
+		} else {
+			delete(w.wanted, id)
+		}
+		if g := w.columns[column{id.Service.Cluster, id.Signal}]; g != nil {
+			if g.wishes == nil {
+				g.wishes = make(map[fleet.Service]bool)
+			}
+			g.wishes[id.Service] = on
+		}
 	}
-	clear(w.wanted)
+	clear(w.wishes)
+}
+
+// heedWishes finds the members of which there are wishes. That asks for every member's name, which is why it is done
+// only when a finding opens or resolves.
+func (g *group) heedWishes(lookup Lookup) {
+	if len(g.wishes) == 0 {
+		return
+	}
+	for _, ref := range g.members {
+		id, ok := lookup(ref)
+		if !ok {
+			continue
+		}
+		if on, ok := g.wishes[id.Service]; ok {
+			s := &g.w.slots[ref]
+			s.wanted = on
+			g.w.decide(s)
+		}
+	}
+	clear(g.wishes)
 }
 
 // sweep forgets columns that get no batches any more: those of clusters and signals that were removed.

@@ -54,13 +54,14 @@ type writer struct {
 	signals  atomic.Int64
 	detailed atomic.Int64
 
-	columns map[column]*group // Only the goroutine touches this and the following.
-	slots   []slot            // By Ref.
-	auto    int               // Slots that have details because there is room.
+	columns map[column]*group  // Only the goroutine touches this and the following.
+	slots   []slot             // By Ref.
+	auto    int                // Slots that have details because there is room.
+	wanted  map[series.ID]bool // For which SetDetail asks.
 	swept   time.Time
 
-	mu     sync.Mutex // Guards what follows.
-	wanted map[series.Ref]bool
+	mu     sync.Mutex         // Guards what follows.
+	wishes map[series.ID]bool // What SetDetail was told since the last commit.
 }
 
 func newWriter(opts *Options, m *metrics, db *tsdb.DB, g *guard) *writer {
@@ -74,7 +75,8 @@ func newWriter(opts *Options, m *metrics, db *tsdb.DB, g *guard) *writer {
 		free:    sync.Pool{New: func() any { return new(batch) }},
 		columns: make(map[column]*group),
 		swept:   opts.now(),
-		wanted:  make(map[series.Ref]bool),
+		wanted:  make(map[series.ID]bool),
+		wishes:  make(map[series.ID]bool),
 	}
 }
 
@@ -86,11 +88,11 @@ func (d *DB) WriteScores(s *detector.Scores, lookup func(series.Ref) (series.ID,
 
 // SetDetail says whether a signal shall have series of what was observed and expected even where there are too many
 // signals for that: while it has a finding.
-func (d *DB) SetDetail(ref series.Ref, on bool) {
+func (d *DB) SetDetail(id series.ID, on bool) {
 	w := d.writer
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.wanted[ref] = on
+	w.wishes[id] = on
 }
 
 func (w *writer) take(s *detector.Scores, lookup Lookup) {
@@ -150,7 +152,7 @@ func (w *writer) drain(ctx context.Context) {
 // commit writes b and what waits behind it in one go.
 func (w *writer) commit(ctx context.Context, b *batch) {
 	start := w.opts.now()
-	w.heedWishes()
+	w.takeWishes()
 	w.sweep(start)
 	a := &appends{w: w, app: w.db.Appender(ctx)}
 	n := 0
