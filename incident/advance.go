@@ -147,14 +147,10 @@ func (g *group) ending() (time.Time, string) {
 		if !mem.worst.Harmful {
 			continue
 		}
-		over := mem.latest.End
-		if over.IsZero() { // It became harmless without ending.
-			over = mem.latest.At
+		if mem.over.After(end) {
+			end = mem.over
 		}
-		if over.After(end) {
-			end = over
-		}
-		reasons = append(reasons, cmp.Or(mem.latest.Reason, "back to normal"))
+		reasons = append(reasons, cmp.Or(mem.reason, "back to normal"))
 	}
 	slices.Sort(reasons)
 	return end, strings.Join(slices.Compact(reasons), ", ")

@@ -23,6 +23,25 @@ type member struct {
 	latest   detector.Finding
 	worst    detector.Finding // The harmful report with the highest score; without one, the latest.
 	restored *Effect          // What worst was before a restart, as far as it is known.
+	over     time.Time        // When the last harmful finding ended; zero: one is open, or there was none.
+	reason   string           // Why it ended.
+}
+
+// suffers says whether a harmful finding is open.
+func (mem *member) suffers() bool {
+	return mem.latest.State == detector.Open && mem.latest.Harmful
+}
+
+// settle notes when and why the harm ended.
+func (mem *member) settle() {
+	if mem.suffers() {
+		mem.over = time.Time{}
+	} else if mem.over.IsZero() && mem.worst.Harmful {
+		mem.over, mem.reason = mem.latest.End, mem.latest.Reason
+		if mem.over.IsZero() { // It went on as a harmless one.
+			mem.over = mem.latest.At
+		}
+	}
 }
 
 func (g *group) opened() bool { return g.incident.ID != "" }
@@ -44,6 +63,7 @@ func (g *group) take(f detector.Finding) {
 	if f.State == detector.Open && worse(&f, &mem.worst) {
 		mem.worst, mem.restored = f, nil
 	}
+	mem.settle()
 	g.started(&mem.worst)
 	g.dirty = true
 }
@@ -90,7 +110,7 @@ func (g *group) owns(f *detector.Finding) bool {
 // suffering says whether a harmful finding is open.
 func (g *group) suffering() bool {
 	for _, mem := range g.members {
-		if mem.latest.State == detector.Open && mem.latest.Harmful {
+		if mem.suffers() {
 			return true
 		}
 	}

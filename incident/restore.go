@@ -69,6 +69,7 @@ func (m *Manager) restore(i Incident) {
 			mem.restored = &i.Effects[n]
 			mem.worst.Harmful, mem.worst.Score = i.Effects[n].Harmful, f.Peak
 		}
+		mem.settle()
 		g.members[keyOf(&f)] = mem
 	}
 	c := m.cluster(i.Service.Cluster)
@@ -127,6 +128,7 @@ func (c *cluster) settle(open []detector.Finding, now time.Time) {
 				mem.latest.End = mem.latest.At
 			}
 			mem.latest.Reason = "over at a restart"
+			mem.settle()
 			g.dirty = true
 		}
 	}

@@ -213,7 +213,7 @@ func history(t *told, note *remediation.Notification) string {
 	case t.State != incident.Resolved && i.State == incident.Resolved:
 		add("Resolved after %s: %s", incident.PlainDuration(i.End.Sub(i.Start)), escape(i.Reason, 300))
 	case note.Repeat:
-		add("Still open after %s: %s", incident.PlainDuration(i.Updated.Sub(i.Start)), escape(i.Title, maxTitle))
+		add("Still open after %s: %s", incident.PlainDuration(time.Since(i.Start)), escape(i.Title, maxTitle))
 	}
 	return cut(strings.Join(lines, "\n"), maxReply)
 }
