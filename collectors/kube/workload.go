@@ -1,0 +1,223 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"tocsin/fleet"
+)
+
+// resource is a kind of object that is watched.
+type resource struct {
+	kind   fleet.Workload // Empty: Warning events.
+	group  string
+	name   string
+	expect runtime.Object
+	client func(kubernetes.Interface, string) listWatcher
+}
+
+// resources are the kinds of object that are watched: the workloads, then the events, which belong to workloads.
+var resources = []resource{
+	{fleet.Deployment, "apps", "deployments", &appsv1.Deployment{}, func(c kubernetes.Interface, ns string) listWatcher {
+		return typed[*appsv1.DeploymentList]{client: c.AppsV1().Deployments(ns)}
+	}},
+	{fleet.StatefulSet, "apps", "statefulsets", &appsv1.StatefulSet{}, func(c kubernetes.Interface, ns string) listWatcher {
+		return typed[*appsv1.StatefulSetList]{client: c.AppsV1().StatefulSets(ns)}
+	}},
+	{fleet.DaemonSet, "apps", "daemonsets", &appsv1.DaemonSet{}, func(c kubernetes.Interface, ns string) listWatcher {
+		return typed[*appsv1.DaemonSetList]{client: c.AppsV1().DaemonSets(ns)}
+	}},
+	{"", "", "events", &corev1.Event{}, func(c kubernetes.Interface, ns string) listWatcher {
+		return typed[*corev1.EventList]{client: c.CoreV1().Events(ns), fields: "type=Warning"}
+	}},
+}
+
+func (r *resource) scope(namespace string) string { return scopeOf(r.kind, namespace) }
+
+// String returns the resource as kubectl names it: deployments.apps.
+func (r *resource) String() string {
+	if r.group == "" {
+		return r.name
+	}
+	return r.name + "." + r.group
+}
+
+// listWatcher lists and watches one resource.
+type listWatcher interface {
+	list(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// typed is a listWatcher on one of client-go's typed clients.
+type typed[L runtime.Object] struct {
+	client interface {
+		List(context.Context, metav1.ListOptions) (L, error)
+		Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
+	}
+	fields string // Field selector.
+}
+
+func (t typed[L]) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.FieldSelector = t.fields
+	return t.client.List(ctx, o)
+}
+
+func (t typed[L]) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.FieldSelector = t.fields
+	return t.client.Watch(ctx, o)
+}
+
+// sighting is a workload as it was just seen: its digest and, for the case that it has changed, by whom.
+type sighting struct {
+	Workload
+
+	created, deleted time.Time
+	template, scale  edit // Who wrote the pod template last, and the replicas.
+	spec             edit // Who wrote anything of the specification last.
+	owner            string
+	cause            string
+}
+
+// edit is who changed something, and when, as far as the API server says.
+type edit struct {
+	by string
+	at time.Time
+}
+
+// GetObjectMeta lets client-go keep a sighting in place of the object: it asks for the name and the version.
+func (s *sighting) GetObjectMeta() metav1.Object {
+	return &metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}
+}
+
+// see digests a workload. The object is changed.
+func see(object any) (*sighting, error) {
+	var s *sighting
+	var template *corev1.PodTemplateSpec
+	switch o := object.(type) {
+	case *appsv1.Deployment:
+		s, template = sight(fleet.Deployment, &o.ObjectMeta), &o.Spec.Template
+		s.Replicas, s.Paused = replicas(o.Spec.Replicas), o.Spec.Paused
+		s.Number = revisionNumber(&o.ObjectMeta)
+	case *appsv1.StatefulSet:
+		s, template = sight(fleet.StatefulSet, &o.ObjectMeta), &o.Spec.Template
+		s.Replicas = replicas(o.Spec.Replicas)
+	case *appsv1.DaemonSet:
+		s, template = sight(fleet.DaemonSet, &o.ObjectMeta), &o.Spec.Template
+	default:
+		return nil, fmt.Errorf("digest a workload: %T is none", object)
+	}
+	for _, c := range template.Spec.Containers {
+		s.Images = append(s.Images, strings.Clone(c.Image))
+	}
+	s.Restarted = strings.Clone(template.Annotations[restartedAt])
+	hash, text, err := digest(template)
+	if err != nil {
+		return nil, fmt.Errorf("digest %s %s/%s: %w", s.Kind, s.Namespace, s.Name, err)
+	}
+	s.Hash, s.Template = hash, deflate(text)
+	s.TemplateAt, s.ScaledAt, s.SpecAt = s.template.at, s.scale.at, s.spec.at
+	return s, nil
+}
+
+// sight reads the metadata. Strings are cloned because those of a decoded object share its memory.
+func sight(kind fleet.Workload, m *metav1.ObjectMeta) *sighting {
+	s := &sighting{
+		Workload: Workload{
+			Kind: kind, Namespace: strings.Clone(m.Namespace), Name: strings.Clone(m.Name),
+			UID: strings.Clone(string(m.UID)), Generation: m.Generation,
+		},
+		created:  m.CreationTimestamp.Time,
+		template: lastEdit(m.ManagedFields, "f:template"),
+		scale:    lastEdit(m.ManagedFields, "f:replicas"),
+		spec:     lastEdit(m.ManagedFields, "f:spec"),
+		owner:    owner(m),
+		cause:    shorten(m.Annotations["kubernetes.io/change-cause"], 120),
+	}
+	if m.DeletionTimestamp != nil {
+		s.deleted = m.DeletionTimestamp.Time
+	}
+	return s
+}
+
+func replicas(n *int32) int32 {
+	if n == nil {
+		return 1
+	}
+	return *n
+}
+
+func revisionNumber(m *metav1.ObjectMeta) int64 {
+	n, err := strconv.ParseInt(m.Annotations["deployment.kubernetes.io/revision"], 10, 64)
+	if err != nil {
+		return 0 // Not set yet: the controller numbers a revision a moment after it appeared.
+	}
+	return n
+}
+
+// lastEdit returns the newest edit by a manager that owns field. Those of the status do not count.
+func lastEdit(entries []metav1.ManagedFieldsEntry, field string) edit {
+	var last edit
+	for _, e := range entries {
+		if e.Subresource == "status" || e.Time == nil || e.Time.Time.Before(last.at) {
+			continue
+		}
+		if e.FieldsV1 == nil || !strings.Contains(e.FieldsV1.GetRawString(), `"`+field+`"`) {
+			continue
+		}
+		last = edit{by: manager(e), at: e.Time.Time}
+	}
+	return last
+}
+
+// manager returns the name of a field manager for people. That of kubectl tells the command.
+func manager(e metav1.ManagedFieldsEntry) string {
+	name, how := e.Manager, e.Subresource
+	if command, ok := strings.CutPrefix(name, "kubectl-"); ok {
+		name, how = "kubectl", strings.TrimPrefix(command, "client-side-")
+	} else if e.Operation == metav1.ManagedFieldsOperationApply {
+		how = "apply"
+	}
+	if how == "" {
+		return strings.Clone(name)
+	}
+	return name + " (" + how + ")"
+}
+
+// owner names the release or application that a workload is part of, if it says so.
+func owner(m *metav1.ObjectMeta) string {
+	if release := m.Annotations["meta.helm.sh/release-name"]; release != "" {
+		return "Helm release " + release
+	}
+	if id := m.Annotations["argocd.argoproj.io/tracking-id"]; id != "" {
+		app, _, _ := strings.Cut(id, ":")
+		return "Argo CD application " + app
+	}
+	for _, l := range []struct{ label, what string }{
+		{"argocd.argoproj.io/instance", "Argo CD application "},
+		{"helm.toolkit.fluxcd.io/name", "Flux HelmRelease "},
+		{"kustomize.toolkit.fluxcd.io/name", "Flux Kustomization "},
+	} {
+		if name := m.Labels[l.label]; name != "" {
+			return l.what + name
+		}
+	}
+	return ""
+}
+
+// shorten cuts text to at most size bytes, and says so by an ellipsis.
+func shorten(text string, size int) string {
+	if len(text) <= size {
+		return strings.Clone(text)
+	}
+	return strings.ToValidUTF8(text[:size-3], "") + "..."
+}
