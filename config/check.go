@@ -84,17 +84,23 @@ func (c *Cluster) check(d *decoder, path string) {
 	d.prometheus(path+".prometheus", &c.Prometheus)
 	d.selector(path+".selector", c.Selector)
 	c.Packs.check(d, path+".packs")
-	if c.Kubernetes != nil && c.Kubernetes.InCluster && (c.Kubernetes.Kubeconfig != "" || c.Kubernetes.Context != "") {
-		d.failAt(path+".kubernetes.in_cluster", "one of the two",
-			"cannot be with kubeconfig or context")
+	if c.Kubernetes != nil {
+		c.Kubernetes.check(d, path+".kubernetes")
 	}
-	if c.Kubernetes != nil && !c.Kubernetes.InCluster && c.Kubernetes.Kubeconfig == "" {
-		d.failAt(path+".kubernetes", "kubeconfig: FILE, or in_cluster: true", "does not say where the API server is")
+}
+
+func (k *Kubernetes) check(d *decoder, path string) {
+	named := k.Kubeconfig != "" || k.Context != ""
+	if k.InCluster && named {
+		d.failAt(path+".in_cluster", "one of the two", "cannot be with kubeconfig or context")
+	}
+	if !k.InCluster && !named {
+		d.failAt(path, "kubeconfig: FILE, context: NAME or in_cluster: true",
+			"does not say where the API server is")
 	}
 }
 
 func (s *ClusterSource) check(d *decoder, path string) {
-	d.required(path+".kubeconfig", s.Kubeconfig, "the path of a kubeconfig file")
 	groups := 0
 	for i, expr := range s.Contexts {
 		re, err := regexp.Compile("^(?:" + expr + ")$")

@@ -46,7 +46,8 @@ type Prometheus struct {
 
 // Kubernetes is the API server of a cluster.
 type Kubernetes struct {
-	// File with its address and credentials.
+	// File with its address and credentials. If only a context is given, the file is that of
+	// $KUBECONFIG or ~/.kube/config.
 	Kubeconfig string `yaml:"kubeconfig,omitempty"`
 	// Context in that file; its current one if empty.
 	Context string `yaml:"context,omitempty"`
@@ -62,8 +63,8 @@ type Kubernetes struct {
 // `tenant` and `selector`, `${context}` stands for the name of the context and `${1}` for what
 // the first group of the expression matched.
 type ClusterSource struct {
-	// The file. It is read again when it changes.
-	Kubeconfig string `yaml:"kubeconfig"`
+	// The file; that of $KUBECONFIG or ~/.kube/config if empty. It is read again when it changes.
+	Kubeconfig string `yaml:"kubeconfig,omitempty"`
 	// Regular expressions; a context belongs if one of them matches its whole name.
 	Contexts []string `yaml:"contexts"`
 	// Name of the cluster.

@@ -121,15 +121,15 @@ func TestASignalChangesAShippedOne(t *testing.T) {
     query: max by ($service) (queue_length)
 `)
 	byName := make(map[string]Signal)
-	for _, s := range c.EnabledSignals() {
+	for _, s := range c.AllSignals() {
 		byName[s.Name] = s
 	}
 	errs := byName["istio_errors"]
 	if errs.MinEffect != 0.05 || errs.Volume != "istio_requests" || errs.Pack != "istio" {
 		t.Errorf("istio_errors is %+v, want the shipped one with another min_effect", errs)
 	}
-	if _, ok := byName["cpu"]; ok {
-		t.Error("cpu is there, want it gone")
+	if s := byName["cpu"]; s.Enabled || s.Kind != "gauge" {
+		t.Errorf("cpu is %+v, want the shipped one, not enabled", s)
 	}
 	if s := byName["queue"]; s.Pack != "" || len(s.ServiceLabels) == 0 {
 		t.Errorf("queue is %+v, want a signal of its own with the usual labels", s)

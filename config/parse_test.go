@@ -212,7 +212,7 @@ func TestErrorsNameTheLineAndTheRemedy(t *testing.T) {
 			text: head + "    kubernetes: {in_cluster: true, kubeconfig: x}\n  - name: b\n    prometheus: {url: http://p}\n    kubernetes: {namespaces: [a]}\n",
 			want: []string{
 				"5: clusters[0].kubernetes.in_cluster: cannot be with kubeconfig or context; write one of the two",
-				"8: clusters[1].kubernetes: does not say where the API server is; write kubeconfig: FILE, or in_cluster: true",
+				"8: clusters[1].kubernetes: does not say where the API server is; write kubeconfig: FILE, context: NAME or in_cluster: true",
 			},
 		},
 		{

@@ -120,12 +120,9 @@ func (p PackNames) MarshalYAML() (any, error) {
 	return []string(p), nil
 }
 
-// EnabledSignals returns the signals that some cluster may be asked for: the shipped ones,
-// changed as the file says, and then its own.
-func (c *Config) EnabledSignals() []Signal {
-	all := mergeSignals(shipped(), c.Signals)
-	return slices.DeleteFunc(all, func(s Signal) bool { return !s.Enabled })
-}
+// AllSignals returns the shipped signals, changed as the file says, and then its own; those
+// that are not enabled too.
+func (c *Config) AllSignals() []Signal { return mergeSignals(shipped(), c.Signals) }
 
 // mergeSignals puts those of own that change a shipped signal in its place, and adds the rest.
 func mergeSignals(packs []Pack, own []Signal) []Signal {

@@ -3,11 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
 )
 
 // Storage says what is kept on disk, and for how long.
@@ -40,6 +42,11 @@ func defaultStorage() Storage {
 		DetailSignals:    20_000,
 		SnapshotInterval: duration(5 * time.Minute),
 	}
+}
+
+// Details says whether all is kept of the series with these labels.
+func (s *Storage) Details(set model.LabelSet) bool {
+	return slices.ContainsFunc(s.Detail, func(m Matchers) bool { return m.Matches(set) })
 }
 
 // Free is an amount of disk space: bytes, or a share of the disk. One of the two is zero.
