@@ -19,9 +19,10 @@ const maxSize = 1 << 20
 type Duration = model.Duration
 
 // Config is the configuration file. Defaults are filled in: of the global section into
-// clusters, of a route into its children, of packs into the signals that change them. What is
-// inherited stands before those who inherit it, because fields are decoded in this order.
+// clusters, of a route into its children, of packs into the signals that change them.
 type Config struct {
+	// Fields are decoded in this order: what is inherited stands before those who inherit it.
+
 	// How sources are asked, unless a cluster says otherwise.
 	Global Global `yaml:"global"`
 	// Which of the shipped signals are asked for.
