@@ -1,4 +1,4 @@
-// Package config reads the configuration file: its fields, their defaults, and what is wrong with them.
+// Package config reads the configuration file: its fields, their defaults, and what is wrong.
 package config
 
 import (

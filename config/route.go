@@ -37,7 +37,8 @@ type Route struct {
 
 func (r *Route) inherit(_ *decoder, around any, _ *yaml.Node) {
 	if parent, ok := around.(*Route); ok {
-		r.Receiver, r.GroupWait, r.RepeatInterval = parent.Receiver, parent.GroupWait, parent.RepeatInterval
+		r.Receiver = parent.Receiver
+		r.GroupWait, r.RepeatInterval = parent.GroupWait, parent.RepeatInterval
 		return
 	}
 	r.GroupWait, r.RepeatInterval = duration(30*time.Second), duration(4*time.Hour)

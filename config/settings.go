@@ -91,7 +91,8 @@ func (s Settings) check() error {
 	var errs []error
 	choice := func(flag, value string, values []string) {
 		if !slices.Contains(values, value) {
-			errs = append(errs, fmt.Errorf("--%s: %q is not one of %s", flag, value, strings.Join(values, ", ")))
+			errs = append(errs, fmt.Errorf("--%s: %q is not one of %s",
+				flag, value, strings.Join(values, ", ")))
 		}
 	}
 	choice("log.level", s.LogLevel, logLevels)

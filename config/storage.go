@@ -24,7 +24,8 @@ type Storage struct {
 	// as 1GiB, or a share such as 5%.
 	MinFree Free `yaml:"min_free"`
 	// Up to this many series, observed, expected, lower and upper are kept beside the score; beyond
-	// it, of those with a finding and of those that `detail` asks for. A series takes 1.8 KB of memory.
+	// it, of those with a finding and of those that `detail` asks for. A series takes 1.8 KB of
+	// memory.
 	DetailSignals int `yaml:"detail_signals"`
 	// Series of which all is kept, however many there are. Each item is a list of matchers that see
 	// the labels cluster, namespace, service and signal.

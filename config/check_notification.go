@@ -5,10 +5,7 @@ import (
 	"strings"
 
 	commonconfig "github.com/prometheus/common/config"
-	"go.yaml.in/yaml/v3"
 )
-
-const literalStyle = yaml.LiteralStyle
 
 // checkNotification checks the route, the receivers and the time intervals.
 func (c *Config) checkNotification(d *decoder) {
@@ -39,17 +36,20 @@ func (c *Config) checkNotification(d *decoder) {
 		d.failAt("route.matchers", "them in a route below it", "the first route takes all incidents")
 	}
 	if len(c.Route.MuteTimeIntervals) > 0 {
-		d.failAt("route.mute_time_intervals", "them in a route below it", "the first route cannot be muted")
+		d.failAt("route.mute_time_intervals", "them in a route below it",
+			"the first route cannot be muted")
 	}
 	if len(c.Route.ActiveTimeIntervals) > 0 {
-		d.failAt("route.active_time_intervals", "them in a route below it", "the first route cannot be muted")
+		d.failAt("route.active_time_intervals", "them in a route below it",
+			"the first route cannot be muted")
 	}
 	c.Route.check(d, "route", receivers, intervals)
 }
 
 func (r *Route) check(d *decoder, path string, receivers, intervals []string) {
 	if d.required(path+".receiver", r.Receiver, "the name of a receiver") && len(receivers) == 0 {
-		d.failAt(path+".receiver", "receivers: with one of this name", "receiver %q is not defined", r.Receiver)
+		d.failAt(path+".receiver", "receivers: with one of this name",
+			"receiver %q is not defined", r.Receiver)
 	} else if r.Receiver != "" {
 		d.choice(path+".receiver", r.Receiver, receivers)
 	}
