@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -52,11 +53,16 @@ func command() *cobra.Command {
 		Use:           "fleetsim",
 		Short:         "Serves the metrics of a simulated fleet",
 		Version:       version.Print("fleetsim"),
-		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	c.SetVersionTemplate("{{.Version}}\n")
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := cobra.NoArgs(c, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := f.translate(&opts); err != nil {
@@ -66,7 +72,7 @@ func command() *cobra.Command {
 		if err != nil {
 			return usageError{err}
 		}
-		return serve(c.Context(), fleet, f.listen)
+		return serve(c.Context(), fleet, f.listen, c.OutOrStdout())
 	}
 	p := c.Flags()
 	p.IntVar(&opts.Clusters, "clusters", 3, "number of clusters")
@@ -124,14 +130,19 @@ func readScenario(name string) (text []byte, file string, err error) {
 }
 
 // serve lets the fleet live and serves it until ctx is done.
-func serve(ctx context.Context, fleet *sim.Fleet, address string) error {
+func serve(ctx context.Context, fleet *sim.Fleet, address string, out io.Writer) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: fleet.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	fmt.Printf("fleetsim: listening on http://%s\n", listener.Addr())
+	if _, err := fmt.Fprintf(out, "fleetsim: listening on http://%s\n", listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	group, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler: fleet.Handler(), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx }, // Watches end when ctx does.
+	}
 	group.Go(func() error { return fleet.Run(ctx) })
 	group.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

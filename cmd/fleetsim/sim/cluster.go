@@ -23,10 +23,11 @@ type cluster struct {
 	own      []trouble
 	faults   []*Fault
 	steps    uint64 // Steps that are done.
+	kube     *kubeAPI
 }
 
 func newCluster(name string, index int, opts *Options, list []blueprint) *cluster {
-	c := &cluster{name: name, opts: opts}
+	c := &cluster{name: name, opts: opts, kube: newKubeAPI()}
 	key := named(named(opts.Seed, "cluster"), name)
 	r := stream{key}
 	every := opts.ReleaseEvery.Seconds() / opts.TimeScale
@@ -44,6 +45,7 @@ func newCluster(name string, index int, opts *Options, list []blueprint) *cluste
 	c.wire()
 	for _, s := range c.services {
 		s.populate()
+		c.report(s, 0)
 	}
 	return c
 }
@@ -101,6 +103,7 @@ func (c *cluster) step() {
 			p.live(now)
 		}
 		c.own[i] = s.meanTrouble(now)
+		c.report(s, now)
 	}
 	c.model.at(now, c.opts.calendar(now), c.own)
 	for i, s := range c.services {

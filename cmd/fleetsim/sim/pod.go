@@ -48,6 +48,7 @@ type pod struct {
 	down             bool
 	restarts, run    int // All restarts, and those since it last ran long.
 	lastReason       string
+	warnedAt         float64 // When the kubelet last said that it backs off.
 	leaked           float64 // Share of the limit.
 	noise            [3]wander
 
@@ -72,6 +73,13 @@ func suffix(key uint64, n int) string {
 		b[i] = alphabet[r.next()%uint64(len(alphabet))]
 	}
 	return string(b)
+}
+
+// uid makes a UUID of version 4.
+func uid(key uint64) string {
+	r := stream{key}
+	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x",
+		r.next()>>32, r.next()>>48, r.next()>>52, r.next()>>52, r.next()>>16)
 }
 
 func (s *service) hash(v revision) string {
@@ -123,8 +131,7 @@ func (s *service) settle(p *pod, key uint64, seconds float64) {
 		memory:  math.Exp(0.04 * r.normal()),
 	}
 	p.share = math.Exp(0.05 * r.normal())
-	p.uid = fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x",
-		r.next()>>32, r.next()>>48, r.next()>>52, r.next()>>52, r.next()>>16)
+	p.uid = uid(r.next())
 	if p.node == "" {
 		p.node = fmt.Sprintf("node-%02d", r.next()%12)
 	}
@@ -133,7 +140,7 @@ func (s *service) settle(p *pod, key uint64, seconds float64) {
 	}
 	p.counts = make([][len(codes)]counter, len(s.called)+1)
 	p.served, p.failed = newHistogram(), newHistogram()
-	p.created = seconds
+	p.created, p.warnedAt = seconds, math.Inf(-1)
 	p.start(seconds)
 }
 

@@ -17,7 +17,9 @@ import (
 //
 //	GET    /                          an index for people
 //	GET    /clusters/<name>/metrics   the metrics of a cluster
+//	GET    /clusters/<name>/kube/     its Kubernetes API: workloads and Warning events, to list and to watch
 //	GET    /sd                        the clusters, for http_sd_configs
+//	GET    /kubeconfig                a context for each cluster
 //	GET    /api/state                 State
 //	POST   /api/scenario              faults that begin now (at counts from now), in YAML or JSON
 //	DELETE /api/scenario              ends all faults
@@ -27,9 +29,12 @@ func (f *Fleet) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, c := range f.clusters {
 		mux.Handle("GET /clusters/"+c.name+"/metrics", f.metrics(c))
+		kube := "/clusters/" + c.name + "/kube"
+		mux.Handle(kube+"/", http.StripPrefix(kube, f.kubeHandler(c)))
 	}
 	mux.HandleFunc("GET /{$}", f.index)
 	mux.HandleFunc("GET /sd", f.discovery)
+	mux.HandleFunc("GET /kubeconfig", f.kubeconfig)
 	mux.HandleFunc("GET /api/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, f.State()) })
 	mux.HandleFunc("POST /api/scenario", f.postScenario)
 	mux.HandleFunc("DELETE /api/scenario", func(w http.ResponseWriter, _ *http.Request) {
@@ -60,7 +65,7 @@ func (f *Fleet) metrics(c *cluster) http.Handler {
 var indexPage = template.Must(template.New("index").Parse(`<!doctype html><title>fleetsim</title>
 <h1>fleetsim</h1><p>{{.Now}} in the fleet, seed {{.Seed}}.
 <ul>{{range .Clusters}}<li><a href="/clusters/{{.Name}}/metrics">{{.Name}}</a>, {{len .Services}} services{{end}}</ul>
-<p><a href="/api/state">state</a>, <a href="/sd">targets</a>, {{len .Faults}} faults on the script.
+<p><a href="/api/state">state</a>, <a href="/sd">targets</a>, <a href="/kubeconfig">kubeconfig</a>, {{len .Faults}} faults on the script.
 `))
 
 func (f *Fleet) index(w http.ResponseWriter, _ *http.Request) {
