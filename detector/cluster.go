@@ -143,10 +143,8 @@ func (c *cluster) close() {
 		}
 	}
 	c.services.score(c)
-	if !c.history {
-		for _, col := range c.order {
-			col.judge()
-		}
+	for _, col := range c.order {
+		col.judge()
 	}
 	if c.closes++; c.closes%64 == 0 {
 		for _, col := range c.order {

@@ -30,9 +30,11 @@ const (
 	growth      = 1.2 // A deviation that exceeds the furthest so far by this factor still grows.
 )
 
-// openFinding is a finding that has not resolved.
+// openFinding is a finding that has not resolved. One that opened in history is silent: it keeps the model from learning
+// an outage, and nobody is told of it unless it is still there when history ends.
 type openFinding struct {
 	Finding
+	silent   bool
 	slot     int
 	quiet    int     // Consecutive ticks below the closing score.
 	ticks    int     // Since it opened.
@@ -120,7 +122,7 @@ func (col *column) finding(slot int) bool {
 // begin opens a finding; recent says which of the newest ticks led to it.
 func (col *column) begin(slot int, recent uint8) {
 	first := min(bits.Len8(recent)-1, len(col.cluster.recent)-1)
-	f := &openFinding{slot: slot}
+	f := &openFinding{slot: slot, silent: col.cluster.history}
 	f.Service = col.cluster.names[col.service[slot]]
 	f.Signal, f.Unit, f.Kind = col.signal.Name, col.signal.Unit, col.signal.Kind
 	f.State = Open
@@ -131,8 +133,23 @@ func (col *column) begin(slot int, recent uint8) {
 	f.told = f.Score
 	col.open = append(col.open, f)
 	col.model.Hold(slot)
-	col.cluster.shard.metrics.open.Inc()
-	col.cluster.shard.report(opened, f.Finding)
+	f.report(col, opened)
+}
+
+// report tells of what happened to a finding.
+func (f *openFinding) report(col *column, event findingEvent) {
+	if f.silent {
+		return
+	}
+	s := col.cluster.shard
+	s.metrics.findings[event].Inc()
+	switch event {
+	case opened:
+		s.metrics.open.Inc()
+	case resolved:
+		s.metrics.open.Dec()
+	}
+	s.reports = append(s.reports, f.Finding)
 }
 
 func findingID(f *Finding) string {
@@ -180,10 +197,13 @@ func (f *openFinding) follow(col *column) {
 		f.resolve(col, backToNormal)
 	case f.quiet == 0 && f.stays(t.AbsorbAfter):
 		f.resolve(col, newLevel)
+	case f.silent && !col.cluster.history && f.Score >= t.OpenScore && f.quiet == 0:
+		f.silent, f.told = false, f.Score
+		f.report(col, opened)
 	case f.quiet == 0 && (f.Score >= f.told+worseBy || f.Harmful != harmful) && f.worsened < worseAtMost:
 		f.worsened++
 		f.told = max(f.told, f.Score)
-		col.cluster.shard.report(worsened, f.Finding)
+		f.report(col, worsened)
 	}
 }
 
@@ -204,8 +224,7 @@ func (f *openFinding) resolve(col *column, r reason) {
 		col.model.Release(f.slot)
 	}
 	col.recent[f.slot] = 0
-	col.cluster.shard.metrics.open.Dec()
-	col.cluster.shard.report(resolved, f.Finding)
+	f.report(col, resolved)
 }
 
 // expire ends the findings of series that have fallen silent.

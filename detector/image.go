@@ -119,11 +119,8 @@ func (f *openFinding) encode(w *writer) {
 	w.time(f.Start)
 	w.time(f.At)
 	w.text(string(f.Direction))
-	harmful := uint8(0)
-	if f.Harmful {
-		harmful = 1
-	}
-	w.b = append(w.b, harmful)
+	w.flag(f.Harmful)
+	w.flag(f.silent)
 	for _, v := range [...]float64{f.Score, f.Peak, f.Observed, f.Expected, f.Lower, f.Upper} {
 		w.f64(v)
 	}
@@ -201,7 +198,7 @@ func (r *reader) column(m *image) columnImage {
 	}
 	c.state = r.bytes(baseline.StateSize(len(c.slots)))
 	c.findings = make([]*openFinding, 0, min(r.peekCount(), 256))
-	for range r.count(113) {
+	for range r.count(114) {
 		f := r.finding()
 		if r.err == nil && f.slot < len(c.slots) && int(c.slots[f.slot].service) < len(m.services) &&
 			c.slots[f.slot].service >= 0 {
@@ -220,7 +217,7 @@ func (r *reader) finding() *openFinding {
 	f.ID = r.text()
 	f.Start, f.At = r.time(), r.time()
 	f.Direction = Direction(r.text())
-	f.Harmful = r.u8() == 1
+	f.Harmful, f.silent = r.u8() == 1, r.u8() == 1
 	for _, p := range [...]*float64{&f.Score, &f.Peak, &f.Observed, &f.Expected, &f.Lower, &f.Upper} {
 		if *p = r.f64(); math.IsNaN(*p) || math.IsInf(*p, 0) {
 			r.fail("a finding without its values")
@@ -288,6 +285,14 @@ func (w *writer) u32(v uint32)  { w.b = binary.LittleEndian.AppendUint32(w.b, v)
 func (w *writer) u64(v uint64)  { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
 func (w *writer) i64(v int64)   { w.u64(uint64(v)) }
 func (w *writer) f64(v float64) { w.u64(math.Float64bits(v)) }
+
+func (w *writer) flag(v bool) {
+	b := byte(0)
+	if v {
+		b = 1
+	}
+	w.b = append(w.b, b)
+}
 
 func (w *writer) text(s string) {
 	w.u32(uint32(len(s)))

@@ -138,12 +138,6 @@ func (s *shard) removeCluster(name string) {
 
 func (s *shard) names() []string { return slices.Sorted(maps.Keys(s.clusters)) }
 
-// report keeps f until the instant is closed.
-func (s *shard) report(event findingEvent, f Finding) {
-	s.metrics.findings[event].Inc()
-	s.reports = append(s.reports, f)
-}
-
 // flush reports the findings of an instant, in an order that does not depend on that of the batches.
 func (s *shard) flush() {
 	if len(s.reports) == 0 {

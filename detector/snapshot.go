@@ -228,7 +228,10 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	if signal == nil || signal.Kind != m.kind || m.period != t.Period {
 		for _, f := range m.findings {
 			f.State, f.Reason, f.At, f.End = Resolved, string(signalRemoved), c.closed, c.closed
-			s.report(resolved, f.Finding)
+			if !f.silent {
+				s.metrics.findings[resolved].Inc()
+				s.reports = append(s.reports, f.Finding)
+			}
 		}
 		return
 	}
@@ -250,7 +253,9 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	for _, f := range m.findings {
 		f.Unit = signal.Unit
 		col.open = append(col.open, f)
-		s.metrics.open.Inc()
+		if !f.silent {
+			s.metrics.open.Inc()
+		}
 	}
 	for _, f := range col.open {
 		if col.refs[f.slot] == 0 {

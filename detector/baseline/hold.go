@@ -22,10 +22,7 @@ func (c *Columns) Release(slot int) {
 func (c *Columns) Absorb(slot int) {
 	b, l := &c.blocks[slot/kernel.Width], slot%kernel.Width
 	b[kernel.Hold][l] = 0
-	shift := b[kernel.Mean0][l] - b[kernel.Mean1][l]
-	for _, f := range [...]int{kernel.Plain, kernel.Seasonal, kernel.Offset} {
-		b[f][l] += shift
-	}
+	b[kernel.Offset][l] += b[kernel.Mean0][l] - b[kernel.Mean1][l]
 	b[kernel.Mean1][l], b[kernel.Mean2][l] = b[kernel.Mean0][l], b[kernel.Mean0][l]
 	b[kernel.Spread1][l], b[kernel.Spread2][l] = b[kernel.Spread0][l], b[kernel.Spread0][l]
 }

@@ -3,6 +3,7 @@ package detectortest
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"tocsin/detector"
@@ -32,7 +33,7 @@ type Instant struct {
 	Values  map[series.ID]float64 // Without those that have no sample.
 }
 
-// Instants plays the script without an engine.
+// Instants plays the script without an engine. It is the same each time.
 func (s *Script) Instants() []Instant {
 	var out []Instant
 	jumps := make(map[int]time.Duration)
@@ -63,6 +64,7 @@ func (s *Script) Instants() []Instant {
 
 // play puts the values of l into the instants.
 func (l *Life) play(s *Script, out []Instant) {
+	l.rng, l.drift = rand.New(rand.NewPCG(l.seed, 7)), 0
 	kind := s.kind(l.ID.Signal)
 	n := 0
 	for i := range l.segments {

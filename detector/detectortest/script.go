@@ -50,6 +50,7 @@ type Script struct {
 type Life struct {
 	ID       series.ID
 	segments []segment
+	seed     uint64
 
 	rng   *rand.Rand
 	drift float64 // The autocorrelated part of the noise.
@@ -93,8 +94,7 @@ func (s *Script) parse(words []string) (err error) {
 			return errors.New("want series SERVICE SIGNAL")
 		}
 		id := series.ID{Service: fleet.Service{Cluster: Cluster, Namespace: "shop", Name: words[1]}, Signal: words[2]}
-		seed := uint64(len(s.Lives) + 1)
-		s.Lives = append(s.Lives, &Life{ID: id, rng: rand.New(rand.NewPCG(seed, 7))})
+		s.Lives = append(s.Lives, &Life{ID: id, seed: uint64(len(s.Lives) + 1)})
 	default:
 		if len(s.Lives) == 0 {
 			return errors.New("a segment before any series")

@@ -98,7 +98,8 @@ type Params struct {
 //	z     = weighted mean of z[h]                center, width: where z is 0, and one unit of it
 //
 // gain[h] is at least 1/n, so that a young series learns as fast as it can. While a finding is open (Hold > 0)
-// the two longer horizons rest and judge alone, and the shortest one takes the plain mean of the new values.
+// the two longer horizons and Offset rest, those horizons judge alone, and the shortest one takes the plain mean of
+// the new values.
 //
 // The results are NaN for a lane with fewer than WarmUp samples. floor is the least spread in the unit of y. All slices
 // are as long as blocks.
@@ -159,7 +160,8 @@ func Bounds(lower, upper, center, width []Lanes, tails []Tail, p *TailParams) {
 	}
 }
 
-// Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's.
+// Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's. If that changes
+// it by a quarter, the shares are counted anew.
 func Roll(tails []Tail, p *TailParams) {
 	for i := range tails {
 		roll(&tails[i], p)

@@ -7,6 +7,7 @@ const (
 	clip        = 3         // Deviations beyond which a value counts as this many.
 	unclipped   = 16        // Samples before anything is clipped: at first all is surprising.
 	capped      = 30        // Deviations beyond which an error counts as this many.
+	largest     = 1e18      // Largest value: what is made of it must not overflow.
 	huge        = 3e38
 	tiny        = 1e-30
 )
@@ -87,18 +88,18 @@ func learn(mean, spread *float32, r, gain, limit float32) {
 	*spread = flush(*spread + float32(gain*(min(abs(d), limit)-*spread)))
 }
 
-// season follows the values with and without the profile, to learn it and to see whether it helps.
+// season follows the values with and without the profile, to learn it and to see whether it helps. It goes on while a
+// finding is open: what comes back every day at the same time is known by that.
 func season(b *Block, l int, v, r, free, limit, most, young float32, p *Params) {
-	gain := float32(free * max(p.GainPlain, young))
-	slow := float32(free * max(p.GainDay, young))
+	gain, slow := max(p.GainPlain, young), max(p.GainDay, young)
 	d0, d1 := v-b[Plain][l], r-b[Seasonal][l]
 	b[Plain][l] = flush(b[Plain][l] + float32(gain*clamp(d0, limit)))
 	b[Seasonal][l] = flush(b[Seasonal][l] + float32(gain*clamp(d1, limit)))
 	b[PlainError][l] = flush(b[PlainError][l] + float32(slow*(min(abs(d0), most)-b[PlainError][l])))
 	b[SeasonalError][l] = flush(b[SeasonalError][l] + float32(slow*(min(abs(d1), most)-b[SeasonalError][l])))
-	b[Offset][l] = flush(b[Offset][l] + float32(slow*clamp(r-b[Offset][l], limit)))
-	b[BucketSum][l] = flush(b[BucketSum][l] + float32(free*(v-b[Offset][l])))
-	b[BucketCount][l] += free
+	b[Offset][l] = flush(b[Offset][l] + float32(float32(free*slow)*clamp(r-b[Offset][l], limit)))
+	b[BucketSum][l] = flush(b[BucketSum][l] + (v - b[Offset][l]))
+	b[BucketCount][l]++
 }
 
 func turn(b *Block, day *Day, p *Params) {
@@ -204,8 +205,13 @@ func step(s, level float32) float32 {
 
 func beginTail(t *Tail, l int, p *TailParams) {
 	t[Peak][l], t[PeakBefore][l], t[PeakNow][l] = p.Ordinary, p.Ordinary, 0
-	t[Rate1][l], t[Rate2][l], t[Rate3][l], t[Rate4][l] = 1e-1, 1e-2, 1e-3, 1e-4
 	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
+	beginRates(t, l)
+}
+
+func beginRates(t *Tail, l int) {
+	t[Rate1][l], t[Rate2][l], t[Rate3][l], t[Rate4][l] = 1e-1, 1e-2, 1e-3, 1e-4
+	t[TailSamples][l] = 1
 }
 
 func count(rate, hit, gain, least float32) float32 {
@@ -253,8 +259,11 @@ func roll(t *Tail, p *TailParams) {
 		if t[TailSamples][l] == 0 {
 			continue
 		}
-		peak := median(t[Peak][l], t[PeakBefore][l], t[PeakNow][l])
-		t[Peak][l] = max(peak, float32(0.75*p.Ordinary))
+		peak := max(median(t[Peak][l], t[PeakBefore][l], t[PeakNow][l]), float32(0.75*p.Ordinary))
+		if peak > float32(1.25*t[Peak][l]) || peak < float32(0.8*t[Peak][l]) {
+			beginRates(t, l) // What was counted was relative to another peak.
+		}
+		t[Peak][l] = peak
 		t[PeakBefore][l] = t[PeakNow][l]
 		t[PeakNow][l] = 0
 	}
@@ -276,7 +285,7 @@ func rescale(dst []Lanes, x []float64, scale Scale, unit float32) {
 		for l := range Width {
 			v := nan
 			if l < len(row) && math.Abs(row[l]) < math.MaxFloat32 {
-				v = float32(row[l])
+				v = clamp(float32(row[l]), largest)
 			}
 			switch scale {
 			case Root:
