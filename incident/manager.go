@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -109,9 +110,19 @@ func (m *Manager) Find(f detector.Finding) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.cluster(f.Service.Cluster)
-	c.inbox = append(c.inbox, f)
+	c.inbox = append(c.inbox, finite(f))
 	m.metrics.found(&f)
 	m.metrics.inbox.Inc()
+}
+
+// finite replaces numbers that are none: an incident with one of them could be neither written down nor sent.
+func finite(f detector.Finding) detector.Finding {
+	for _, v := range []*float64{&f.Score, &f.Peak, &f.Observed, &f.Expected, &f.Lower, &f.Upper} {
+		if math.IsNaN(*v) || math.IsInf(*v, 0) {
+			*v = 0
+		}
+	}
+	return f
 }
 
 // Change takes something that happened to a service. One with a known ID replaces the older report.

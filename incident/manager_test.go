@@ -1,8 +1,10 @@
 package incident_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -531,6 +533,17 @@ func TestClockJumps(t *testing.T) {
 	w.open(finding(service("shop", "cart"), "errors", w.now))
 	w.pass(time.Minute)
 	w.wantOpen(1)
+}
+
+func TestNumbersThatAreNone(t *testing.T) {
+	w := newWorld(t, incident.Options{})
+	f := finding(service("shop", "cart"), "errors", noon)
+	f.Lower, f.Upper = math.Inf(-1), math.NaN()
+	w.open(f)
+	w.pass(time.Minute)
+	if _, err := json.Marshal(w.last()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMetrics(t *testing.T) {

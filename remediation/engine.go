@@ -20,12 +20,12 @@ import (
 type Options struct {
 	Policy Policy // What Apply changes later.
 
-	Labels func(cluster string) map[string]string // Of clusters, for matchers; none.
+	Labels func(cluster string) map[string]string // Of clusters, for matchers; none. Must not call the Engine.
 	Link   func(incident.Incident) string         // Where people see it; nowhere.
 	Ledger Ledger                                 // Nil: in memory, and a restart tells everything again.
 	Record func(Record)                           // What became of notifications; nobody is told. May block.
 
-	Timeout     time.Duration // Of one attempt; 15s.
+	Timeout     time.Duration // Of one attempt; 10s.
 	Update      time.Duration // Between two edits that change neither state nor severity; 30s.
 	MinBackoff  time.Duration // Before the second attempt; 1s.
 	MaxBackoff  time.Duration // Between two attempts, and the longest that a receiver may ask for; 5m.
@@ -41,7 +41,7 @@ func (o *Options) setDefaults() {
 		value    *time.Duration
 		standard time.Duration
 	}{
-		{&o.Timeout, 15 * time.Second},
+		{&o.Timeout, 10 * time.Second},
 		{&o.Update, 30 * time.Second},
 		{&o.MinBackoff, time.Second},
 		{&o.MaxBackoff, 5 * time.Minute},

@@ -585,7 +585,7 @@ func TestHandleWithAnErrorIsKept(t *testing.T) {
 		e.Incident(i)
 		after(0)
 		stop()
-		if got := led.saved["team/other/0/a"]; got.Handle != "half" || !got.At.IsZero() {
+		if got := led.saved["team/other/0/a"]; got.Handle != "half" || !got.Partial {
 			t.Errorf("saved %+v", got)
 		}
 		e, stop = start(t, o)

@@ -300,11 +300,14 @@ func (a *attempt) outcome(handle string, err error, now time.Time) (sent Sent, c
 	if handle != "" && handle != sent.Handle {
 		sent.Handle, changed = handle, true
 	}
-	if err != nil || a.news == refresh {
-		return sent, changed
+	switch {
+	case err != nil && changed:
+		sent.At, sent.Partial = now, true
+	case err == nil && a.news != refresh:
+		sent.State, sent.Severity, sent.Digest = i.State, i.Severity, a.digest
+		sent.At, sent.Partial, changed = now, false, true
 	}
-	sent.State, sent.Severity, sent.Digest, sent.At = i.State, i.Severity, a.digest, now
-	return sent, true
+	return sent, changed
 }
 
 // settle ends an attempt. The record is worth keeping unless it says again what is known.

@@ -21,11 +21,12 @@ type Sent struct {
 	Severity incident.Severity `json:"severity"`
 	Digest   string            `json:"digest"`           // Of what was told.
 	Handle   string            `json:"handle,omitempty"` // Of the notifier.
-	At       time.Time         `json:"at,omitzero"`      // Of the last message or reminder; zero: only a part arrived.
+	At       time.Time         `json:"at"`               // Of the last message or reminder.
+	Partial  bool              `json:"partial,omitempty"` // The notifier could tell only a part of it yet.
 }
 
 // told says whether the receiver has heard of the incident.
-func (s *Sent) told() bool { return !s.At.IsZero() || s.Handle != "" }
+func (s *Sent) told() bool { return !s.At.IsZero() }
 
 // Ledger keeps what receivers know, so that a restart tells nobody twice. A message that went out just before a
 // crash may be missing in it; it is then sent again under the same Key.

@@ -48,7 +48,7 @@ func (l *lane) news(t *task, now time.Time) news {
 	switch {
 	case !t.sent.told():
 		return opening
-	case t.sent.At.IsZero(): // Only a part of the first message has arrived.
+	case t.sent.Partial:
 		return turn
 	case t.sent.State != t.incident.State || t.sent.Severity != t.incident.Severity:
 		return turn
