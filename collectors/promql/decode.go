@@ -63,6 +63,7 @@ func (d *decoder) decode(src io.Reader, limit int64, t *table, a *answer) error 
 	d.start(src, limit)
 	d.table, d.answer, d.series, d.form, d.announced = t, a, 0, noForm, ""
 	t.begin()
+	defer func() { d.src, d.table, d.answer = nil, nil, nil }() // It may be kept for long.
 	status, fault := d.envelope()
 	d.finish()
 	if d.err == nil && status == "error" {
