@@ -226,7 +226,7 @@ func read(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Nothing was written.
 	return io.ReadAll(io.LimitReader(f, maxSize+1))
 }
 

@@ -99,7 +99,7 @@ func (p Pack) ProbeExpr(selector []*labels.Matcher) string {
 	for i, name := range p.Probe {
 		names[i] = regexp.QuoteMeta(name)
 	}
-	match := labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, strings.Join(names, "|"))
+	match := labels.MustNewMatcher(labels.MatchRegexp, model.MetricNameLabel, strings.Join(names, "|"))
 	probe := &parser.VectorSelector{LabelMatchers: append([]*labels.Matcher{match}, selector...)}
 	return "count(" + probe.String() + ")"
 }

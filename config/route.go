@@ -129,8 +129,11 @@ type Matchers labels.Matchers
 // UnmarshalYAML reads a list of strings in the syntax of Alertmanager.
 func (m *Matchers) UnmarshalYAML(n *yaml.Node) error {
 	if n.Kind != yaml.SequenceNode {
-		return &lineError{n.Line, "a list, as in ['severity=\"critical\"']",
-			errors.New("want a list of matchers, found " + kindOf(n))}
+		return &lineError{
+			line: n.Line,
+			want: "a list, as in ['severity=\"critical\"']",
+			err:  errors.New("want a list of matchers, found " + kindOf(n)),
+		}
 	}
 	*m = nil
 	for _, item := range n.Content {
