@@ -38,6 +38,8 @@ type apiServer struct {
 	requests []request
 	fail     func(*http.Request) (code int) // 0: behave; hang: accept and say nothing.
 	noStream bool                           // Does not know streaming lists.
+	watches  int                            // Opened so far.
+	muted    int                            // How many of them, from the first on, say nothing any more.
 }
 
 const (
@@ -210,6 +212,8 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, resource, name
 	stream := q.Get("sendInitialEvents") == "true"
 	s.mu.Lock()
 	noStream, oldest, at := s.noStream, s.oldest, s.version
+	s.watches++
+	number := s.watches
 	var initial [][]byte
 	if stream {
 		for _, o := range s.objects[resource] {
@@ -226,6 +230,9 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, resource, name
 	w.Header().Set("Content-Type", "application/json")
 	flusher := w.(http.Flusher)
 	send := func(kind string, object []byte) {
+		if s.mute(number) {
+			return
+		}
 		_, _ = fmt.Fprintf(w, "{\"type\":%q,\"object\":%s}\n", kind, object)
 		flusher.Flush()
 	}
@@ -241,6 +248,12 @@ func (s *apiServer) watch(w http.ResponseWriter, r *http.Request, resource, name
 		send("BOOKMARK", bookmark(s.t, resource, at, true))
 	}
 	s.follow(r.Context(), send, resource, namespace, at)
+}
+
+func (s *apiServer) mute(watch int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return watch <= s.muted
 }
 
 // follow sends what happens until the client leaves or the server falls silent, and a bookmark every minute.
@@ -358,11 +371,25 @@ type pipes struct {
 	closed chan struct{}
 	once   sync.Once
 
-	mu   sync.Mutex // Guards open.
-	open []net.Conn
+	mu      sync.Mutex // Guards what follows.
+	open    []net.Conn
+	refused bool
+}
+
+// refuse refuses connections, or takes them again.
+func (p *pipes) refuse(yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = yes
 }
 
 func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	p.mu.Lock()
+	refused := p.refused
+	p.mu.Unlock()
+	if refused {
+		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: net.ErrClosed}
+	}
 	here, there := net.Pipe()
 	select {
 	case p.conns <- there:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,6 +51,7 @@ type ResourceStatus struct {
 type health struct {
 	cluster string
 	limit   time.Duration // How long the cluster may be silent.
+	failing atomic.Bool   // The last thing that came from the server was of no use: requests are few.
 
 	mu       sync.Mutex // Guards what follows.
 	began    time.Time
@@ -96,22 +98,29 @@ func (h *health) contacted(now time.Time) {
 	h.contact = now
 }
 
-// known notes who answered a probe.
-func (h *health) known(uid, version string, now time.Time) {
+// known notes who answered a probe, and says whether there is something to be taken up again: probes were in vain
+// before this one, and a resource has not recovered by itself yet.
+func (h *health) known(uid, version string, now time.Time) (recovered bool) {
+	h.failing.Store(uid == "" && version == "") // Both were refused.
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, r := range h.followed {
+		recovered = recovered || h.trouble != "" && r.condition() == Failing
+	}
 	h.uid, h.version, h.trouble, h.contact = uid, version, "", now
+	return recovered
 }
 
 // probed notes that a probe failed.
-func (h *health) probed(err error, _ time.Time) {
+func (h *health) probed(err error) {
+	h.failing.Store(true)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trouble = explain(err, nil)
 }
 
 // unusable notes that there is nothing to reach the cluster with.
-func (h *health) unusable(err error, _ time.Time) {
+func (h *health) unusable(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trouble = err.Error()
@@ -130,6 +139,7 @@ func (h *health) each(scope string, f func(*followed)) {
 
 // synced notes that a list was taken over.
 func (h *health) synced(scope string, now time.Time) {
+	h.failing.Store(false)
 	h.each(scope, func(r *followed) {
 		r.listed, r.activity = true, now
 		if r.open {
@@ -154,12 +164,14 @@ func (r *followed) recover() {
 
 // active notes an event, or a bookmark.
 func (h *health) active(scope string, now time.Time) {
+	h.failing.Store(false)
 	h.each(scope, func(r *followed) { r.activity = now })
 	h.contacted(now)
 }
 
 // failed notes that a list or a watch did not work.
 func (h *health) failed(scope string, err error, now time.Time) {
+	h.failing.Store(true)
 	h.each(scope, func(r *followed) {
 		r.open = false
 		r.refused = apierrors.IsForbidden(err)
@@ -212,6 +224,9 @@ func (h *health) staleness(now time.Time) (since time.Time, reason string) {
 			reason = r.reason
 			continue
 		case !r.since.IsZero() && now.Sub(r.since) > h.limit:
+			if h.trouble != "" {
+				return r.since, h.trouble
+			}
 			return r.since, r.resource.String() + ": " + r.reason
 		case !r.listed && now.Sub(h.began) > h.limit:
 			return h.began, r.resource.String() + " could not be listed yet"
@@ -279,6 +294,9 @@ func explain(err error, r *resource) string {
 		return "the API server asks to come back later (429)"
 	case apierrors.IsNotFound(err) && r != nil:
 		return "the API server does not know " + r.String()
+	}
+	if cause, ok := apierrors.StatusCause(err, "ClientWatchDecoding"); ok {
+		return "the watch broke: " + shorten(cause.Message, 200)
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {

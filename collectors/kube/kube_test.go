@@ -1,8 +1,12 @@
 package kube
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,9 +16,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
 
 	"tocsin/fleet"
 )
+
+// TestMain takes away client-go's pause of a millisecond after the last error anywhere in the process: errors of
+// another bubble, whose clock is another, would make it last for years.
+func TestMain(m *testing.M) {
+	utilruntime.ErrorHandlers = nil
+	os.Exit(m.Run())
+}
 
 // bench is a Watcher on an apiServer, and what it has reported.
 type bench struct {
@@ -175,4 +188,250 @@ func TestARolloutIsReportedWithBothRevisions(t *testing.T) {
 			t.Errorf("revisions %+v -> %+v", c.Old, c.New)
 		}
 	})
+}
+
+func TestAllKindsOfChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		d, s, ds := deployment("cart", "cart:v1"), statefulSet("db", "db:v1"), daemonSet("agent", "agent:v1")
+		api.put(d, s, ds)
+		b := start(t, api, Options{})
+		b.want()
+
+		s = s.DeepCopy()
+		s.Generation++
+		s.Spec.Template.Spec.Containers[0].Image = "db:v2"
+		api.put(s)
+		b.want("rollout shop/db: image db:v1 -> db:v2")
+
+		ds = ds.DeepCopy()
+		ds.Generation++
+		ds.Spec.Template.Spec.Containers = append(ds.Spec.Template.Spec.Containers,
+			corev1.Container{Name: "side", Image: "side:v1"})
+		ds.Annotations = map[string]string{"kubernetes.io/change-cause": "ticket 7"}
+		api.put(ds)
+		b.want("rollout shop/agent: image agent:v1 -> images agent:v1, side:v1 (ticket 7)")
+
+		five := int32(5)
+		d = change(d, func(d *appsv1.Deployment) {
+			d.Spec.Replicas = &five
+			d.ManagedFields = append(d.ManagedFields[:1], edited("kube-controller-manager", "Update", "scale",
+				time.Now(), `{"f:spec":{"f:replicas":{}}}`))
+		})
+		api.put(d)
+		c := b.want("scaled shop/cart: scaled from 3 to 5")[0]
+		if *c.Replicas != (fleet.Replicas{Old: 3, New: 5}) || c.Author != "kube-controller-manager (scale)" {
+			t.Errorf("scaled by %q: %+v", c.Author, c.Replicas)
+		}
+
+		d = change(d, func(d *appsv1.Deployment) { d.Spec.Paused = true })
+		api.put(d)
+		paused := b.want("paused shop/cart: rollout paused")[0]
+		d = change(d, func(d *appsv1.Deployment) { d.Spec.Paused = false })
+		d.ManagedFields = d.ManagedFields[:1]
+		api.put(d)
+		b.want("resumed shop/cart: rollout resumed")
+		d = change(d, func(d *appsv1.Deployment) { d.Spec.Paused = true })
+		api.put(d)
+		if again := b.want("paused shop/cart: rollout paused")[0]; again.ID == paused.ID {
+			t.Error("two pauses have one ID")
+		}
+
+		d = change(d, func(d *appsv1.Deployment) {
+			d.Spec.Paused = false
+			d.Spec.Template.Annotations = map[string]string{restartedAt: "2026-01-02T03:04:05Z"}
+		})
+		api.put(d)
+		b.want("resumed shop/cart: rollout resumed", "restarted shop/cart: pods restarted")
+
+		api.put(deployment("new", "new:v1"))
+		b.want("created shop/new: created with image new:v1")
+		api.remove(d)
+		if c := b.want("deleted shop/cart: deleted")[0]; c.Old == nil || c.Old.Images[0] != "cart:v1" {
+			t.Errorf("old revision of a deleted workload: %+v", c.Old)
+		}
+	})
+}
+
+func TestARolloutOfOtherThanImagesNamesThemAndHidesValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		d := deployment("cart", "cart:v1")
+		api.put(d)
+		b := start(t, api, Options{})
+		d = change(d, func(d *appsv1.Deployment) {
+			d.Spec.Template.Spec.Containers[0].Env[0].Value = "canary-2"
+			d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64)
+		})
+		api.put(d)
+		c := b.want("rollout shop/cart: pod template changed: " +
+			"spec.containers[main].env[PASSWORD].value, spec.terminationGracePeriodSeconds")[0]
+		for _, text := range [][]byte{encode(t, c), encode(t, b.watcher.State()), c.New.Template, c.Old.Template} {
+			if len(text) == 0 || strings.Contains(string(text), "canary") {
+				t.Errorf("a value of the environment shows in %s", text)
+			}
+		}
+	})
+}
+
+func TestWhatIsNoChangeIsNotReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		d := deployment("cart", "cart:v1")
+		api.put(d)
+		b := start(t, api, Options{})
+
+		status := d.DeepCopy()
+		status.Status.ReadyReplicas = 3
+		status.Annotations = map[string]string{"deployment.kubernetes.io/revision": "9"}
+		api.put(status)
+		b.want()
+
+		same := change(status, func(d *appsv1.Deployment) {
+			seconds := int32(9)
+			d.Spec.ProgressDeadlineSeconds = &seconds
+			d.Spec.Template.Labels["pod-template-hash"] = "abc"
+		})
+		api.put(same)
+		b.want()
+
+		api.put(change(same, image("cart:v2")))
+		if c := b.want("rollout shop/cart: image cart:v1 -> cart:v2")[0]; c.Old.Number != 9 {
+			t.Errorf("number of the old revision = %d, want 9", c.Old.Number)
+		}
+	})
+}
+
+func TestAWatcherGoesOnWhereAnotherEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		cart, db := deployment("cart", "cart:v1"), statefulSet("db", "db:v1")
+		old := deployment("old", "old:v1")
+		api.put(cart, db, old)
+		first, second := start(t, api, Options{}), start(t, api, Options{})
+		first.pass(time.Minute)
+		state := first.watcher.State()
+		first.stop()
+
+		cart = change(cart, image("cart:v2"))
+		api.put(cart)
+		second.pass(time.Minute)
+		two := int32(2)
+		db = db.DeepCopy()
+		db.Generation++
+		db.Spec.Replicas = &two
+		db.ManagedFields = append(db.ManagedFields,
+			edited("hpa", "Update", "scale", time.Now(), `{"f:spec":{"f:replicas":{}}}`))
+		api.put(db)
+		second.pass(time.Minute)
+		api.put(deployment("new", "new:v1"))
+		second.pass(time.Minute)
+		api.remove(old)
+		saw := second.want("rollout shop/cart: image cart:v1 -> cart:v2", "scaled shop/db: scaled from 3 to 2",
+			"created shop/new: created with image new:v1", "deleted shop/old: deleted")
+		second.pass(time.Hour)
+
+		var saved State
+		if err := json.Unmarshal(encode(t, state), &saved); err != nil {
+			t.Fatal(err)
+		}
+		third := start(t, api, Options{State: &saved})
+		found := third.take() // In the order of the lists, and lists overtake each other.
+		slices.SortStableFunc(found, func(a, b fleet.Change) int { return cmp.Compare(rank(saw, a), rank(saw, b)) })
+		if len(found) != len(saw) {
+			t.Fatalf("found %+v, want what another saw: %+v", found, saw)
+		}
+		for i := range found {
+			if found[i].ID != saw[i].ID || found[i].Summary != saw[i].Summary {
+				t.Errorf("found %s, want %s of the same ID", found[i].Summary, saw[i].Summary)
+			}
+			if gone := found[i].Kind == fleet.Deleted; !gone && !found[i].At.Equal(saw[i].At) {
+				t.Errorf("%s: at %v when found later, at %v when seen", found[i].Summary, found[i].At, saw[i].At)
+			}
+		}
+		if len(found[0].Old.Template) == 0 {
+			t.Error("the old template did not survive the restart")
+		}
+		third.stop()
+		start(t, api, Options{State: third.watcher.State()}).want()
+	})
+}
+
+// rank returns where in changes a change of c's kind is.
+func rank(changes []fleet.Change, c fleet.Change) int {
+	return slices.IndexFunc(changes, func(other fleet.Change) bool { return other.Kind == c.Kind })
+}
+
+func TestTheStateOfAnotherClusterIsVoid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		api.put(deployment("cart", "cart:v1"))
+		b := start(t, api, Options{})
+		state := b.watcher.State()
+		b.stop()
+		other := newAPIServer(t)
+		other.uid = "cluster-2"
+		other.put(deployment("else", "else:v1"))
+		b = start(t, other, Options{State: state})
+		b.want()
+		if s := b.watcher.State(); s.ClusterUID != "cluster-2" || len(s.Workloads) != 1 {
+			t.Errorf("state = %+v", s)
+		}
+	})
+}
+
+func TestAClusterThatIsReplacedBehindItsNameStartsAfresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		d := deployment("cart", "cart:v1")
+		api.put(d)
+		b := start(t, api, Options{})
+		api.change(func() { api.uid = "cluster-2" })
+		b.pass(time.Minute)
+		api.put(change(d, image("cart:v2")))
+		b.want("rollout shop/cart: image cart:v1 -> cart:v2")
+		if s := b.watcher.Status(); s.UID != "cluster-2" {
+			t.Errorf("UID = %s", s.UID)
+		}
+	})
+}
+
+func TestOneNamespace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		here, there := deployment("cart", "cart:v1"), deployment("cart", "cart:v1")
+		there.Namespace, there.UID = "other", "uid-other"
+		api.put(here, there)
+		b := start(t, api, Options{Namespaces: []string{"shop"}})
+		api.put(change(here, image("cart:v2")), change(there, image("cart:v3")))
+		b.want("rollout shop/cart: image cart:v1 -> cart:v2")
+	})
+}
+
+func TestSlotsAreLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(t)
+		api.put(deployment("cart", "cart:v1"))
+		slots := make(chan struct{}, 1)
+		one, two := start(t, api, Options{Slots: slots}), start(t, api, Options{Slots: slots})
+		one.settle()
+		for _, b := range []*bench{one, two} {
+			if s := b.watcher.Status(); !s.Synced {
+				t.Errorf("status = %+v", s)
+			}
+		}
+		if len(slots) != 0 {
+			t.Error("a slot is still held")
+		}
+	})
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	for _, o := range []Options{
+		{}, {Cluster: "east"}, {Cluster: "east", Config: &rest.Config{}}, {Report: func(fleet.Change) {}},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("New(%+v) took it", o)
+		}
+	}
 }

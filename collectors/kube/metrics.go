@@ -30,6 +30,7 @@ const (
 	silent   = "silent"   // Nothing came, not even a bookmark.
 	identity = "identity" // Another cluster answers.
 	access   = "access"   // The credentials have changed.
+	recovery = "recovery" // The API server answers again.
 )
 
 // metrics holds what is measured for one cluster in a registry of its own, so that a cluster can come, go and come
@@ -68,7 +69,7 @@ func newMetrics(cluster string, w *Watcher) *metrics {
 	m.requests = counter("tocsin_kube_requests_total", "outcome", "Requests to the API server.",
 		answered, refused, throttled, broken, unreachable)
 	m.restarts = counter("tocsin_kube_watch_restarts_total", "reason", "Watches given up and started anew.",
-		silent, identity, access)
+		silent, identity, access, recovery)
 	gauge("tocsin_kube_stale", "1 while what is known of the cluster may be out of date.", func() float64 {
 		return truth(w.Status().State == Stale)
 	})

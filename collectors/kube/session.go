@@ -31,7 +31,7 @@ func (w *Watcher) sessions(ctx context.Context) {
 			err = w.session(ctx, config)
 		}
 		if err != nil {
-			w.health.unusable(err, time.Now())
+			w.health.unusable(err)
 			pause(ctx, w.opts.Stale/3)
 		}
 	}
@@ -70,11 +70,11 @@ func (w *Watcher) session(ctx context.Context, config *rest.Config) error {
 // if there is reason to end the session.
 func (s *session) greet(ctx context.Context) (uid string, ok bool) {
 	for ctx.Err() == nil {
-		uid, err := s.identity(ctx)
+		uid, _, err := s.identity(ctx)
 		if err == nil {
 			return uid, true
 		}
-		s.watcher.health.probed(err, time.Now())
+		s.watcher.health.probed(err)
 		if s.moved() {
 			return "", false
 		}
@@ -94,12 +94,12 @@ func (s *session) probe(ctx context.Context, uid string) {
 			return
 		case <-tick.C:
 		}
-		now, err := s.identity(ctx)
+		now, recovered, err := s.identity(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			s.watcher.health.probed(err, time.Now())
+			s.watcher.health.probed(err)
 			if s.moved() {
 				s.watcher.metrics.restarts.WithLabelValues(access).Inc()
 				return
@@ -107,42 +107,45 @@ func (s *session) probe(ctx context.Context, uid string) {
 		case now != uid:
 			s.watcher.metrics.restarts.WithLabelValues(identity).Inc()
 			return
+		case recovered: // The watches may still wait for up to a minute and a half before they try again.
+			s.watcher.metrics.restarts.WithLabelValues(recovery).Inc()
+			return
 		}
 	}
 }
 
 // identity returns the UID of namespace kube-system, which serves as the cluster's, and nothing if that is refused.
-// The version comes along as a sign of life that needs no rights.
-func (s *session) identity(ctx context.Context) (string, error) {
+// The version comes along as a sign of life that needs no rights. Recovered says that watches are to be taken up again.
+func (s *session) identity(ctx context.Context) (uid string, recovered bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.watcher.opts.Stale/3)
 	defer cancel()
 	body, err := s.client.Discovery().RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
 	if err != nil && !apierrors.IsForbidden(err) {
-		return "", err
+		return "", false, err
 	}
 	var version struct {
 		GitVersion string `json:"gitVersion"`
 	}
 	if err == nil {
 		if err := json.Unmarshal(body, &version); err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
 	var ns corev1.Namespace
 	err = s.client.CoreV1().RESTClient().Get().Resource("namespaces").Name("kube-system").MaxRetries(0).
 		Do(ctx).Into(&ns)
 	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
-		return "", err
+		return "", false, err
 	}
-	s.watcher.health.known(string(ns.UID), version.GitVersion, time.Now())
-	return string(ns.UID), nil
+	recovered = s.watcher.health.known(string(ns.UID), version.GitVersion, time.Now())
+	return string(ns.UID), recovered, nil
 }
 
 // moved says whether the cluster is reached otherwise by now: a new token in a kubeconfig, a new address.
 func (s *session) moved() bool {
 	config, err := s.watcher.opts.Load()
 	if err != nil {
-		s.watcher.health.unusable(err, time.Now())
+		s.watcher.health.unusable(err)
 		return false
 	}
 	return !sameAccess(config, s.config)

@@ -112,6 +112,11 @@ func restore(opts Options) *memory {
 	}
 	for i := range s.Groups {
 		g := s.Groups[i]
+		if g.Change.Event == nil {
+			continue // Not written by us.
+		}
+		event := *g.Change.Event // The State stays its owner's.
+		g.Change.Event = &event
 		c := g.Change
 		m.groups[groupKey{key{c.Workload, c.Service.Namespace, c.Service.Name}, c.Event.Reason}] = &g
 	}

@@ -3,11 +3,9 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -25,14 +23,13 @@ const (
 var errNoAnswer = errors.New("the API server accepted the request but did not answer in time")
 
 // transport sees every request to a cluster. It ends those that are not answered, which client-go would wait for
-// without end; it keeps the time of the last answer; and while answers are failures it lets one request a second
-// through, however many watches want to reconnect.
+// without end, and while answers are failures it lets one request a second through, however many watches want to
+// reconnect.
 type transport struct {
 	next    http.RoundTripper
 	health  *health
 	metrics *metrics
 	slow    *rate.Limiter
-	failing atomic.Bool
 }
 
 func newTransport(next http.RoundTripper, h *health, m *metrics) *transport {
@@ -44,10 +41,10 @@ func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // RoundTrip sends a request and returns the answer.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.failing.Load() {
-		if err := t.slow.Wait(req.Context()); err != nil {
-			return nil, err
-		}
+	if !t.health.failing.Load() {
+		t.slow.Allow() // Should this one fail, the next waits a second from now.
+	} else if err := t.slow.Wait(req.Context()); err != nil {
+		return nil, err
 	}
 	watch := req.URL.Query().Has("watch")
 	limit := answerTimeout
@@ -59,17 +56,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req.WithContext(ctx))
 	timer.Stop()
 	if err != nil {
-		if errors.Is(context.Cause(ctx), errNoAnswer) {
-			err = fmt.Errorf("%w (%v)", errNoAnswer, limit)
+		if errors.Is(context.Cause(ctx), errNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
+			err = errNoAnswer
 		}
-		cancel(err)
-		if req.Context().Err() == nil { // Else the asker has left; the server is not to blame.
+		if !errors.Is(req.Context().Err(), context.Canceled) { // Else the asker has left.
 			t.fail(unreachable)
 		}
+		cancel(nil)
 		return nil, err
 	}
 	t.judge(resp.StatusCode)
-	b := &body{ReadCloser: resp.Body, transport: t, cancel: cancel}
+	b := &body{ReadCloser: resp.Body, health: t.health, cancel: cancel}
 	if !watch {
 		b.timer = time.AfterFunc(bodyTimeout, func() { cancel(errNoAnswer) })
 	}
@@ -90,15 +87,13 @@ func (t *transport) judge(code int) {
 		t.health.contacted(time.Now())
 	case code >= http.StatusInternalServerError:
 		t.fail(broken)
-	default:
-		t.failing.Store(false)
+	default: // Whether the answer makes sense, its reader finds out.
 		t.metrics.requests.WithLabelValues(answered).Inc()
-		t.health.contacted(time.Now())
 	}
 }
 
 func (t *transport) fail(outcome string) {
-	t.failing.Store(true)
+	t.health.failing.Store(true)
 	t.metrics.requests.WithLabelValues(outcome).Inc()
 }
 
@@ -106,17 +101,17 @@ func (t *transport) fail(outcome string) {
 // so that the watches which share it do not all reconnect at once.
 type body struct {
 	io.ReadCloser
-	transport *transport
-	cancel    context.CancelCauseFunc
-	timer     *time.Timer
-	once      sync.Once
+	health *health
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	once   sync.Once
 }
 
 // Read reads from the answer.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && !errors.Is(err, context.Canceled) {
-		b.transport.failing.Store(true)
+		b.health.failing.Store(true)
 	}
 	return n, err
 }
