@@ -18,8 +18,8 @@ build: ## Leave bin/tocsin and bin/fleetsim.
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
-demo: build ## Run tocsin on its defaults with a simulated fleet until Ctrl-C.
-	@bin/tocsin demo --fleetsim bin/fleetsim
+demo: build tools-prometheus ## Run tocsin on its defaults with a simulated fleet until Ctrl-C.
+	@bin/tocsin demo --fleetsim bin/fleetsim --prometheus "$$(test/e2e/tools/build prometheus)/prometheus"
 
 test: tools-prometheus tools-alertmanager ## Unit and acceptance tests.
 	$(GO) vet ./...

@@ -1,0 +1,62 @@
+package app
+
+import (
+	"fmt"
+
+	"tocsin/collectors/promql"
+	"tocsin/config"
+	"tocsin/detector"
+)
+
+// detectorSignals returns what the detector must know of every signal that some cluster may be asked for.
+func detectorSignals(c *config.Config) []detector.Signal {
+	var out []detector.Signal
+	for _, s := range c.AllSignals() {
+		if !s.Enabled {
+			continue
+		}
+		out = append(out, detector.Signal{
+			Name:              s.Name,
+			Kind:              detector.Kind(s.Kind),
+			Unit:              s.Unit,
+			Bad:               detector.Direction(s.Bad),
+			Volume:            s.Volume,
+			MinVolume:         s.MinVolume,
+			MinEffect:         s.MinEffect,
+			MinEffectRelative: s.MinEffectRelative,
+		})
+	}
+	return out
+}
+
+// queries returns what one cluster is asked for.
+func queries(c *config.Config, cluster *config.Cluster) ([]promql.Query, error) {
+	resolved, err := c.Queries(cluster)
+	if err != nil {
+		return nil, fmt.Errorf("queries of cluster %s: %w", cluster.Name, err)
+	}
+	out := make([]promql.Query, len(resolved))
+	for i, q := range resolved {
+		out[i] = promql.Query{
+			Signal:    q.Signal.Name,
+			Pack:      q.Signal.Pack,
+			Expr:      q.Expr,
+			Probe:     q.Probe,
+			Namespace: q.NamespaceLabels,
+			Service:   q.ServiceLabels,
+			ZeroWith:  q.Signal.ZeroWith,
+		}
+	}
+	return out, nil
+}
+
+// tuning returns when a score is a finding.
+func tuning(d config.Detection) detector.Tuning {
+	return detector.Tuning{
+		OpenScore:  d.OpenScore,
+		CloseScore: d.CloseScore,
+		OpenAfter:  d.OpenAfter,
+		CloseAfter: d.CloseAfter,
+		WarmUp:     d.WarmUp,
+	}
+}
