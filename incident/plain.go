@@ -76,7 +76,7 @@ func plainRelative(observed, expected float64) string {
 // PlainDuration writes a duration in its two largest units: 3m20s, 1h5m, 2d4h.
 func PlainDuration(d time.Duration) string {
 	if d < 0 {
-		return "-" + PlainDuration(-d)
+		return "-" + PlainDuration(d.Abs()) // The negative of the smallest would be itself.
 	}
 	switch {
 	case d < time.Second:

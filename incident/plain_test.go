@@ -82,6 +82,7 @@ func TestPlainDuration(t *testing.T) {
 		52*time.Hour + 12*time.Minute:   "2d4h",
 		time.Hour - time.Millisecond:    "1h",
 		-5 * time.Minute:                "-5m",
+		math.MinInt64:                   "-106751d23h47m16s",
 	} {
 		if got := incident.PlainDuration(d); got != want {
 			t.Errorf("PlainDuration(%s) = %q, want %q", d, got, want)

@@ -167,7 +167,7 @@ func checkReports(t *testing.T, reports []incident.Incident, hold time.Duration)
 }
 
 func TestRandomHistories(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			script := newFleetScript(rand.New(rand.NewPCG(seed, 1)))
 			o := incident.Options{Hold: 3 * time.Minute, MaxOpen: 1 + int(seed%6)}

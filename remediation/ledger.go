@@ -19,9 +19,9 @@ type Sent struct {
 	Incident string            `json:"incident"` // Its ID.
 	State    incident.State    `json:"state"`
 	Severity incident.Severity `json:"severity"`
-	Digest   string            `json:"digest"`           // Of what was told.
-	Handle   string            `json:"handle,omitempty"` // Of the notifier.
-	At       time.Time         `json:"at"`               // Of the last message or reminder.
+	Digest   string            `json:"digest"`            // Of what was told.
+	Handle   string            `json:"handle,omitempty"`  // Of the notifier.
+	At       time.Time         `json:"at"`                // Of the last message or reminder.
 	Partial  bool              `json:"partial,omitempty"` // The notifier could tell only a part of it yet.
 }
 

@@ -225,7 +225,7 @@ func newServices(t *told, i *incident.Incident) []fleet.Service {
 	}
 	var out []fleet.Service
 	for _, s := range i.Services {
-		if !slices.Contains(t.Services, s.String()) {
+		if !slices.Contains(t.Services, hashOf(s)) {
 			out = append(out, s)
 		}
 	}

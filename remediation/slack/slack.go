@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/slack-go/slack"
 
+	"tocsin/fleet"
 	"tocsin/incident"
 	"tocsin/remediation"
 )
@@ -207,7 +209,7 @@ func (c boundedClient) Do(req *http.Request) (*http.Response, error) {
 type told struct {
 	State    incident.State    `json:"state"`
 	Severity incident.Severity `json:"severity"`
-	Services []string          `json:"services"` // The first maxRemembered, as cluster/namespace/name.
+	Services []uint32          `json:"services"` // Hashes of the first maxRemembered.
 }
 
 // maxRemembered bounds the services of told.
@@ -216,7 +218,14 @@ const maxRemembered = 200
 func toldOf(i *incident.Incident) *told {
 	t := &told{State: i.State, Severity: i.Severity}
 	for _, s := range i.Services[:min(len(i.Services), maxRemembered)] {
-		t.Services = append(t.Services, s.String())
+		t.Services = append(t.Services, hashOf(s))
 	}
 	return t
+}
+
+// hashOf stands for a service in a handle, which is to stay small.
+func hashOf(s fleet.Service) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s.String())) // It never fails.
+	return h.Sum32()
 }
