@@ -138,7 +138,7 @@ signals:
 		"":        "",
 		"grpc":    `count({__name__=~"grpc_server_handled_total"})`,
 		"http":    `count({__name__=~"http_requests_total|http_request_duration_seconds|http_request_duration_seconds_count"})`,
-		"linkerd": `count({__name__=~"response_latency_ms_bucket"})`,
+		"linkerd": `count({__name__=~"response_latency_ms_bucket|response_latency_ms"})`,
 		"otel_http": `count({__name__=~"http_server_request_duration_seconds|` +
 			`http_server_request_duration_seconds_count|http_server_duration_milliseconds_count"})`,
 	}
