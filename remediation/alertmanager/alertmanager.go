@@ -120,12 +120,10 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 	return handle, nil
 }
 
-// identity returns the labels of the alert as they were when it was first sent.
+// identity returns the labels of the alert as they were when it was first sent. If there is no reading them, they
+// are made anew: at worst the old alert ends by itself.
 func (n *Notifier) identity(note *remediation.Notification) (labels map[string]string, handle string, err error) {
-	if note.Handle != "" {
-		if err := json.Unmarshal([]byte(note.Handle), &labels); err != nil {
-			return nil, "", fmt.Errorf("read labels that were sent: %w", err)
-		}
+	if err := json.Unmarshal([]byte(note.Handle), &labels); err == nil && len(labels) > 0 {
 		return labels, note.Handle, nil
 	}
 	i := &note.Incident
