@@ -35,7 +35,7 @@ type backfill struct {
 	step    int64
 	next    int64 // The first instant of the next stretch.
 	last    int64 // The last instant of all.
-	steps   int   // Of the next stretch.
+	steps   int   // Of the next stretches.
 	splits  int
 
 	perStep cost // Of the newest stretch.
@@ -120,16 +120,19 @@ func (b *backfill) stretch(ctx, budget context.Context, sp span, first bool) (bo
 	if !b.read(budget, sp) {
 		return true, nil
 	}
-	b.plan(sp)
+	b.plan()
 	if first && b.next > sp.to() {
 		return false, nil // The window begins later by now.
 	}
 	begin := time.Now()
-	err := b.s.feed(ctx, sp, b.queries, true)
+	if err := b.s.feed(ctx, sp, b.queries, true); err != nil {
+		return false, err
+	}
 	b.perStep.feed = time.Since(begin) / time.Duration(sp.steps)
 	b.progress(sp)
 	b.next = max(b.next, sp.to()+b.step)
-	return false, err
+	b.shrink()
+	return false, nil
 }
 
 // read asks all queries for a stretch. It returns false if the stretch must be tried again.
@@ -137,6 +140,7 @@ func (b *backfill) read(ctx context.Context, sp span) bool {
 	s := b.s
 	r := &round{
 		s: s, span: sp, kind: kindRange, queries: b.queries, maxData: s.opts.Backfill.MaxValues,
+		brief:   true,
 		pace:    func(ctx context.Context, _ int) error { return b.limiter.Wait(ctx) },
 		deliver: func(*query) error { return nil },
 	}
@@ -145,6 +149,9 @@ func (b *backfill) read(ctx context.Context, sp span) bool {
 	}
 	answers, fault := tally(b.queries)
 	if answers == 0 && fault != nil {
+		if tooMuch(fault.result) && b.split(sp) {
+			return false
+		}
 		s.unreached(fault)
 		wait := max(s.down.NextBackOff(), fault.after)
 		_ = sleep(ctx, wait) // Whoever calls looks at ctx.
@@ -164,8 +171,9 @@ func (b *backfill) read(ctx context.Context, sp span) bool {
 	b.queries = slices.DeleteFunc(b.queries, func(q *query) bool {
 		return q.fail != nil && q.fail.result == badQuery
 	})
-	b.perStep.ask = time.Duration(r.busy.Load()) / time.Duration(
-		max(min(s.opts.Concurrency, len(b.queries)), 1)*sp.steps)
+	lone, busy := r.lone, r.busy.Load()
+	atOnce := int64(max(min(s.opts.Concurrency, len(b.queries)-1), 1))
+	b.perStep.ask = time.Duration((lone + (busy-lone)/atOnce) / int64(sp.steps))
 	return true
 }
 
@@ -182,35 +190,48 @@ func (b *backfill) split(sp span) bool {
 	return true
 }
 
-// plan decides how long the next stretches are, and where the next begins so that all fit
-// into what is left of the budget.
-func (b *backfill) plan(sp span) {
+// plan decides how long the next stretches are: as long as the memory for values allows.
+func (b *backfill) plan() {
 	o := &b.s.opts.Backfill
 	rows := 0
 	for _, q := range b.queries {
 		rows += len(q.answer.refs)
 	}
 	if b.splits == 0 {
-		most := min(4*sp.steps, blindSteps)
+		b.steps = min(blindSteps, o.MaxPoints)
 		if rows > 0 {
-			most = max(o.MaxValues/rows, fewestSteps)
+			b.steps = min(max(o.MaxValues/rows, fewestSteps), o.MaxPoints)
 		}
-		b.steps = min(most, o.MaxPoints)
 	}
-	perStep := b.perStep.ask + b.perStep.feed
+	b.shrink()
+}
+
+// shrink makes the rest of the window begin so late that it fits into what is left of the
+// budget, if it does not fit as it is.
+func (b *backfill) shrink() {
+	o := &b.s.opts.Backfill
 	pace := time.Duration(float64(len(b.queries)) / o.MaxQueries * float64(time.Second))
-	each := max(b.perStep.ask*time.Duration(b.steps), pace) + b.perStep.feed*time.Duration(b.steps)
+	each := max(b.perStep.ask*time.Duration(b.steps), pace) +
+		b.perStep.feed*time.Duration(b.steps)
 	left := max(time.Until(b.end), 0) * 9 / 10
-	fit := int64(left / max(each, 1))
+	rest := (b.last-b.next)/b.step + 1
+	need := time.Duration((rest+int64(b.steps)-1)/int64(b.steps)) * max(each, 1)
+	if rest <= 0 || need <= left {
+		return
+	}
+	fit := int64(left/max(each, 1)) * int64(b.steps)
 	if fit == 0 && pace < left {
-		fit, b.steps = 1, max(int(left/max(perStep, 1)), fewestSteps)
+		// Not a whole stretch, but a shorter one.
+		fit = int64((left - pace) / max(b.perStep.ask+b.perStep.feed, 1))
 	}
-	if earliest := b.last - fit*int64(b.steps)*b.step + b.step; earliest > sp.to()+b.step {
-		b.limit(fmt.Sprintf("what lies between %s and %s did not fit into %s",
-			sp.at(sp.steps).Format(time.RFC3339),
-			time.UnixMilli(earliest-b.step).UTC().Format(time.RFC3339), o.Budget))
-		b.next = earliest
+	if fit >= rest {
+		return
 	}
+	earliest := b.last - fit*b.step + b.step
+	b.limit(fmt.Sprintf("what lies between %s and %s did not fit into %s",
+		time.UnixMilli(b.next).UTC().Format(time.RFC3339),
+		time.UnixMilli(earliest-b.step).UTC().Format(time.RFC3339), o.Budget))
+	b.next = earliest
 }
 
 // limit says why less is read than was wanted.

@@ -18,11 +18,13 @@ type round struct {
 	kind    string
 	queries []*query
 	maxData int
+	brief   bool                                   // A first query that the source does not answer is the last one.
 	pace    func(ctx context.Context, i int) error // Returns when query i may start.
 	deliver func(q *query) error                   // Called for each answer, volumes first.
 
 	halt atomic.Pointer[failure] // Why no more queries are started.
-	busy atomic.Int64            // Nanoseconds that queries took together.
+	busy atomic.Int64            // Nanoseconds that queries took together,
+	lone int64                   // and those of them in which no other was under way.
 }
 
 // run asks the first query alone until one was answered: a source that hangs must not hold
@@ -37,6 +39,7 @@ func (r *round) run(ctx context.Context) error {
 		q.fail = (&failure{result: cut, reason: errCut.Error()}).spare()
 	}
 	asked, answers := r.scout(ctx)
+	r.lone = r.busy.Load()
 	for _, q := range r.queries[:asked] {
 		if err := r.settle(q); err != nil {
 			return err
@@ -68,7 +71,7 @@ func (r *round) scout(ctx context.Context) (asked int, answers bool) {
 		switch {
 		case q.fail == nil || !q.fail.ofSource():
 			return i + 1, true
-		case final(q.fail.result):
+		case r.brief, final(q.fail.result):
 			return i + 1, false
 		}
 	}
