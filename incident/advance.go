@@ -38,7 +38,8 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 	c.changes.prune(now.Add(-m.opts.Cause), m.metrics)
 }
 
-// reviewPending opens a group once what belongs to it had time to arrive. One that is over by then has passed.
+// reviewPending opens a group once what belongs to it had time to arrive. One that is over by
+// then has passed.
 func (m *Manager) reviewPending(c *cluster, g *group) {
 	if c.now.Before(g.since) { // The cluster's clock was set back.
 		g.since = c.now
@@ -93,8 +94,8 @@ func (m *Manager) open(c *cluster, g *group) {
 		"title", g.incident.Title)
 }
 
-// newID is made of place and start, so that every replica and every replay has the same. Only where a person
-// had resolved an incident that goes on is there a second one of the same start.
+// newID is made of place and start, so that every replica and every replay has the same. Only
+// where a person had resolved an incident that goes on is there a second one of the same start.
 func (m *Manager) newID(fingerprint string, start time.Time) string {
 	var at [8]byte
 	binary.BigEndian.PutUint64(at[:], uint64(start.UnixNano()))
@@ -116,7 +117,8 @@ func hash(parts ...string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// reviewOpen resolves an incident that has been quiet for long enough, and reports one that has changed.
+// reviewOpen resolves an incident that has been quiet for long enough, and reports one that has
+// changed.
 func (m *Manager) reviewOpen(c *cluster, g *group) {
 	switch {
 	case g.suffering():
@@ -174,8 +176,9 @@ func (m *Manager) resolve(c *cluster, g *group, at, end time.Time, reason string
 	m.logger.Info("Incident resolved", "id", i.ID, "reason", reason, "title", i.Title)
 }
 
-// reviewClosed looks at what people have resolved while it went on. Once that is over it is forgotten; if it
-// gets so bad that it matters more than when it was resolved, it opens a new incident.
+// reviewClosed looks at what people have resolved while it went on. Once that is over it is
+// forgotten; if it gets so bad that it matters more than when it was resolved, it opens a new
+// incident.
 func (m *Manager) reviewClosed(c *cluster) {
 	for _, g := range slices.Clone(c.closed) {
 		worse := severityOf(g.harm()).level() > g.incident.Severity.level()
@@ -243,7 +246,8 @@ func (g *group) list() (fs []detector.Finding, es []Effect, omitted int) {
 	return fs, es, omitted
 }
 
-// sorted returns all signals of a group: the harmful first, of these what users feel, then by the peak.
+// sorted returns all signals of a group: the harmful first, of these what users feel, then by the
+// peak.
 func (g *group) sorted() []*member {
 	out := make([]*member, 0, len(g.members))
 	for _, mem := range g.members {

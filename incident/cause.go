@@ -14,9 +14,11 @@ const (
 	maxCauses   = 8
 	maxSymptoms = 3
 	leastScore  = 0.05
-	likelyScore = 0.4         // From here on a cause is named in the title.
-	skew        = time.Minute // A change this much after the start may still be the cause: clocks and windows differ.
+	likelyScore = 0.4 // From here on a cause is named in the title.
 	halfLife    = 15 * time.Minute
+
+	// A change this much after the start may still be the cause: clocks and windows differ.
+	skew = time.Minute
 )
 
 // changeLog keeps the changes of one cluster, ordered by time.
@@ -24,8 +26,8 @@ type changeLog struct {
 	list []fleet.Change
 }
 
-// add takes a change in the place of one with its ID. If there are too many, the oldest warning is given up,
-// else the oldest change.
+// add takes a change in the place of one with its ID. If there are too many, the oldest warning
+// is given up, else the oldest change.
 func (l *changeLog) add(ch fleet.Change, limit int, m *metrics) {
 	ch.Old, ch.New = withoutTemplate(ch.Old), withoutTemplate(ch.New)
 	if i := slices.IndexFunc(l.list, func(c fleet.Change) bool { return c.ID == ch.ID }); i >= 0 {
@@ -36,7 +38,9 @@ func (l *changeLog) add(ch fleet.Change, limit int, m *metrics) {
 	l.list = slices.Insert(l.list, i, ch)
 	m.changes.Inc()
 	if len(l.list) > limit {
-		i := max(0, slices.IndexFunc(l.list, func(c fleet.Change) bool { return c.Kind == fleet.Warning }))
+		i := max(0, slices.IndexFunc(l.list, func(c fleet.Change) bool {
+			return c.Kind == fleet.Warning
+		}))
 		l.list = slices.Delete(l.list, i, i+1)
 		m.changes.Dec()
 		m.dropped.WithLabelValues(droppedFull).Inc()
@@ -58,7 +62,8 @@ func compareChanges(a, b fleet.Change) int {
 	return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ID, b.ID))
 }
 
-// withoutTemplate leaves out the pod template, which is large and which nobody reads in an incident.
+// withoutTemplate leaves out the pod template, which is large and which nobody reads in an
+// incident.
 func withoutTemplate(r *fleet.Revision) *fleet.Revision {
 	if r == nil || r.Template == nil {
 		return r
@@ -68,8 +73,8 @@ func withoutTemplate(r *fleet.Revision) *fleet.Revision {
 	return &short
 }
 
-// causes returns what may have caused g, likeliest first. What was found before stays, even if its change has
-// been given up meanwhile.
+// causes returns what may have caused g, likeliest first. What was found before stays, even if
+// its change has been given up meanwhile.
 func (m *Manager) causes(c *cluster, g *group) []Cause {
 	byID := make(map[string]Cause)
 	for _, cause := range g.incident.Causes {
@@ -184,15 +189,13 @@ var weights = map[fleet.ChangeKind]float64{
 //
 //	score = relation · weight of the kind · 1 / (1 + before/15m)
 //
-// A warning that came after the start is a symptom and counts a tenth of that; other changes after it are
-// reactions to it and not listed.
+// A warning that came after the start is a symptom and counts a tenth of that; other changes
+// after it are reactions to it and not listed.
 func (m *Manager) judge(p *place, ch fleet.Change) (Cause, bool) {
 	relation, how := p.relation(&ch)
-	if relation == 0 || ch.At.After(p.start.Add(skew)) && (ch.Kind != fleet.Warning || relation < 1) {
-		return Cause{}, false
-	}
 	before := p.start.Sub(ch.At)
-	if before > m.opts.Cause {
+	reaction := before < -skew && (ch.Kind != fleet.Warning || relation < 1)
+	if relation == 0 || reaction || before > m.opts.Cause {
 		return Cause{}, false
 	}
 	nearness := 1 / (1 + float64(before.Abs())/float64(halfLife))
@@ -214,8 +217,8 @@ func (m *Manager) judge(p *place, ch fleet.Change) (Cause, bool) {
 // stormName stands for the services of a cluster that has too many incidents.
 const stormName = "*"
 
-// root guesses where a group began: the service that was rolled out last before it, or that began first, or that
-// is worst.
+// root guesses where a group began: the service that was rolled out last before it, or that began
+// first, or that is worst.
 func (m *Manager) root(c *cluster, g *group) fleet.Service {
 	if g.storm {
 		return fleet.Service{Cluster: c.name, Name: stormName}

@@ -12,7 +12,9 @@ func TestCausesAreRanked(t *testing.T) {
 	cart := service("shop", "cart")
 	elsewhere := fleet.Service{Cluster: "prod-us", Namespace: "shop", Name: "cart"}
 	sidecar := fleet.Service{Cluster: "prod-us", Namespace: "mesh", Name: "proxy"}
-	change := func(id string, s fleet.Service, kind fleet.ChangeKind, before time.Duration) fleet.Change {
+	change := func(id string, s fleet.Service, kind fleet.ChangeKind,
+		before time.Duration,
+	) fleet.Change {
 		ch := rollout(s, noon.Add(-before))
 		ch.ID, ch.Kind = id, kind
 		return ch
@@ -72,7 +74,8 @@ func TestLateCause(t *testing.T) {
 		w.pass(time.Minute)
 	}
 	if len(w.reports) != 2 || len(w.last().Causes) != 1 {
-		t.Fatalf("%d reports, causes %v; want a second one with the cause", len(w.reports), w.last().Causes)
+		t.Fatalf("%d reports, causes %v; want a second one with the cause", len(w.reports),
+			w.last().Causes)
 	}
 	for n := range 20 { // Warnings of a crash loop go on and on.
 		warning := fleet.Change{

@@ -79,7 +79,8 @@ func (m *Manager) admit(c *cluster, f detector.Finding) {
 	}
 }
 
-// join gives a harmful finding of a service that has no group to g, with what else is known of the service.
+// join gives a harmful finding of a service that has no group to g, with what else is known of
+// the service.
 func (m *Manager) join(c *cluster, g *group, f detector.Finding) {
 	g.take(f)
 	c.services[f.Service] = g
@@ -93,12 +94,14 @@ func (m *Manager) join(c *cluster, g *group, f detector.Finding) {
 	}
 }
 
-// home returns the group for a harmful finding of a service that has none: a related one, into which other
-// related ones that nobody has been told of are merged; or a new one; or the storm, if there are too many.
+// home returns the group for a harmful finding of a service that has none: a related one, into
+// which other related ones that nobody has been told of are merged; or a new one; or the storm,
+// if there are too many.
 func (m *Manager) home(c *cluster, f *detector.Finding) *group {
 	var best *group
 	for _, g := range c.groups {
-		if m.near(g, f.Service.Namespace, f.Start) && (best == nil || g.opened() && !best.opened()) {
+		better := best == nil || g.opened() && !best.opened()
+		if better && m.near(g, f.Service.Namespace, f.Start) {
 			best = g
 		}
 	}
@@ -113,8 +116,8 @@ func (m *Manager) home(c *cluster, f *detector.Finding) *group {
 	return best
 }
 
-// near says whether something that began at start in a namespace belongs to g: it began together with g, or
-// nearly so and in a namespace that g is in.
+// near says whether something that began at start in a namespace belongs to g: it began together
+// with g, or nearly so and in a namespace that g is in.
 func (m *Manager) near(g *group, namespace string, start time.Time) bool {
 	if g.storm {
 		return false
@@ -158,8 +161,8 @@ func (m *Manager) merge(c *cluster, into, from *group) {
 	m.metrics.groups.WithLabelValues(groupJoined).Inc()
 }
 
-// drop takes a group out of the cluster. Harmless findings that are still open are kept, should the service
-// begin to suffer again.
+// drop takes a group out of the cluster. Harmless findings that are still open are kept, should
+// the service begin to suffer again.
 func (c *cluster) drop(g *group) {
 	c.groups = slices.DeleteFunc(c.groups, func(other *group) bool { return other == g })
 	for key, mem := range g.members {

@@ -21,9 +21,9 @@ type group struct {
 // member is one signal of a group, over all findings that it had in turn.
 type member struct {
 	latest   detector.Finding
-	worst    detector.Finding // The harmful report with the highest score; without one, the latest.
+	worst    detector.Finding // The harmful report with the highest score, or any.
 	restored *Effect          // What worst was before a restart, as far as it is known.
-	over     time.Time        // When the last harmful finding ended; zero: one is open, or there was none.
+	over     time.Time        // When the last harmful finding ended; zero: not yet.
 	reason   string           // Why it ended.
 }
 
@@ -86,15 +86,16 @@ func distance(f *detector.Finding) float64 {
 	return f.Observed - f.Expected
 }
 
-// started moves the start of a group that has not been opened yet back to that of a harmful finding.
+// started moves the start of a group that has not been opened yet back to that of a harmful
+// finding.
 func (g *group) started(f *detector.Finding) {
 	if f.Harmful && !g.opened() && (g.start.IsZero() || f.Start.Before(g.start)) {
 		g.start = f.Start
 	}
 }
 
-// owns says whether a report belongs to a group that a person has resolved: it is of a harmful finding that
-// the group has, or of one of its services that began to suffer before that.
+// owns says whether a report belongs to a group that a person has resolved: it is of a harmful
+// finding that the group has, or of one of its services that began to suffer before that.
 func (g *group) owns(f *detector.Finding) bool {
 	mem := g.members[keyOf(f)]
 	if mem != nil && mem.latest.ID == f.ID {

@@ -28,10 +28,11 @@ const (
 	Critical Severity = "critical"
 )
 
-// Incident is what one person should hear about once: findings that belong together, and what may have caused them.
+// Incident is what one person should hear about once: findings that belong together, and what may
+// have caused them.
 type Incident struct {
 	ID          string        `json:"id"`          // Of this occurrence: fingerprint and start.
-	Fingerprint string        `json:"fingerprint"` // Of the place: the same for every occurrence and on every replica.
+	Fingerprint string        `json:"fingerprint"` // Of the place, on every replica.
 	Service     fleet.Service `json:"service"`     // Where it began, or is worst.
 	State       State         `json:"state"`
 	Severity    Severity      `json:"severity"`
@@ -44,17 +45,17 @@ type Incident struct {
 
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
 	AcknowledgedAt time.Time `json:"acknowledged_at,omitzero"`
-	ResolvedBy     string    `json:"resolved_by,omitempty"` // The person; empty if it was over by itself.
+	ResolvedBy     string    `json:"resolved_by,omitempty"` // A person; else it was over by itself.
 
-	Services []fleet.Service    `json:"services"`          // All affected ones, the first is Service.
-	Findings []detector.Finding `json:"findings"`          // Newest report of each signal, worst first.
-	Effects  []Effect           `json:"effects"`           // Of Findings, in the same order, at their worst and for people.
+	Services []fleet.Service    `json:"services"`          // All affected, the first is Service.
+	Findings []detector.Finding `json:"findings"`          // Newest of each signal, worst first.
+	Effects  []Effect           `json:"effects"`           // Of Findings, in the same order.
 	Omitted  int                `json:"omitted,omitempty"` // Findings beyond the worst hundred.
-	Causes   []Cause            `json:"causes"`            // What changed before it, likeliest first.
+	Causes   []Cause            `json:"causes"`            // What changed before, likeliest first.
 }
 
-// Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%, difference
-// "+12.1 points (41.3 times)".
+// Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%,
+// difference "+12.1 points (41.3 times)".
 type Effect struct {
 	Service    fleet.Service `json:"service"`
 	Signal     string        `json:"signal"` // As people say it: "latency p99".
@@ -68,7 +69,7 @@ type Effect struct {
 // Cause is a change that may have caused an incident.
 type Cause struct {
 	Change fleet.Change  `json:"change"`
-	Before time.Duration `json:"before_ns"` // How long before the start of the incident; negative: after it.
-	Score  float64       `json:"score"`     // 0 to 1; compares the causes of one incident, not a probability.
+	Before time.Duration `json:"before_ns"` // The start of the incident; negative: after it.
+	Score  float64       `json:"score"`     // 0 to 1; compares causes, no probability.
 	Why    string        `json:"why"`       // "the same service, 40s before"
 }

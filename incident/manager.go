@@ -27,15 +27,16 @@ const maxRecent = 200
 
 // Options configures a Manager. Zero values of optional fields stand for the defaults given here.
 type Options struct {
-	// Report is handed an incident when it opens, changes, is acknowledged and is resolved. Required. It is
-	// called by one goroutine at a time and in order; it may ask for Incidents and call no other method.
+	// Report is handed an incident when it opens, changes, is acknowledged and is resolved.
+	// Required. It is called by one goroutine at a time and in order; it may ask for Incidents
+	// and call no other method.
 	Report func(Incident)
 
-	Group      time.Duration // How long related findings are waited for before an incident opens; 15s.
-	Related    time.Duration // Services of one namespace that begin to suffer within this are one incident; 5m.
+	Group      time.Duration // What related findings are waited for; 15s.
+	Related    time.Duration // What begins within this in a namespace is one; 5m.
 	Hold       time.Duration // How long an incident must be quiet before it is resolved; 5m.
 	Cause      time.Duration // How long before an incident a change may have caused it; 1h.
-	MaxOpen    int           // Incidents of one cluster; the services beyond go into one fleet storm; 50.
+	MaxOpen    int           // Incidents of a cluster; the rest is one storm; 50.
 	MaxChanges int           // Changes kept for one cluster; 1000.
 
 	Reg    prometheus.Registerer // Nil keeps the metrics private.
@@ -77,14 +78,15 @@ func (o *Options) validate() error {
 
 // Manager owns all incidents. Its methods may be called concurrently.
 //
-// It has no clock: what happens, happens when Advance says how late it is in a cluster. A cluster that sends
-// nothing stands still, and its incidents stay as they are, because no data is not recovery.
+// It has no clock: what happens, happens when Advance says how late it is in a cluster. A cluster
+// that sends nothing stands still, and its incidents stay as they are, because no data is not
+// recovery.
 type Manager struct {
 	opts    Options
 	logger  *slog.Logger
 	metrics *metrics
 
-	delivery sync.Mutex // Held while reports are handed over, so that they keep their order. Before mu.
+	delivery sync.Mutex // Held while reports are handed over, in order. Locked before mu.
 
 	mu       sync.Mutex // Guards what follows.
 	clusters map[string]*cluster
@@ -115,7 +117,8 @@ func (m *Manager) Find(f detector.Finding) {
 	m.metrics.inbox.Inc()
 }
 
-// finite replaces numbers that are none: an incident with one of them could be neither written down nor sent.
+// finite replaces numbers that are none: an incident with one of them could be neither written
+// down nor sent.
 func finite(f detector.Finding) detector.Finding {
 	for _, v := range []*float64{&f.Score, &f.Peak, &f.Observed, &f.Expected, &f.Lower, &f.Upper} {
 		if math.IsNaN(*v) || math.IsInf(*v, 0) {
@@ -125,7 +128,8 @@ func finite(f detector.Finding) detector.Finding {
 	return f
 }
 
-// Change takes something that happened to a service. One with a known ID replaces the older report.
+// Change takes something that happened to a service. One with a known ID replaces the older
+// report.
 func (m *Manager) Change(ch fleet.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,8 +158,9 @@ func (m *Manager) Acknowledge(id, by string, at time.Time) (Incident, error) {
 	})
 }
 
-// Resolve ends an incident because a person says that it is over. Findings that it still has stay silent,
-// unless they become so much worse that the severity rises: then they open a new incident.
+// Resolve ends an incident because a person says that it is over. Findings that it still has stay
+// silent, unless they become so much worse that the severity rises: then they open a new
+// incident.
 func (m *Manager) Resolve(id, by string, at time.Time) (Incident, error) {
 	return m.act(id, "resolve", func(c *cluster, g *group) {
 		g.incident.ResolvedBy = by
@@ -197,7 +202,8 @@ func (m *Manager) find(id string) (*cluster, *group) {
 	return nil, nil
 }
 
-// Incidents returns what is open or acknowledged, and the newest of what is resolved; the newest first.
+// Incidents returns what is open or acknowledged, and the newest of what is resolved; the newest
+// first.
 func (m *Manager) Incidents() []Incident {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -218,8 +224,8 @@ func (m *Manager) Incidents() []Incident {
 	return out
 }
 
-// Remove forgets a cluster that is no longer watched: its incidents are resolved, as nothing will be heard of
-// them again.
+// Remove forgets a cluster that is no longer watched: its incidents are resolved, as nothing will
+// be heard of them again.
 func (m *Manager) Remove(name string) {
 	m.mu.Lock()
 	if c := m.clusters[name]; c != nil {
@@ -252,7 +258,8 @@ func (m *Manager) report(g *group) {
 	m.outbox = append(m.outbox, g.incident)
 }
 
-// deliver hands over what is in the outbox. When it returns, the caller's own reports have been handed over.
+// deliver hands over what is in the outbox. When it returns, the caller's own reports have been
+// handed over.
 func (m *Manager) deliver() {
 	m.delivery.Lock()
 	defer m.delivery.Unlock()

@@ -127,7 +127,8 @@ func finding(s fleet.Service, signal string, start time.Time) detector.Finding {
 
 func rollout(s fleet.Service, at time.Time) fleet.Change {
 	return fleet.Change{
-		ID: s.String() + at.String(), At: at, Service: s, Workload: fleet.Deployment, Kind: fleet.Rollout,
+		ID: s.String() + at.String(), At: at, Service: s, Workload: fleet.Deployment,
+		Kind:    fleet.Rollout,
 		Summary: "image shop:v41 -> shop:v42",
 		Old:     &fleet.Revision{Hash: "a", Images: []string{"shop:v41"}, Template: []byte(`{"a":1}`)},
 		New:     &fleet.Revision{Hash: "b", Images: []string{"shop:v42"}, Template: []byte(`{"a":2}`)},
@@ -160,7 +161,8 @@ func TestIncidentOfOneService(t *testing.T) {
 	if i.Service != checkout || len(i.Services) != 1 || len(i.Findings) != 2 {
 		t.Errorf("got services %v and %d findings", i.Services, len(i.Findings))
 	}
-	if len(i.Causes) != 1 || i.Causes[0].Why != "the same service, 40s before" || i.Causes[0].Score < 0.9 {
+	if len(i.Causes) != 1 || i.Causes[0].Why != "the same service, 40s before" ||
+		i.Causes[0].Score < 0.9 {
 		t.Errorf("got causes %+v", i.Causes)
 	}
 	if i.Causes[0].Change.New.Template != nil {
@@ -195,17 +197,18 @@ func TestIncidentOfOneService(t *testing.T) {
 }
 
 func TestFindingsBelongTogether(t *testing.T) {
-	near, later := noon.Add(4*time.Minute), noon.Add(20*time.Minute)
+	soon, near, later := noon.Add(20*time.Second), noon.Add(4*time.Minute), noon.Add(20*time.Minute)
+	cart, pay, db := service("shop", "cart"), service("shop", "pay"), service("bank", "db")
 	for _, tc := range []struct {
 		name  string
 		other detector.Finding
 		want  int
 	}{
-		{"another signal of the service, much later", finding(service("shop", "cart"), "cpu", later), 1},
-		{"another service of the namespace", finding(service("shop", "pay"), "errors", near), 1},
-		{"another service of the namespace, much later", finding(service("shop", "pay"), "errors", later), 2},
-		{"another namespace at once", finding(service("bank", "db"), "errors", noon.Add(20*time.Second)), 1},
-		{"another namespace later", finding(service("bank", "db"), "errors", near), 2},
+		{"another signal of the service, much later", finding(cart, "cpu", later), 1},
+		{"another service of the namespace", finding(pay, "errors", near), 1},
+		{"another service of the namespace, much later", finding(pay, "errors", later), 2},
+		{"another namespace at once", finding(db, "errors", soon), 1},
+		{"another namespace later", finding(db, "errors", near), 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, incident.Options{})
@@ -222,11 +225,13 @@ func TestFindingsBelongTogether(t *testing.T) {
 	}
 }
 
-// Two services whose findings come within the group window, and then a third that belongs to both.
+// Two services whose findings come within the group window, and then a third that belongs to
+// both.
 func TestGroupsMergeBeforeAnybodyIsTold(t *testing.T) {
 	w := newWorld(t, incident.Options{Group: time.Minute})
 	w.pass(3 * time.Minute)
-	w.open(finding(service("a", "one"), "errors", noon), finding(service("b", "two"), "errors", noon.Add(3*time.Minute)))
+	w.open(finding(service("a", "one"), "errors", noon))
+	w.open(finding(service("b", "two"), "errors", noon.Add(3*time.Minute)))
 	w.pass(30 * time.Second)
 	bridge := finding(service("b", "three"), "latency_p99", noon.Add(15*time.Second))
 	w.open(bridge)
@@ -250,7 +255,7 @@ func TestRootIsWhatChangedOrBeganFirst(t *testing.T) {
 	}{
 		{"the first to suffer", nil, front},
 		{"the one that was rolled out", []fleet.Change{rollout(db, noon.Add(-time.Minute))}, db},
-		{"not one that was rolled out long ago", []fleet.Change{rollout(db, noon.Add(-50*time.Minute))}, front},
+		{"not one of long ago", []fleet.Change{rollout(db, noon.Add(-50*time.Minute))}, front},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, incident.Options{})
@@ -282,8 +287,10 @@ func TestSeverity(t *testing.T) {
 		{"few errors", []detector.Finding{tiny}, incident.Info},
 		{"slow", []detector.Finding{finding(s, "latency_p99", noon)}, incident.Critical},
 		{"a little slower", []detector.Finding{finding(s, "small", noon)}, incident.Info},
-		{"a little slower and busy", []detector.Finding{finding(s, "small", noon), finding(s, "cpu", noon)},
-			incident.Warning},
+		{"a little slower and busy", []detector.Finding{
+			finding(s, "small", noon),
+			finding(s, "cpu", noon),
+		}, incident.Warning},
 		{"traffic gone", []detector.Finding{finding(s, "requests", noon)}, incident.Critical},
 		{"busy", []detector.Finding{finding(s, "cpu", noon)}, incident.Warning},
 		{"three services a little slower", []detector.Finding{
@@ -499,7 +506,8 @@ func TestStorm(t *testing.T) {
 	storm := w.last()
 	if !strings.HasPrefix(storm.Title, "fleet storm in cluster prod-eu: 7 services") ||
 		len(storm.Findings) != 7 || len(storm.Services) != 8 {
-		t.Errorf("got %q with %d findings of %d services", storm.Title, len(storm.Findings), len(storm.Services))
+		t.Errorf("got %q with %d findings of %d services", storm.Title, len(storm.Findings),
+			len(storm.Services))
 	}
 }
 

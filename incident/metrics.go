@@ -45,9 +45,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	return &metrics{
 		findings: counter("tocsin_incident_findings_total",
-			"Reports of findings that came in, by whether they are harmful.", "harmful", "true", "false"),
+			"Reports of findings that came in, by whether they are harmful.", "harmful",
+			"true", "false"),
 		groups: counter("tocsin_incident_groups_total",
-			"Groups of findings, by what became of them.", "result", groupOpened, groupJoined, groupPassed),
+			"Groups of findings, by what became of them.", "result",
+			groupOpened, groupJoined, groupPassed),
 		opened: counter("tocsin_incident_opened_total",
 			"Incidents that opened, by the severity that they had then.", "severity",
 			string(Info), string(Warning), string(Critical)),
@@ -59,7 +61,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		open: gauge("tocsin_incident_open_incidents", "Incidents that are open or acknowledged."),
 		inbox: gauge("tocsin_incident_inbox_findings",
 			"Reports of findings that wait for their cluster to advance."),
-		changes: gauge("tocsin_incident_kept_changes", "Changes that are kept as possible causes."),
+		changes: gauge("tocsin_incident_kept_changes",
+			"Changes that are kept as possible causes."),
 	}
 }
 

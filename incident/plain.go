@@ -9,8 +9,8 @@ import (
 	"tocsin/detector"
 )
 
-// Plain writes a value of a signal the way people say it: 180ms, 12.4%, 1.5MiB, 230/s. A ratio and a
-// saturation are shares and become per cent, whatever their unit is called.
+// Plain writes a value of a signal the way people say it: 180ms, 12.4%, 1.5MiB, 230/s. A ratio
+// and a saturation are shares and become per cent, whatever their unit is called.
 func Plain(v float64, unit string, kind detector.Kind) string {
 	switch {
 	case math.IsNaN(v):
@@ -35,8 +35,8 @@ func Plain(v float64, unit string, kind detector.Kind) string {
 	return plainNumber(v) + " " + unit
 }
 
-// Difference writes how far observed is from expected, in the signal's unit and as a multiple or a share:
-// "+1.92s (11.7 times)", "-60/s (75% less)", "+12.1 points (41 times)".
+// Difference writes how far observed is from expected, in the signal's unit and as a multiple or
+// a share: "+1.92s (11.7 times)", "-60/s (75% less)", "+12.1 points (41 times)".
 func Difference(observed, expected float64, unit string, kind detector.Kind) string {
 	d := observed - expected
 	if math.IsNaN(d) || math.IsInf(d, 0) {

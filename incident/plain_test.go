@@ -67,7 +67,8 @@ func TestDifference(t *testing.T) {
 	} {
 		got := incident.Difference(tc.observed, tc.expected, tc.unit, tc.kind)
 		if got != tc.want {
-			t.Errorf("Difference(%v, %v, %q) = %q, want %q", tc.observed, tc.expected, tc.unit, got, tc.want)
+			t.Errorf("Difference(%v, %v, %q) = %q, want %q", tc.observed, tc.expected, tc.unit, got,
+				tc.want)
 		}
 	}
 }

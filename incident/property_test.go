@@ -15,8 +15,8 @@ import (
 	"tocsin/incident"
 )
 
-// fleetScript is a random history of one cluster: what happens at each instant. Every finding opens, may get worse,
-// and resolves.
+// fleetScript is a random history of one cluster: what happens at each instant. Every finding
+// opens, may get worse, and resolves.
 type fleetScript struct {
 	findings [][]detector.Finding
 	changes  [][]fleet.Change
@@ -52,7 +52,8 @@ func newFleetScript(r *rand.Rand) *fleetScript {
 			f.At = noon.Add(time.Duration(mid) * scriptStep)
 			s.findings[mid] = append(s.findings[mid], f)
 		}
-		f.State, f.At, f.Reason = detector.Resolved, noon.Add(time.Duration(to)*scriptStep), "back to normal"
+		f.State, f.At, f.Reason = detector.Resolved, noon.Add(time.Duration(to)*scriptStep),
+			"back to normal"
 		f.End = f.At
 		s.findings[to] = append(s.findings[to], f)
 	}
@@ -66,7 +67,8 @@ func newFleetScript(r *rand.Rand) *fleetScript {
 	return s
 }
 
-// play runs the script and checks after every instant that all is as it must be. Whatever r shuffles must not matter.
+// play runs the script and checks after every instant that all is as it must be. Whatever r
+// shuffles must not matter.
 func (s *fleetScript) play(t *testing.T, r *rand.Rand, o incident.Options) []incident.Incident {
 	t.Helper()
 	w := newWorld(t, o)
@@ -123,7 +125,8 @@ func (w *world) checkInvariants(open map[string]detector.Finding) {
 	for id, f := range open {
 		// Within the group window a finding may wait for its incident.
 		if f.Harmful && held[id] == "" && w.now.Sub(f.Start) > time.Minute {
-			w.t.Fatalf("finding %s of %s, open since %s, is in no incident at %s", id, f.Service, f.Start, w.now)
+			w.t.Fatalf("finding %s of %s, open since %s, is in no incident at %s", id, f.Service,
+				f.Start, w.now)
 		}
 	}
 }

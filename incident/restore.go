@@ -8,11 +8,14 @@ import (
 	"tocsin/fleet"
 )
 
-// Restore brings back what was known before a restart, before anything else is called: the last report of every
-// incident, the findings that are open, and the changes of the cause window. Nothing is reported; incidents keep
-// their IDs. What an incident believes open and is not among findings ended while nobody looked; an open finding
-// that belongs to no incident will open one when its cluster advances.
-func (m *Manager) Restore(incidents []Incident, findings []detector.Finding, changes []fleet.Change) {
+// Restore brings back what was known before a restart, before anything else is called: the last
+// report of every incident, the findings that are open, and the changes of the cause window.
+// Nothing is reported; incidents keep their IDs. What an incident believes open and is not among
+// findings ended while nobody looked; an open finding that belongs to no incident will open one
+// when its cluster advances.
+func (m *Manager) Restore(
+	incidents []Incident, findings []detector.Finding, changes []fleet.Change,
+) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	incidents = slices.Clone(incidents)
@@ -42,7 +45,8 @@ func (m *Manager) Restore(incidents []Incident, findings []detector.Finding, cha
 	}
 }
 
-// restoreFindings gives open findings back to their incidents. The others wait for the cluster to advance.
+// restoreFindings gives open findings back to their incidents. The others wait for the cluster to
+// advance.
 func (m *Manager) restoreFindings(c *cluster, fs []detector.Finding) {
 	for _, f := range fs {
 		if g := c.services[f.Service]; g != nil {
@@ -54,7 +58,8 @@ func (m *Manager) restoreFindings(c *cluster, fs []detector.Finding) {
 	}
 }
 
-// restore brings back one incident. One that a person resolved while findings were open goes on as it was.
+// restore brings back one incident. One that a person resolved while findings were open goes on
+// as it was.
 func (m *Manager) restore(i Incident) {
 	g := &group{
 		incident: i,
@@ -89,8 +94,8 @@ func (m *Manager) restore(i Incident) {
 	m.metrics.open.Inc()
 }
 
-// restoreFinding brings an open finding back into an incident: it is newer than what the incident has of it, or
-// was omitted there.
+// restoreFinding brings an open finding back into an incident: it is newer than what the incident
+// has of it, or was omitted there.
 func (g *group) restoreFinding(f detector.Finding) {
 	mem := g.members[keyOf(&f)]
 	if mem != nil && mem.latest.ID == f.ID && !f.At.After(mem.latest.At) {
@@ -99,9 +104,9 @@ func (g *group) restoreFinding(f detector.Finding) {
 	g.take(f)
 }
 
-// Reconcile says which findings of a cluster the detector holds open, once it has started. Others that the
-// Manager believes open will never be heard of again, because what the detector knew of them is lost: they are
-// over.
+// Reconcile says which findings of a cluster the detector holds open, once it has started. Others
+// that the Manager believes open will never be heard of again, because what the detector knew of
+// them is lost: they are over.
 func (m *Manager) Reconcile(name string, open []detector.Finding, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -113,8 +118,8 @@ func (m *Manager) Reconcile(name string, open []detector.Finding, now time.Time)
 	m.metrics.inbox.Sub(float64(n - len(c.inbox)))
 }
 
-// settle ends the findings that are not among those that are open. Without a time they end with their last
-// report.
+// settle ends the findings that are not among those that are open. Without a time they end with
+// their last report.
 func (c *cluster) settle(open []detector.Finding, now time.Time) {
 	known := idsOf(open)
 	lost := func(f *detector.Finding) bool { return f.State == detector.Open && !known[f.ID] }

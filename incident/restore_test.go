@@ -12,8 +12,8 @@ import (
 	"tocsin/incident"
 )
 
-// restart returns a world that knows what a journal would: the last report of each incident, as JSON, the findings
-// that are open, and the changes.
+// restart returns a world that knows what a journal would: the last report of each incident, as
+// JSON, the findings that are open, and the changes.
 func (w *world) restart(open []detector.Finding, changes ...fleet.Change) *world {
 	w.t.Helper()
 	last := make(map[string]incident.Incident)
@@ -68,7 +68,8 @@ func TestRestartKeepsIncidents(t *testing.T) {
 	}
 	after.resolve(errs, worse)
 	after.pass(6 * time.Minute)
-	if i := after.last(); i.ID != before.ID || i.State != incident.Resolved || i.Effects[1] == (incident.Effect{}) {
+	if i := after.last(); i.ID != before.ID || i.State != incident.Resolved ||
+		i.Effects[1] == (incident.Effect{}) {
 		t.Errorf("got %s, %s", i.ID, i.State)
 	}
 }
@@ -104,7 +105,8 @@ func TestRestartAfterAFindingResolved(t *testing.T) {
 
 // The detector has lost its memory and never mentions the finding again.
 func TestReconcile(t *testing.T) {
-	cart, pay := finding(service("shop", "cart"), "errors", noon), finding(service("shop", "pay"), "errors", noon)
+	cart := finding(service("shop", "cart"), "errors", noon)
+	pay := finding(service("shop", "pay"), "errors", noon)
 	w := newWorld(t, incident.Options{})
 	w.open(cart, pay)
 	w.pass(time.Minute)

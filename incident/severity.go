@@ -93,8 +93,8 @@ func small(f *detector.Finding) bool {
 	return f.Expected > 0 && d < smallRelative*f.Expected
 }
 
-// severityOf judges the harmful findings of an incident, each as it was at its worst. docs/notifications.md
-// has the rule in words.
+// severityOf judges the harmful findings of an incident, each as it was at its worst.
+// docs/notifications.md has the rule in words.
 func severityOf(worst []*detector.Finding) Severity {
 	suffering := make(map[string]bool)
 	for _, f := range worst {

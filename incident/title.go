@@ -48,7 +48,8 @@ func titleOf(g *group, harm []*detector.Finding) string {
 		return b.String() + " beyond its open incidents, worst " + harm[0].Service.Name +
 			" " + plainEffects(i.Effects, harm[0].Service)
 	case others > 0:
-		fmt.Fprintf(&b, "%s and %s in %s: ", root.Name, count(others, "more service"), root.Cluster)
+		more := count(others, "more service")
+		fmt.Fprintf(&b, "%s and %s in %s: ", root.Name, more, root.Cluster)
 	default:
 		fmt.Fprintf(&b, "%s in %s: ", root.Name, root.Cluster)
 	}
@@ -68,7 +69,8 @@ func plainEffects(effects []Effect, s fleet.Service) string {
 	var parts []string
 	for _, e := range effects {
 		if e.Service == s && e.Harmful && len(parts) < maxTitleEffects {
-			parts = append(parts, fmt.Sprintf("%s %s (usually %s)", e.Signal, e.Observed, e.Expected))
+			text := fmt.Sprintf("%s %s (usually %s)", e.Signal, e.Observed, e.Expected)
+			parts = append(parts, text)
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -20,15 +20,17 @@ import (
 type Options struct {
 	Policy Policy // What Apply changes later.
 
-	Labels func(cluster string) map[string]string // Of clusters, for matchers; none. Must not call the Engine.
-	Link   func(incident.Incident) string         // Where people see it; nowhere.
-	Ledger Ledger                                 // Nil: in memory, and a restart tells everything again.
-	Record func(Record)                           // What became of notifications; nobody is told. May block.
+	Ledger Ledger                         // Nil: a restart tells everything again.
+	Record func(Record)                   // Told what became of notifications; nobody. May block.
+	Link   func(incident.Incident) string // Where people see it; nowhere.
+
+	// Labels of a cluster, for matchers; none. It must not call the Engine.
+	Labels func(cluster string) map[string]string
 
 	Timeout     time.Duration // Of one attempt; 10s.
 	Update      time.Duration // Between two edits that change neither state nor severity; 30s.
 	MinBackoff  time.Duration // Before the second attempt; 1s.
-	MaxBackoff  time.Duration // Between two attempts, and the longest that a receiver may ask for; 5m.
+	MaxBackoff  time.Duration // Between two attempts, also if a receiver asks for more; 5m.
 	Expire      time.Duration // How long the end of an incident is worth telling; 24h.
 	Concurrency int           // Attempts at the same time, for each notifier; 4.
 
@@ -70,8 +72,8 @@ func (o *Options) setDefaults() {
 
 // Engine tells receivers of incidents. Its methods may be called concurrently.
 //
-// Every notifier of every receiver has a lane with one task for each incident, so that one which hangs delays no
-// other, and what waits is bounded by the incidents that there are.
+// Every notifier of every receiver has a lane with one task for each incident, so that one which
+// hangs delays no other, and what waits is bounded by the incidents that there are.
 type Engine struct {
 	opts    Options
 	logger  *slog.Logger
@@ -83,7 +85,7 @@ type Engine struct {
 	lanes     map[laneID]*lane
 	fresh     []*lane                      // That Run has to start.
 	incidents map[string]incident.Incident // Those that are not resolved, by ID.
-	known     map[string]Sent              // By key: what receivers knew before this process began.
+	known     map[string]Sent              // By key: what receivers knew at the start.
 }
 
 // New returns an Engine that knows what the ledger says.
@@ -115,8 +117,8 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Incident takes an incident as it is now. It does not wait for anybody to be told. After a restart it must be
-// given all that are open and those that were resolved lately.
+// Incident takes an incident as it is now. It does not wait for anybody to be told. After a
+// restart it must be given all that are open and those that were resolved lately.
 func (e *Engine) Incident(i incident.Incident) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -136,7 +138,8 @@ func (e *Engine) route(i *incident.Incident, now time.Time) {
 	}
 }
 
-// Apply changes who is told of what. What waits stays, unless its receiver is gone. On error nothing has changed.
+// Apply changes who is told of what. What waits stays, unless its receiver is gone. On error
+// nothing has changed.
 func (e *Engine) Apply(p Policy) error {
 	next, err := newPolicy(p)
 	if err != nil {
@@ -188,7 +191,8 @@ func (e *Engine) apply(next *policy, now time.Time) []Record {
 	return records
 }
 
-// Run tells people until ctx is done. It then waits for the attempts that are under way, at most Timeout.
+// Run tells people until ctx is done. It then waits for the attempts that are under way, at most
+// Timeout.
 func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -218,7 +222,7 @@ type Status struct {
 	LastSuccess time.Time `json:"last_success,omitzero"` // Of this process.
 	LastFailure time.Time `json:"last_failure,omitzero"` //
 	Failures    int       `json:"failures"`              // Since the last success.
-	Reason      string    `json:"reason,omitempty"`      // Of the last failure, if it was the last attempt.
+	Reason      string    `json:"reason,omitempty"`      // Of the last attempt, if it failed.
 	PausedUntil time.Time `json:"paused_until,omitzero"` // The receiver has asked for it.
 }
 

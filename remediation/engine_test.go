@@ -294,7 +294,8 @@ func TestRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, led, rec := newReceiver(), &ledger{}, &records{}
 		e, stop := start(t, remediation.Options{
-			Policy: toAll(&remediation.Route{RepeatInterval: time.Hour}, refresher{r}), Ledger: led, Record: rec.add,
+			Policy: toAll(&remediation.Route{RepeatInterval: time.Hour}, refresher{r}), Ledger: led,
+			Record: rec.add,
 		})
 		defer stop()
 		i := opened("a", incident.Warning)
@@ -327,12 +328,16 @@ func TestRetries(t *testing.T) {
 			}
 			return nil
 		}
-		e, stop := start(t, remediation.Options{Policy: toAll(&remediation.Route{}, r), Record: rec.add})
+		e, stop := start(t, remediation.Options{
+			Policy: toAll(&remediation.Route{}, r),
+			Record: rec.add,
+		})
 		defer stop()
 		i := opened("a", incident.Warning)
 		e.Incident(i)
 		after(time.Second)
-		if s := e.Status()[0]; s.Pending != 1 || s.Failing != 1 || s.Reason != "answered 500" || s.LastFailure.IsZero() {
+		if s := e.Status()[0]; s.Pending != 1 || s.Failing != 1 || s.Reason != "answered 500" ||
+			s.LastFailure.IsZero() {
 			t.Errorf("status is %+v", s)
 		}
 		after(2 * time.Hour)
@@ -360,7 +365,8 @@ func TestRetryAfterHoldsTheWholeReceiver(t *testing.T) {
 		r := newReceiver()
 		r.fail = func(n int) error {
 			if n == 1 {
-				return fmt.Errorf("post: %w", &remediation.Error{RetryAfter: 40 * time.Second, Err: errors.New("busy")})
+				err := &remediation.Error{RetryAfter: 40 * time.Second, Err: errors.New("busy")}
+				return fmt.Errorf("post: %w", err)
 			}
 			return nil
 		}
@@ -370,7 +376,7 @@ func TestRetryAfterHoldsTheWholeReceiver(t *testing.T) {
 		after(time.Second)
 		e.Incident(opened("b", incident.Warning))
 		after(time.Second)
-		if until := e.Status()[0].PausedUntil; until.Sub(time.Now()) != 38*time.Second {
+		if until := e.Status()[0].PausedUntil; time.Until(until) != 38*time.Second {
 			t.Errorf("paused until %s, it is %s", until, time.Now())
 		}
 		after(time.Minute)
@@ -398,7 +404,8 @@ func TestPermanentErrorsAreGivenUp(t *testing.T) {
 		after(time.Hour)
 		e.Incident(retitled(i, "other"))
 		after(time.Hour)
-		if len(r.attempts) != 1 || rec.outcomes() != "given up" || rec.all[0].Reason != "channel_not_found" {
+		if len(r.attempts) != 1 || rec.outcomes() != "given up" ||
+			rec.all[0].Reason != "channel_not_found" {
 			t.Errorf("%d attempts, recorded %s", len(r.attempts), rec.outcomes())
 		}
 		if s := e.Status()[0]; s.Pending != 1 || s.Reason != "channel_not_found" {
@@ -508,9 +515,11 @@ func TestMute(t *testing.T) {
 func TestRestartTellsNobodyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, led := newReceiver(), &ledger{}
-		o := remediation.Options{Policy: toAll(&remediation.Route{RepeatInterval: 2 * time.Hour}, r), Ledger: led}
+		route := &remediation.Route{RepeatInterval: 2 * time.Hour}
+		o := remediation.Options{Policy: toAll(route, r), Ledger: led}
 		e, stop := start(t, o)
-		a, b, c := opened("a", incident.Warning), opened("b", incident.Warning), opened("c", incident.Warning)
+		a, b := opened("a", incident.Warning), opened("b", incident.Warning)
+		c := opened("c", incident.Warning)
 		for _, i := range []incident.Incident{a, b, c} {
 			e.Incident(i)
 		}
@@ -527,10 +536,12 @@ func TestRestartTellsNobodyTwice(t *testing.T) {
 		got := strings.Split(r.story(), "\n")
 		slices.Sort(got[3:5])
 		want := []string{
-			"1h0m0s b resolved warning edit", "1h0m0s c open warning edit", "2h0m0s a open warning repeat edit",
+			"1h0m0s b resolved warning edit", "1h0m0s c open warning edit",
+			"2h0m0s a open warning repeat edit",
 		}
 		if !slices.Equal(got[3:], want) {
-			t.Errorf("after the restart\n%s\nwant\n%s", strings.Join(got[3:], "\n"), strings.Join(want, "\n"))
+			t.Errorf("after the restart\n%s\nwant\n%s",
+				strings.Join(got[3:], "\n"), strings.Join(want, "\n"))
 		}
 		if r.got[5].Handle != "handle of a" {
 			t.Errorf("the handle is lost: %q", r.got[5].Handle)
@@ -592,7 +603,8 @@ func TestHandleWithAnErrorIsKept(t *testing.T) {
 		defer stop()
 		e.Incident(resolved(i)) // Something stands there: it must not stand there as open.
 		after(time.Minute)
-		if len(r.got) != 2 || r.got[1].Handle != "half" || r.got[1].Incident.State != incident.Resolved {
+		if len(r.got) != 2 || r.got[1].Handle != "half" ||
+			r.got[1].Incident.State != incident.Resolved {
 			t.Errorf("got\n%s", r.story())
 		}
 	})
@@ -621,7 +633,10 @@ func TestEndExpires(t *testing.T) {
 			}
 			return nil
 		}
-		e, stop := start(t, remediation.Options{Policy: toAll(&remediation.Route{}, r), Record: rec.add})
+		e, stop := start(t, remediation.Options{
+			Policy: toAll(&remediation.Route{}, r),
+			Record: rec.add,
+		})
 		defer stop()
 		i := opened("a", incident.Warning)
 		e.Incident(i)
@@ -630,7 +645,8 @@ func TestEndExpires(t *testing.T) {
 		after(25 * time.Hour)
 		tried := len(r.attempts)
 		after(24 * time.Hour)
-		if len(r.attempts) != tried || rec.outcomes() != "sent, failed, skipped" || e.Status()[0].Pending != 0 {
+		if len(r.attempts) != tried || rec.outcomes() != "sent, failed, skipped" ||
+			e.Status()[0].Pending != 0 {
 			t.Errorf("%d attempts, then %d; recorded %s", tried, len(r.attempts), rec.outcomes())
 		}
 	})
@@ -708,7 +724,8 @@ func TestReroutedWhenWorse(t *testing.T) {
 		after(time.Minute)
 		e.Incident(resolved(i))
 		after(time.Minute)
-		chat.want(t, "1m0s a open warning", "2m0s a open critical edit", "3m0s a resolved critical edit")
+		chat.want(t, "1m0s a open warning", "2m0s a open critical edit",
+			"3m0s a resolved critical edit")
 		pager.want(t, "2m0s a open critical", "3m0s a resolved critical edit")
 	})
 }
@@ -722,7 +739,10 @@ func TestMetrics(t *testing.T) {
 			}
 			return nil
 		}
-		e, stop := start(t, remediation.Options{Policy: toAll(&remediation.Route{}, refresher{r}), Reg: reg})
+		e, stop := start(t, remediation.Options{
+			Policy: toAll(&remediation.Route{}, refresher{r}),
+			Reg:    reg,
+		})
 		defer stop()
 		e.Incident(opened("a", incident.Warning))
 		after(30 * time.Second)

@@ -62,7 +62,8 @@ func (l *lane) signal() {
 	}
 }
 
-// offer brings the task of an incident up to date; route is nil if the receiver is not to hear of it.
+// offer brings the task of an incident up to date; route is nil if the receiver is not to hear of
+// it.
 func (l *lane) offer(i *incident.Incident, route *Route, now time.Time) {
 	t := l.tasks[i.ID]
 	if t == nil {
@@ -139,7 +140,8 @@ func (l *lane) setPending(t *task, pending bool) {
 	}
 }
 
-// run tells the notifier what is due until ctx is done or the lane is closed, and then waits for what is under way.
+// run tells the notifier what is due until ctx is done or the lane is closed, and then waits for
+// what is under way.
 func (l *lane) run(ctx context.Context) {
 	var sending sync.WaitGroup
 	defer sending.Wait()
@@ -183,8 +185,8 @@ type attempt struct {
 	first    bool // It was not tried before.
 }
 
-// dispatch takes what is due, as far as there is room, and returns what to send, what to record and when to look
-// again.
+// dispatch takes what is due, as far as there is room, and returns what to send, what to record
+// and when to look again.
 func (l *lane) dispatch(now time.Time) (attempts []attempt, records []Record, next time.Time) {
 	for len(l.queue) > 0 && !l.closed {
 		t := l.queue[0]
@@ -246,8 +248,8 @@ func (l *lane) start(t *task, n news) attempt {
 	}
 }
 
-// attempt sends a message and notes what became of it. It outlives ctx by as long as one attempt may take, lest a
-// message be sent whose fate nobody knows.
+// attempt sends a message and notes what became of it. It outlives ctx by as long as one attempt
+// may take, lest a message be sent whose fate nobody knows.
 func (l *lane) attempt(ctx context.Context, a attempt) {
 	ctx = context.WithoutCancel(ctx)
 	m := l.engine.metrics
@@ -292,7 +294,8 @@ func (l *lane) save(ctx context.Context, s Sent) {
 	}
 }
 
-// outcome returns what the receiver knows after an attempt, and whether that is news to the ledger.
+// outcome returns what the receiver knows after an attempt, and whether that is news to the
+// ledger.
 func (a *attempt) outcome(handle string, err error, now time.Time) (sent Sent, changed bool) {
 	i := &a.message.Incident
 	sent = a.task.sent // Nobody changes it while the task is busy.
@@ -346,8 +349,7 @@ func (l *lane) failed(t *task, a attempt, err error, now time.Time) (Outcome, st
 	permanent, after := judgeError(err)
 	args := []any{"incident", t.incident.ID, "attempt", t.attempts, "err", err}
 	if permanent {
-		i := &a.message.Incident
-		t.hopeless = string(i.State) + "/" + string(i.Severity)
+		t.hopeless = rank(&a.message.Incident)
 		l.logger.Error("Notification given up", args...)
 		return OutcomeGivenUp, resultGivenUp
 	}

@@ -22,14 +22,14 @@ type Sent struct {
 	Digest   string            `json:"digest"`            // Of what was told.
 	Handle   string            `json:"handle,omitempty"`  // Of the notifier.
 	At       time.Time         `json:"at"`                // Of the last message or reminder.
-	Partial  bool              `json:"partial,omitempty"` // The notifier could tell only a part of it yet.
+	Partial  bool              `json:"partial,omitempty"` // A part of it is not told yet.
 }
 
 // told says whether the receiver has heard of the incident.
 func (s *Sent) told() bool { return !s.At.IsZero() }
 
-// Ledger keeps what receivers know, so that a restart tells nobody twice. A message that went out just before a
-// crash may be missing in it; it is then sent again under the same Key.
+// Ledger keeps what receivers know, so that a restart tells nobody twice. A message that went out
+// just before a crash may be missing in it; it is then sent again under the same Key.
 type Ledger interface {
 	// Load returns the newest Sent for each key.
 	Load(ctx context.Context) (map[string]Sent, error)
@@ -75,10 +75,11 @@ func digest(i *incident.Incident) string {
 		return cmp.Or(a.Service.Compare(b.Service), strings.Compare(a.Signal, b.Signal))
 	})
 	text, err := json.Marshal([]any{
-		i.ID, i.State, i.Severity, i.Title, i.Reason, i.End.UTC(), i.AcknowledgedBy, i.Services, effects, causes,
+		i.ID, i.State, i.Severity, i.Title, i.Reason, i.End.UTC(), i.AcknowledgedBy,
+		i.Services, effects, causes,
 	})
 	if err != nil {
-		panic("remediation: an incident has no JSON: " + err.Error()) // Strings and numbers always have.
+		panic("remediation: an incident has no JSON: " + err.Error()) // Strings always have.
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:12])

@@ -69,7 +69,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Notifications that are due and have not been sent.",
 		}, []string{"integration"}),
 		unsaved: f.NewCounter(opts("tocsin_remediation_ledger_failures_total",
-			"Notifications that were sent but could not be saved: a restart may send them again.")),
+			"Notifications that were sent but not saved: a restart may send them again.")),
 	}
 	for _, integration := range integrations {
 		for _, result := range []string{resultSent, resultFailed, resultGivenUp} {

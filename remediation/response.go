@@ -12,9 +12,9 @@ import (
 // maxAnswer bounds how much is read of what a receiver answers.
 const maxAnswer = 1 << 10
 
-// CheckResponse returns nil for an answer with a status of 2xx, else an *Error that quotes the answer. A status of
-// 4xx is permanent, but for 408, 425 and 429; a redirection is permanent too. It reads the body, which remains the
-// caller's to close.
+// CheckResponse returns nil for an answer with a status of 2xx, else an *Error that quotes the
+// answer. A status of 4xx is permanent, but for 408, 425 and 429; a redirection is permanent too.
+// It reads the body, which remains the caller's to close.
 func CheckResponse(resp *http.Response, now time.Time) error {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode/100 == 2 {

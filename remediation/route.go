@@ -12,13 +12,13 @@ import (
 	"tocsin/incident"
 )
 
-// Route says which receiver hears of an incident, and when. Nothing is inherited but the receiver: whoever builds
-// the tree has resolved the rest.
+// Route says which receiver hears of an incident, and when. Nothing is inherited but the
+// receiver: whoever builds the tree has resolved the rest.
 type Route struct {
 	Receiver string          // Empty: that of the route around it.
 	Matchers labels.Matchers // All must match; a label that is missing is empty.
 	Continue bool            // Whether later routes beside this one are tried too.
-	Routes   []*Route        // For some of the incidents; if none of them matches, the route itself counts.
+	Routes   []*Route        // For some incidents; if none matches, the route itself.
 
 	GroupWait      time.Duration // From the opening of an incident to the first message.
 	RepeatInterval time.Duration // Between reminders of an open incident; 0: none.
@@ -46,7 +46,7 @@ func newPolicy(p Policy) (*policy, error) {
 		root := p.Route.adopt("")
 		p.Route = root
 		if len(root.Matchers) > 0 {
-			errs = append(errs, errors.New("the first route takes all incidents, it has no matchers"))
+			errs = append(errs, errors.New("the first route takes all and has no matchers"))
 		}
 		errs = append(errs, root.check(&p)...)
 	}

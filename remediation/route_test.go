@@ -40,13 +40,33 @@ func TestRoutes(t *testing.T) {
 		severity incident.Severity
 		want     string
 	}{
-		{fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "api"}, incident.Critical, "audit pager"},
-		{fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "api"}, incident.Warning, "audit payments"},
-		{fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "ledger"}, incident.Info, "audit payments"},
-		{fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "cart"}, incident.Critical, "audit europe"},
+		{
+			fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "api"},
+			incident.Critical,
+			"audit pager",
+		},
+		{
+			fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "api"},
+			incident.Warning,
+			"audit payments",
+		},
+		{
+			fleet.Service{Cluster: "prod-eu", Namespace: "pay", Name: "ledger"},
+			incident.Info,
+			"audit payments",
+		},
+		{
+			fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "cart"},
+			incident.Critical,
+			"audit europe",
+		},
 		{fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "cart"}, incident.Info, "audit"},
 		{fleet.Service{Cluster: "test-eu", Namespace: "shop", Name: "cart"}, incident.Info, "default"},
-		{fleet.Service{Cluster: "other", Namespace: "shop", Name: "cart"}, incident.Critical, "untagged"},
+		{
+			fleet.Service{Cluster: "other", Namespace: "shop", Name: "cart"},
+			incident.Critical,
+			"untagged",
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			receivers := make(map[string]*receiver)
@@ -95,7 +115,10 @@ func TestRoutesAreChecked(t *testing.T) {
 		want  string
 	}{
 		{"no receiver", &remediation.Route{}, `no receiver ""`},
-		{"matchers at the top", &remediation.Route{Receiver: "a", Matchers: matchers(t, "x=y")}, "no matchers"},
+		{
+			"matchers at the top", &remediation.Route{Receiver: "a", Matchers: matchers(t, "x=y")},
+			"no matchers",
+		},
 		{"unknown interval", &remediation.Route{Receiver: "a", Mute: []string{"x"}}, `no time interval "x"`},
 		{"unknown deeper", &remediation.Route{Receiver: "a", Routes: []*remediation.Route{
 			{Routes: []*remediation.Route{{Receiver: "b", Active: []string{"y"}}}},

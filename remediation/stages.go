@@ -78,7 +78,8 @@ func (l *lane) refreshAt(t *task) (time.Time, bool) {
 // remindAt returns when people are to be reminded.
 func (l *lane) remindAt(t *task) (time.Time, bool) {
 	_, refreshes := l.refreshAt(t)
-	if refreshes || t.route == nil || t.route.RepeatInterval <= 0 || t.incident.State != incident.Open {
+	if refreshes || t.route == nil || t.route.RepeatInterval <= 0 ||
+		t.incident.State != incident.Open {
 		return time.Time{}, false
 	}
 	return t.sent.At.Add(t.route.RepeatInterval), true
@@ -118,7 +119,8 @@ func mute(l *lane, t *task, n news, now time.Time) step {
 	if n == refresh || t.route == nil || !l.engine.policy.muted(t.route, now) {
 		return step{}
 	}
-	return step{hold: true, at: now.Truncate(time.Minute).Add(time.Minute), reason: "mute interval"}
+	next := now.Truncate(time.Minute).Add(time.Minute) // Intervals are made of minutes.
+	return step{hold: true, at: next, reason: "mute interval"}
 }
 
 // pace holds the first message for the group wait, and edits so that they do not come too often.
@@ -136,8 +138,8 @@ func pace(l *lane, t *task, n news, now time.Time) step {
 	return step{}
 }
 
-// retry holds what has failed until it may be tried again, and what the receiver has refused until that is worth
-// another attempt.
+// retry holds what has failed until it may be tried again, and what the receiver has refused
+// until that is worth another attempt.
 func retry(l *lane, t *task, _ news, now time.Time) step {
 	if t.hopeless == t.rank() {
 		over := t.incident.State == incident.Resolved

@@ -33,7 +33,9 @@ type task struct {
 }
 
 // rank is what a change of makes an update urgent.
-func (t *task) rank() string { return string(t.incident.State) + "/" + string(t.incident.Severity) }
+func (t *task) rank() string { return rank(&t.incident) }
+
+func rank(i *incident.Incident) string { return string(i.State) + "/" + string(i.Severity) }
 
 // queue holds tasks by when they are due; those that wait for something to happen are not in it.
 type queue []*task

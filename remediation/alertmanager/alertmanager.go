@@ -1,5 +1,6 @@
-// Package alertmanager tells Alertmanagers by their API v2. An incident is one alert, whose labels say where it is
-// and never change while it is open; what is known of it is in annotations.
+// Package alertmanager tells Alertmanagers by their API v2. An incident is one alert, whose
+// labels say where it is and never change while it is open; what is known of it is in
+// annotations.
 package alertmanager
 
 import (
@@ -28,13 +29,14 @@ const (
 	maxCauses  = 3
 )
 
-// Options configures a Notifier. Zero values of optional fields stand for the defaults given here.
+// Options configures a Notifier. Zero values of optional fields stand for the defaults given
+// here.
 type Options struct {
-	URLs   []string          // Required: of Alertmanagers that know of each other, without /api/v2.
+	URLs   []string          // Required: of one cluster, without /api/v2.
 	Labels map[string]string // Added to every alert; none.
 
 	Refresh    time.Duration // How often an open incident is sent again; 1m.
-	NoResolved bool          // The end is not told: the alert ends by itself, some refreshes later.
+	NoResolved bool          // The end is not told: the alert ends by itself.
 	Client     *http.Client  // Default: http.DefaultClient, which has no credentials.
 }
 
@@ -86,7 +88,8 @@ type alert struct {
 	GeneratorURL string            `json:"generatorURL,omitempty"`
 }
 
-// Notify posts the alert of an incident. The handle holds its labels, because an alert with others would be another.
+// Notify posts the alert of an incident. The handle holds its labels, because an alert with
+// others would be another.
 func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (string, error) {
 	labels, handle, err := n.identity(&note)
 	if err != nil {
@@ -103,8 +106,8 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 	}
 	if i.State == incident.Resolved {
 		a.EndsAt = i.End
-		if a.EndsAt.After(now) || a.EndsAt.IsZero() { // The cluster's clock is ahead: it is over all the same.
-			a.EndsAt = now
+		if a.EndsAt.After(now) || a.EndsAt.IsZero() {
+			a.EndsAt = now // The cluster's clock is ahead: it is over all the same.
 		}
 	}
 	if !a.StartsAt.Before(a.EndsAt) { // Alertmanager would refuse it.
@@ -120,9 +123,11 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 	return handle, nil
 }
 
-// identity returns the labels of the alert as they were when it was first sent. If there is no reading them, they
-// are made anew: at worst the old alert ends by itself.
-func (n *Notifier) identity(note *remediation.Notification) (labels map[string]string, handle string, err error) {
+// identity returns the labels of the alert as they were when it was first sent. If there is no
+// reading them, they are made anew: at worst the old alert ends by itself.
+func (n *Notifier) identity(
+	note *remediation.Notification,
+) (labels map[string]string, handle string, err error) {
 	if err := json.Unmarshal([]byte(note.Handle), &labels); err == nil && len(labels) > 0 {
 		return labels, note.Handle, nil
 	}
@@ -187,8 +192,8 @@ func description(i *incident.Incident) string {
 	return strings.Join(lines, "\n")
 }
 
-// postAll sends to all Alertmanagers at once. Once one has accepted, the others have little time left: it tells
-// them itself.
+// postAll sends to all Alertmanagers at once. Once one has accepted, the others have little time
+// left: it tells them itself.
 func (n *Notifier) postAll(ctx context.Context, body []byte) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -214,8 +219,8 @@ func (n *Notifier) postAll(ctx context.Context, body []byte) error {
 	return joined(errs)
 }
 
-// joined makes one error of those of all Alertmanagers: permanent if all are, to be tried again when the first one
-// asks for it.
+// joined makes one error of those of all Alertmanagers: permanent if all are, to be tried again
+// when the first one asks for it.
 func joined(errs []error) error {
 	e := &remediation.Error{Permanent: true, Err: errors.Join(errs...)}
 	for _, err := range errs {

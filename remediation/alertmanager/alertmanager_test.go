@@ -22,8 +22,8 @@ import (
 	"tocsin/remediation/alertmanager"
 )
 
-// fake is an Alertmanager: a transport that decodes alerts as the real one does, without a network, so that time can
-// be a bubble's.
+// fake is an Alertmanager: a transport that decodes alerts as the real one does, without a
+// network, so that time can be a bubble's.
 type fake struct {
 	t      *testing.T
 	alerts chan *models.PostableAlert // More room than any test needs.
@@ -87,20 +87,26 @@ func note() remediation.Notification {
 	checkout := fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "checkout"}
 	start := time.Now().Add(-time.Minute)
 	return remediation.Notification{
-		Key: "team/alertmanager/0/6f2d", Receiver: "team", Link: "https://tocsin.example.com/incidents/6f2d",
+		Key: "team/alertmanager/0/6f2d", Receiver: "team",
+		Link: "https://tocsin.example.com/incidents/6f2d",
 		Incident: incident.Incident{
 			ID: "6f2d", Fingerprint: "b41e", Service: checkout, Services: []fleet.Service{checkout},
 			State: incident.Open, Severity: incident.Warning,
 			Title: "checkout in prod-eu: errors 2.4% (usually 0.3%)",
 			Start: start, Opened: start, Updated: start,
 			Effects: []incident.Effect{
-				{Service: checkout, Signal: "errors", Harmful: true, Open: true,
-					Observed: "2.4%", Expected: "0.3%", Difference: "+2.1 points (8 times)"},
+				{
+					Service: checkout, Signal: "errors", Harmful: true, Open: true,
+					Observed: "2.4%", Expected: "0.3%", Difference: "+2.1 points (8 times)",
+				},
 				{Service: checkout, Signal: "cpu", Observed: "1%"},
 			},
 			Causes: []incident.Cause{{
-				Change: fleet.Change{Service: checkout, Kind: fleet.Rollout, Summary: "image shop:v41 -> shop:v42"},
-				Why:    "the same service, 40s before",
+				Change: fleet.Change{
+					Service: checkout, Kind: fleet.Rollout,
+					Summary: "image shop:v41 -> shop:v42",
+				},
+				Why: "the same service, 40s before",
 			}},
 		},
 	}
@@ -118,12 +124,15 @@ func tell(t *testing.T, n *alertmanager.Notifier, m *remediation.Notification) {
 func TestAlert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		n := f.notifier(alertmanager.Options{Labels: map[string]string{"team": "shop", "cluster": "mine"}})
+		n := f.notifier(alertmanager.Options{
+			Labels: map[string]string{"team": "shop", "cluster": "mine"},
+		})
 		m := note()
 		tell(t, n, &m)
 		a := <-f.alerts
 		identity := models.LabelSet{
-			"alertname": "TocsinIncident", "cluster": "prod-eu", "namespace": "shop", "service": "checkout",
+			"alertname": "TocsinIncident", "cluster": "prod-eu", "namespace": "shop",
+			"service":  "checkout",
 			"severity": "warning", "team": "shop",
 		}
 		if diff := cmp.Diff(identity, a.Labels); diff != "" {
@@ -142,8 +151,9 @@ func TestAlert(t *testing.T) {
 		if diff := cmp.Diff(details, a.Annotations); diff != "" {
 			t.Errorf("annotations (-want +got):\n%s", diff)
 		}
-		if valid := time.Time(a.EndsAt).Sub(time.Now()); valid != 4*time.Minute ||
-			!time.Time(a.StartsAt).Equal(m.Incident.Start) || a.GeneratorURL != "https://tocsin.example.com/incidents/6f2d" {
+		if valid := time.Until(time.Time(a.EndsAt)); valid != 4*time.Minute ||
+			!time.Time(a.StartsAt).Equal(m.Incident.Start) ||
+			a.GeneratorURL != "https://tocsin.example.com/incidents/6f2d" {
 			t.Errorf("valid for %s from %s, from %s", valid, a.StartsAt, a.GeneratorURL)
 		}
 
@@ -152,10 +162,11 @@ func TestAlert(t *testing.T) {
 		time.Sleep(time.Minute)
 		tell(t, n, &m)
 		a = <-f.alerts
-		if diff := cmp.Diff(identity, a.Labels); diff != "" || a.Annotations["current_severity"] != "critical" {
+		if diff := cmp.Diff(identity, a.Labels); diff != "" ||
+			a.Annotations["current_severity"] != "critical" {
 			t.Errorf("the identity has changed (-want +got):\n%s", diff)
 		}
-		if valid := time.Time(a.EndsAt).Sub(time.Now()); valid != 4*time.Minute {
+		if valid := time.Until(time.Time(a.EndsAt)); valid != 4*time.Minute {
 			t.Errorf("sent again, it is valid for %s", valid)
 		}
 
@@ -164,13 +175,15 @@ func TestAlert(t *testing.T) {
 		m.Incident.Start = m.Incident.End.Add(-time.Hour)
 		tell(t, n, &m)
 		a = <-f.alerts
-		if diff := cmp.Diff(identity, a.Labels); diff != "" || !time.Time(a.EndsAt).Equal(m.Incident.End) {
+		if diff := cmp.Diff(identity, a.Labels); diff != "" ||
+			!time.Time(a.EndsAt).Equal(m.Incident.End) {
 			t.Errorf("the end is %s (-want +got):\n%s", a.EndsAt, diff)
 		}
 	})
 }
 
-// An alert of another time zone, or of a cluster whose clock is ahead, must not be refused, nor stay open.
+// An alert of another time zone, or of a cluster whose clock is ahead, must not be refused, nor
+// stay open.
 func TestClockThatIsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -192,7 +205,8 @@ func TestRefreshIsWellWithinTheAlertsLife(t *testing.T) {
 			n := f.notifier(alertmanager.Options{Refresh: refresh})
 			m := note()
 			tell(t, n, &m)
-			if valid := time.Time((<-f.alerts).EndsAt).Sub(time.Now()); valid < 4*n.Refresh() || valid < 4*time.Minute {
+			if valid := time.Until(time.Time((<-f.alerts).EndsAt)); valid < 4*n.Refresh() ||
+				valid < 4*time.Minute {
 				t.Errorf("sent every %s, valid for %s", n.Refresh(), valid)
 			}
 		}
@@ -248,8 +262,12 @@ func TestErrors(t *testing.T) {
 		permanent bool
 		wait      time.Duration
 	}{
-		{400, "", true, 0}, {404, "", true, 0}, {401, "", true, 0},
-		{429, "30", false, 30 * time.Second}, {500, "", false, 0}, {503, "5", false, 5 * time.Second},
+		{400, "", true, 0},
+		{404, "", true, 0},
+		{401, "", true, 0},
+		{429, "30", false, 30 * time.Second},
+		{500, "", false, 0},
+		{503, "5", false, 5 * time.Second},
 	} {
 		f := newFake(t)
 		f.status["one"], f.status["two"], f.after = tc.code, tc.code, tc.after

@@ -24,7 +24,8 @@ const (
 	maxCell     = 40
 )
 
-// message returns the message of an incident. The first option is its text, which stands alone if need be.
+// message returns the message of an incident. The first option is its text, which stands alone if
+// need be.
 func message(note *remediation.Notification) []slack.MsgOption {
 	i := &note.Incident
 	title := fmt.Sprintf("*%s* %s", label(i), escape(i.Title, maxTitle))
@@ -179,8 +180,8 @@ func footer(note *remediation.Notification) string {
 		parts = append(parts, "over "+date(i.End)+": "+escape(i.Reason, 300))
 	}
 	if note.Link != "" {
-		parts = append(parts, "<"+strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "%7C").
-			Replace(note.Link)+"|details>")
+		safe := strings.NewReplacer("&", "&amp;", "<", "%3C", ">", "%3E", "|", "%7C")
+		parts = append(parts, "<"+safe.Replace(note.Link)+"|details>")
 	}
 	return strings.Join(append(parts, "incident "+i.ID), "  ·  ")
 }
@@ -191,18 +192,20 @@ func date(t time.Time) string {
 		t.Unix(), t.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
-// history says what has happened since the thread was last told; empty: nothing that it should hold.
+// history says what has happened since the thread was last told; empty: nothing that it should
+// hold.
 func history(t *told, note *remediation.Notification) string {
 	i := &note.Incident
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	title := escape(i.Title, maxTitle)
 	if t == nil {
-		add("Opened as %s: %s", i.Severity, escape(i.Title, maxTitle))
+		add("Opened as %s: %s", i.Severity, title)
 		t = toldOf(i)
 		t.State = incident.Open
 	}
 	if t.Severity != i.Severity {
-		add("Worsened from %s to %s: %s", t.Severity, i.Severity, escape(i.Title, maxTitle))
+		add("Worsened from %s to %s: %s", t.Severity, i.Severity, title)
 	}
 	if joined := newServices(t, i); len(joined) > 0 {
 		add("Joined by %s", names(joined))
@@ -211,9 +214,10 @@ func history(t *told, note *remediation.Notification) string {
 	case t.State != incident.Acknowledged && i.State == incident.Acknowledged:
 		add("Acknowledged by %s", escape(i.AcknowledgedBy, 100))
 	case t.State != incident.Resolved && i.State == incident.Resolved:
-		add("Resolved after %s: %s", incident.PlainDuration(i.End.Sub(i.Start)), escape(i.Reason, 300))
+		lasted := incident.PlainDuration(i.End.Sub(i.Start))
+		add("Resolved after %s: %s", lasted, escape(i.Reason, 300))
 	case note.Repeat:
-		add("Still open after %s: %s", incident.PlainDuration(time.Since(i.Start)), escape(i.Title, maxTitle))
+		add("Still open after %s: %s", incident.PlainDuration(time.Since(i.Start)), title)
 	}
 	return cut(strings.Join(lines, "\n"), maxReply)
 }
@@ -232,13 +236,15 @@ func newServices(t *told, i *incident.Incident) []fleet.Service {
 	return out
 }
 
-// escape takes their meaning from the characters that are markup to Slack, and cuts what is too long.
+// escape takes their meaning from the characters that are markup to Slack, and cuts what is too
+// long.
 func escape(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "")
 	return cut(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text), limit)
 }
 
-// cut shortens escaped text to a number of bytes, but not in the middle of a character or an entity.
+// cut shortens escaped text to a number of bytes, but not in the middle of a character or an
+// entity.
 func cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -1,5 +1,5 @@
-// Package slack tells a Slack channel: one message for each incident, edited in place, with the history of the
-// incident in its thread.
+// Package slack tells a Slack channel: one message for each incident, edited in place, with the
+// history of the incident in its thread.
 package slack
 
 import (
@@ -24,7 +24,8 @@ import (
 // maxAnswer bounds how much is read of an answer of the API.
 const maxAnswer = 1 << 20
 
-// Options configures a Notifier. Zero values of optional fields stand for the defaults given here.
+// Options configures a Notifier. Zero values of optional fields stand for the defaults given
+// here.
 type Options struct {
 	Token     string // Of a bot, with the scope chat:write. This or TokenFile is required.
 	TokenFile string // Read anew for each message.
@@ -105,16 +106,20 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 			options = append(options, slack.MsgOptionBroadcast())
 		}
 		if _, _, err := api.PostMessageContext(ctx, h.Channel, options...); err != nil {
-			return h.String(), fmt.Errorf("post to thread in channel %s: %w", n.opts.Channel, judge(err))
+			err = fmt.Errorf("post to thread in channel %s: %w", n.opts.Channel, judge(err))
+			return h.String(), err
 		}
 	}
 	h.Told = toldOf(&note.Incident)
 	return h.String(), nil
 }
 
-// show edits the message that h names, or posts one if there is none any more, and notes where it is. A message
-// whose layout Slack refuses is sent as plain text: a plain alert is better than none.
-func (n *Notifier) show(ctx context.Context, api *slack.Client, h *handle, options []slack.MsgOption) error {
+// show edits the message that h names, or posts one if there is none any more, and notes where it
+// is. A message whose layout Slack refuses is sent as plain text: a plain alert is better than
+// none.
+func (n *Notifier) show(
+	ctx context.Context, api *slack.Client, h *handle, options []slack.MsgOption,
+) error {
 	err := n.put(ctx, api, h, options)
 	if is(err, "message_not_found", "cant_update_message", "edit_window_closed") {
 		*h = handle{}
@@ -127,7 +132,9 @@ func (n *Notifier) show(ctx context.Context, api *slack.Client, h *handle, optio
 	return err
 }
 
-func (n *Notifier) put(ctx context.Context, api *slack.Client, h *handle, options []slack.MsgOption) error {
+func (n *Notifier) put(
+	ctx context.Context, api *slack.Client, h *handle, options []slack.MsgOption,
+) error {
 	if h.TS != "" {
 		_, _, _, err := api.UpdateMessageContext(ctx, h.Channel, h.TS, options...)
 		return err
@@ -152,14 +159,16 @@ func (n *Notifier) api() (*slack.Client, error) {
 		}
 		token = strings.TrimSpace(string(text))
 	}
-	return slack.New(token, slack.OptionAPIURL(n.opts.APIURL), slack.OptionHTTPClient(n.client)), nil
+	return slack.New(token,
+		slack.OptionAPIURL(n.opts.APIURL), slack.OptionHTTPClient(n.client)), nil
 }
 
 // permanent are the answers that do not change by trying again.
 var permanent = []string{
 	"account_inactive", "cannot_reply_to_message", "channel_not_found", "ekm_access_denied",
 	"enterprise_is_restricted", "invalid_arg_name", "invalid_arguments", "invalid_auth",
-	"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "is_archived", "missing_scope",
+	"invalid_blocks", "invalid_blocks_format", "invalid_attachments", "is_archived",
+	"missing_scope",
 	"msg_blocks_too_long", "msg_too_long", "no_permission", "no_text", "not_allowed_token_type",
 	"not_authed", "not_in_channel", "org_login_required", "restricted_action",
 	"restricted_action_non_threadable_channel", "restricted_action_read_only_channel",

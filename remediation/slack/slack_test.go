@@ -183,17 +183,22 @@ func note() remediation.Notification {
 	checkout := fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "checkout"}
 	start := time.Now().Add(-time.Minute)
 	return remediation.Notification{
-		Key: "team/slack/0/6f2d", Receiver: "team", Link: "https://tocsin.example.com/incidents/6f2d?a=1&b=2",
+		Key: "team/slack/0/6f2d", Receiver: "team",
+		Link: "https://tocsin.example.com/incidents/6f2d?a=1&b=2",
 		Incident: incident.Incident{
 			ID: "6f2d", Service: checkout, Services: []fleet.Service{checkout},
 			State: incident.Open, Severity: incident.Warning,
 			Title: "checkout in prod-eu: errors 2.4% (usually 0.3%)",
 			Start: start, Opened: start, Updated: start,
 			Effects: []incident.Effect{
-				{Service: checkout, Signal: "errors", Harmful: true, Open: true,
-					Observed: "2.4%", Expected: "0.3%", Difference: "+2.1 points (8 times)"},
-				{Service: checkout, Signal: "latency p99", Harmful: true, Observed: "300ms",
-					Expected: "180ms", Difference: "+120ms (66.7% more)"},
+				{
+					Service: checkout, Signal: "errors", Harmful: true, Open: true,
+					Observed: "2.4%", Expected: "0.3%", Difference: "+2.1 points (8 times)",
+				},
+				{
+					Service: checkout, Signal: "latency p99", Harmful: true, Observed: "300ms",
+					Expected: "180ms", Difference: "+120ms (66.7% more)",
+				},
 				{Service: checkout, Signal: "cpu", Observed: "1%"},
 			},
 			Causes: []incident.Cause{{
@@ -302,7 +307,10 @@ func TestHostileAndLongTexts(t *testing.T) {
 	for k := range 300 {
 		m.Incident.Effects = append(m.Incident.Effects, m.Incident.Effects[0])
 		m.Incident.Services = append(m.Incident.Services,
-			fleet.Service{Cluster: "prod-eu", Namespace: strings.Repeat("<", 300), Name: fmt.Sprint("svc", k)})
+			fleet.Service{
+				Cluster: "prod-eu", Namespace: strings.Repeat("<", 300),
+				Name: fmt.Sprint("svc", k),
+			})
 	}
 	m.Incident.Omitted = 7
 	m.Incident.Causes[0].Change.Summary = strings.Repeat("&", 9000)
@@ -400,7 +408,8 @@ func TestLayoutThatIsRefused(t *testing.T) {
 	}
 	m := note()
 	tell(t, w.notifier(slack.Options{}), &m)
-	if channel, _ := w.channel(); len(channel) != 1 || !strings.Contains(channel[0].Text, "errors 2.4%") {
+	if channel, _ := w.channel(); len(channel) != 1 ||
+		!strings.Contains(channel[0].Text, "errors 2.4%") {
 		t.Errorf("the channel has %+v", channel)
 	}
 }
@@ -409,7 +418,8 @@ func TestErrors(t *testing.T) {
 	for code, permanent := range map[string]bool{
 		"invalid_auth": true, "channel_not_found": true, "is_archived": true, "not_in_channel": true,
 		"token_revoked": true, "missing_scope": true,
-		"internal_error": false, "fatal_error": false, "service_unavailable": false, "something_new": false,
+		"internal_error": false, "fatal_error": false, "service_unavailable": false,
+		"something_new": false,
 	} {
 		w := newWorkspace(t)
 		w.fail = func(string, url.Values) string { return code }

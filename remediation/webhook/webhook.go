@@ -1,4 +1,5 @@
-// Package webhook tells anything that accepts JSON by POST. docs/formats/webhook.md describes what is sent.
+// Package webhook tells anything that accepts JSON by POST. docs/formats/webhook.md describes
+// what is sent.
 package webhook
 
 import (
@@ -27,7 +28,8 @@ const (
 	IdempotencyHeader = "Idempotency-Key"
 )
 
-// Version of the format. It changes when a receiver that reads the present one would misunderstand the next.
+// Version of the format. It changes when a receiver that reads the present one would
+// misunderstand the next.
 const Version = "1"
 
 // Options configures a Notifier.
@@ -76,8 +78,9 @@ func checkURL(text string) error {
 	return nil
 }
 
-// stayAtHost follows redirections that send the same request to the same host again. What goes elsewhere would take
-// the signature and the message with it: it is not followed and counts as refused.
+// stayAtHost follows redirections that send the same request to the same host again. What goes
+// elsewhere would take the signature and the message with it: it is not followed and counts as
+// refused.
 func stayAtHost(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	same := req.URL.Scheme == first.URL.Scheme && req.URL.Host == first.URL.Host
@@ -109,7 +112,7 @@ const (
 type Message struct {
 	Version  string            `json:"version"`
 	Event    Event             `json:"event"`
-	Key      string            `json:"key"` // The same for all messages of one incident to one receiver.
+	Key      string            `json:"key"` // Of the incident and the receiver.
 	Receiver string            `json:"receiver"`
 	Link     string            `json:"link,omitempty"`
 	Incident incident.Incident `json:"incident"`
@@ -201,8 +204,9 @@ func secret(value, file string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// Sign returns the value of the signature header: the time in seconds, and the HMAC-SHA256 of the time, a dot and
-// the body. The time is part of what is signed, so that a message cannot be replayed later.
+// Sign returns the value of the signature header: the time in seconds, and the HMAC-SHA256 of the
+// time, a dot and the body. The time is part of what is signed, so that a message cannot be
+// replayed later.
 func Sign(key string, at time.Time, body []byte) string {
 	t := strconv.FormatInt(at.Unix(), 10)
 	mac := hmac.New(sha256.New, []byte(key))

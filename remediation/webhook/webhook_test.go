@@ -112,7 +112,8 @@ func TestMessageIsSigned(t *testing.T) {
 		t.Errorf("idempotency key is %q", key)
 	}
 	var m webhook.Message
-	if err := json.Unmarshal(r.body, &m); err != nil || m.Version != "1" || m.Event != webhook.Opened ||
+	if err := json.Unmarshal(r.body, &m); err != nil || m.Version != "1" ||
+		m.Event != webhook.Opened ||
 		m.Incident.Title != note().Incident.Title {
 		t.Errorf("got %v, %+v", err, m)
 	}
@@ -212,7 +213,9 @@ func TestAnswers(t *testing.T) {
 func TestRedirections(t *testing.T) {
 	target, stolen := serve(t, status(http.StatusOK))
 	for _, code := range []int{301, 302, 303, 307, 308} {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target, code) })
+		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, target, code)
+		})
 		_, err := newNotifier(t, webhook.Options{URL: url, Secret: "x"}).Notify(t.Context(), note())
 		var e *remediation.Error
 		if !errors.As(err, &e) || !e.Permanent {
@@ -227,7 +230,8 @@ func TestRedirections(t *testing.T) {
 			http.Redirect(w, r, "/new", http.StatusPermanentRedirect)
 		}
 	})
-	if _, err := newNotifier(t, webhook.Options{URL: url, Secret: "x"}).Notify(t.Context(), note()); err != nil {
+	n := newNotifier(t, webhook.Options{URL: url, Secret: "x"})
+	if _, err := n.Notify(t.Context(), note()); err != nil {
 		t.Errorf("the same host: %v", err)
 	}
 	<-got
@@ -267,7 +271,8 @@ func TestSecretsAreReadAnewAndNeverShown(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := webhook.New(webhook.Options{URL: "CANARY"}); err == nil || strings.Contains(err.Error(), "CANARY") {
+	if _, err := webhook.New(webhook.Options{URL: "CANARY"}); err == nil ||
+		strings.Contains(err.Error(), "CANARY") {
 		t.Errorf("New: %v", err)
 	}
 }
