@@ -35,7 +35,9 @@ func TestConfigurationPage(t *testing.T) {
 
 // TestExamples parses the examples of the pages.
 func TestExamples(t *testing.T) {
-	for _, page := range []string{"../docs/configuration.md", "../docs/signals.md"} {
+	for _, page := range []string{
+		"../docs/configuration.md", "../docs/notifications.md", "../docs/signals.md",
+	} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
