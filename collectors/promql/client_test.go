@@ -58,10 +58,12 @@ func TestClientAuthenticates(t *testing.T) {
 		{"bearer", "authorization: {credentials: canary}", func(r *http.Request) bool {
 			return r.Header.Get("Authorization") == "Bearer canary"
 		}},
-		{"tenant and headers", "http_headers: {X-Scope-OrgID: {values: [team-1]}, X-Key: {secrets: [canary]}}",
+		{
+			"tenant and headers", "http_headers: {X-Scope-OrgID: {values: [team-1]}, X-Key: {secrets: [canary]}}",
 			func(r *http.Request) bool {
 				return r.Header.Get("X-Scope-OrgID") == "team-1" && r.Header.Get("X-Key") == "canary"
-			}},
+			},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

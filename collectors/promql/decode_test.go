@@ -104,8 +104,12 @@ func TestDecodeAnswers(t *testing.T) {
 			name: "NaN is no sample, infinity is dropped", span: one,
 			body: vectorOf(sampleOf(`"workload":"a"`, "NaN"), sampleOf(`"workload":"b"`, "+Inf"),
 				sampleOf(`"workload":"c"`, "-Inf"), sampleOf(`"workload":"d"`, "4")),
-			want: []cell{{"eu//a", 0, math.NaN()}, {"eu//b", 0, math.NaN()},
-				{"eu//c", 0, math.NaN()}, {"eu//d", 0, 4}},
+			want: []cell{
+				{"eu//a", 0, math.NaN()},
+				{"eu//b", 0, math.NaN()},
+				{"eu//c", 0, math.NaN()},
+				{"eu//d", 0, 4},
+			},
 			drops: map[drop]int{infinite: 2},
 		},
 		{
@@ -481,8 +485,10 @@ func FuzzDecodeValues(f *testing.F) {
 		if result == nil {
 			result = []element{}
 		}
-		body, err := json.Marshal(map[string]any{"status": "success", other: other,
-			"data": map[string]any{"resultType": "vector", "result": result}})
+		body, err := json.Marshal(map[string]any{
+			"status": "success", other: other,
+			"data": map[string]any{"resultType": "vector", "result": result},
+		})
 		if err != nil || other == "status" || other == "data" {
 			return
 		}

@@ -18,7 +18,7 @@ type round struct {
 	kind    string
 	queries []*query
 	maxData int
-	brief   bool                                   // A first query that the source does not answer is the last one.
+	brief   bool                                   // A first query without an answer is the last one.
 	pace    func(ctx context.Context, i int) error // Returns when query i may start.
 	deliver func(q *query) error                   // Called for each answer, volumes first.
 

@@ -21,16 +21,14 @@ const glance = 10 * time.Second
 
 // Source pulls the signals of one cluster.
 type Source struct {
-	opts        Options
-	logger      *slog.Logger
-	metrics     *metrics
-	now         func() time.Time // What the wall says, for instants. Waits are measured by time.Now.
-	api         *api
-	queries     []*query // Volumes first.
-	probes      []*probe
-	phase       time.Duration // When in an interval this cluster has its turn.
-	started     chan struct{} // Closed when the source has answered or failed once.
-	startedOnce sync.Once
+	opts    Options
+	logger  *slog.Logger
+	metrics *metrics
+	now     func() time.Time // What the wall says, for instants. Waits are measured by time.Now.
+	api     *api
+	queries []*query // Volumes first.
+	probes  []*probe
+	phase   time.Duration // When in an interval this cluster has its turn.
 
 	// Run's own.
 	last       int64 // The newest instant that the sink has, in milliseconds; 0: none.
@@ -61,7 +59,6 @@ func New(o Options) (*Source, error) {
 		logger:  o.Logger.With("component", "promql", "cluster", o.Cluster),
 		metrics: newMetrics(o.Reg),
 		now:     time.Now,
-		started: make(chan struct{}),
 		catchUp: o.CatchUp,
 		down:    newBackOff(max(o.Interval, time.Second)),
 	}
@@ -106,9 +103,6 @@ func phase(cluster string, slot time.Duration) time.Duration {
 	_, _ = h.Write([]byte(cluster)) // It cannot fail.
 	return time.Duration(h.Sum64() % uint64(slot))
 }
-
-// Started is closed when the source has answered or failed for the first time.
-func (s *Source) Started() <-chan struct{} { return s.started }
 
 // Run asks the source until ctx is done, then returns nil. An error is the sink's. It may be
 // called again after it has returned, and goes on where it was.

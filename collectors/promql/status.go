@@ -35,7 +35,7 @@ type Status struct {
 	Cluster   string    `json:"cluster"`
 	State     State     `json:"state"`
 	Reachable bool      `json:"reachable"`        // It answered when it was last asked.
-	Reason    string    `json:"reason,omitempty"` // Why it is not reachable, or has nothing to ask for.
+	Reason    string    `json:"reason,omitempty"` // Why it does not answer, or is not asked.
 	Since     time.Time `json:"since,omitzero"`   // Since when Reachable is what it is.
 
 	LastAnswer time.Time       `json:"last_answer,omitzero"`
@@ -113,7 +113,6 @@ func (s *Source) refresh() {
 
 // reached notes that the source answered.
 func (s *Source) reached() {
-	s.startedOnce.Do(func() { close(s.started) })
 	now := s.now()
 	s.mu.Lock()
 	was := s.status.Reachable
@@ -131,7 +130,6 @@ func (s *Source) reached() {
 
 // unreached notes why it did not.
 func (s *Source) unreached(f *failure) {
-	s.startedOnce.Do(func() { close(s.started) })
 	now := s.now()
 	s.mu.Lock()
 	was := s.status.Reason
