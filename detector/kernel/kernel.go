@@ -4,7 +4,7 @@
 // for a particular processor gives the same bits as the portable one in kernel_generic.go, which is the
 // definition of right. A product that is added to is rounded first, float32(a*b) + c, so that no compiler
 // fuses the two. NaN means "no sample": the lane's state stays as it was and its results are NaN.
-// Results smaller than 1e-30 are flushed to zero, because subnormals make a processor slow.
+// State decays to zero by way of multiples of 1e-31, because subnormals make a processor slow.
 package kernel
 
 // Width is the number of series in a block.

@@ -9,7 +9,7 @@ const (
 	capped      = 30        // Deviations beyond which an error counts as this many.
 	largest     = 1e18      // Largest value: what is made of it must not overflow.
 	huge        = 3e38
-	tiny        = 1e-30
+	tiny        = 1e-24
 )
 
 func tick(z, center, width *Lanes, b *Block, day *Day, y, floor *Lanes, p *Params) {
@@ -79,7 +79,11 @@ func begin(b *Block, l int, v float32) {
 
 func deviation(spread, mean, floor, wide, steep float32, p *Params) float32 {
 	least := floor + float32(p.Relative*abs(mean))
-	return float32(max(float32(toDeviation*spread), least, tiny)*wide) + steep
+	sd := float32(toDeviation*spread) + tiny
+	if sd < least {
+		sd = least
+	}
+	return float32(sd*wide) + steep
 }
 
 func learn(mean, spread *float32, r, gain, limit float32) {
@@ -324,18 +328,23 @@ func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^
 
 func root(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
-// clamp bounds x by limit on both sides.
-func clamp(x, limit float32) float32 { return min(max(x, -limit), limit) }
+// clamp bounds x by limit on both sides. Branches, because they are foreseen nearly always.
+func clamp(x, limit float32) float32 {
+	if x > limit {
+		return limit
+	}
+	if x < -limit {
+		return -limit
+	}
+	return x
+}
 
 // clampTo bounds x by 0 and most.
 func clampTo(x, most float32) float32 { return min(max(x, 0), most) }
 
-func flush(x float32) float32 {
-	if abs(x) < tiny {
-		return 0
-	}
-	return x
-}
+// flush rounds to multiples of about 1e-31, without a branch, and leaves numbers above 1e-16 as they are: neither it nor
+// its product with a gain is ever subnormal.
+func flush(x float32) float32 { return (x + tiny) - tiny }
 
 func median(a, b, c float32) float32 { return max(min(a, b), min(max(a, b), c)) }
 
