@@ -152,8 +152,11 @@ func (b *backfill) read(ctx context.Context, sp span) bool {
 		if tooMuch(fault.result) && b.split(sp) {
 			return false
 		}
-		s.unreached(fault)
-		wait := max(s.down.NextBackOff(), fault.after)
+		wait := calm // The budget ends before the next query may start.
+		if !fault.unasked {
+			s.unreached(fault)
+			wait = max(s.down.NextBackOff(), fault.after)
+		}
 		_ = sleep(ctx, wait) // Whoever calls looks at ctx.
 		return false
 	}

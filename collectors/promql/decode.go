@@ -75,8 +75,19 @@ func (d *decoder) decode(src io.Reader, limit int64, t *table, a *answer) error 
 	if d.err == nil {
 		t.end(d.series)
 		a.series = d.series
+		d.compare()
 	}
 	return d.err
+}
+
+// compare warns of a source that answers for an earlier instant than it was asked for, as some
+// do that wait for late samples: a longer lag is what they need.
+func (d *decoder) compare() {
+	a := d.answer
+	if d.form == vector && a.steps == 1 && a.skew > 1000 {
+		a.warnings = append(a.warnings, fmt.Sprintf(
+			"the values are %d s older than the instant asked for; a longer lag helps", a.skew/1000))
+	}
 }
 
 // object calls each with every key of an object; it must consume the value.

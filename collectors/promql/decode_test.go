@@ -230,6 +230,18 @@ func TestDecodeErrorOfTheSource(t *testing.T) {
 	}
 }
 
+func TestDecodeKeepsWarnings(t *testing.T) {
+	body := vectorOf(sampleOf(`"workload":"a"`, "1"))
+	body = strings.Replace(body, `{"status"`, `{"warnings":["\u0007slow"],"infos":["a","b","c","d","e"],"status"`, 1)
+	_, a, err := decodeOnce(body, span{from: t0 + 20_000, step: 15_000, steps: 1})
+	want := []string{
+		" slow", "a", "b", "c", "d", "the values are 20 s older than the instant asked for; a longer lag helps",
+	}
+	if diff := cmp.Diff(want, a.warnings); diff != "" || err != nil {
+		t.Errorf("%v, warnings differ:\n%s", err, diff)
+	}
+}
+
 func TestDecodeStopsAtItsLimits(t *testing.T) {
 	body := vectorOf(sampleOf(`"workload":"a"`, "1"), sampleOf(`"workload":"b"`, "1"))
 	q := perService
