@@ -54,7 +54,7 @@ type Event struct {
 	Kind    string
 	Key     string
 	Data    json.RawMessage
-	Suspect bool // Its hash does not follow from its content and the event before.
+	Suspect bool // It cannot be shown that it is as it was written: its hash does not fit, or the event before is lost.
 }
 
 // Decode reads the data of an event.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ const tail = 4096
 
 // readConnections is how many reads may go on at once.
 const readConnections = 4
+
+// errNoDatabase means that the database was given up as damaged and a new one could not be begun yet.
+var errNoDatabase = errors.New("no database is open")
 
 // errSchema means that a journal has lost its tables.
 var errSchema = errors.New("its tables are not those of a journal")
@@ -119,6 +123,9 @@ func (j *Journal) connect() (mended bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if mended, err = mendConstants(path); err != nil {
+		return false, err
+	}
 	writer, err := sql.Open("sqlite", dsn(path, "rw", j.opts.maxPages))
 	if err != nil {
 		return false, err
@@ -135,7 +142,8 @@ func (j *Journal) connect() (mended bool, err error) {
 	if fresh {
 		return false, j.begin()
 	}
-	return j.recognize()
+	more, err := j.recognize()
+	return mended || more, err
 }
 
 // touch makes the file, readable by nobody else, and says whether there was nothing in it.
@@ -154,6 +162,40 @@ func touch(path string) (fresh bool, err error) {
 	}
 	// The name of a new file is on disk only once its directory is.
 	return info.Size() == 0, errors.Join(dir.Sync(), dir.Close())
+}
+
+// constants are the parts of the file's header that are the same in every journal, by where they are.
+var constants = map[int64]string{
+	0:  "SQLite format 3\x00\x10\x00\x02\x02\x00\x40\x20\x20", // 4,096 bytes a page, write-ahead log.
+	44: "\x00\x00\x00\x04",                                    // Format of the schema.
+	56: "\x00\x00\x00\x01",                                    // UTF-8.
+}
+
+// mendConstants writes the constants of a journal's header that are not as they must be: SQLite would refuse the whole
+// file for the sake of one bit.
+func mendConstants(path string) (mended bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var header [100]byte
+	if _, err := f.ReadAt(header[:], 0); err != nil {
+		return false, nil // Too short to be one; SQLite will judge.
+	}
+	if binary.BigEndian.Uint32(header[68:]) != applicationID {
+		return false, nil
+	}
+	for at, want := range constants {
+		if string(header[at:at+int64(len(want))]) == want {
+			continue
+		}
+		if _, err := f.WriteAt([]byte(want), at); err != nil {
+			return false, err
+		}
+		mended = true
+	}
+	return mended, f.Sync()
 }
 
 // dsn names the database and how a connection to it behaves. A pragma that SQLite refuses fails the connection.

@@ -68,8 +68,11 @@ func (j *Journal) Latest(ctx context.Context, kind string) (map[string]Event, er
 func (j *Journal) reader(ctx context.Context) (querier, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.readers == nil {
+	switch {
+	case j.closed:
 		return nil, ErrClosed
+	case j.readers == nil:
+		return nil, errNoDatabase
 	}
 	db := j.readers
 	return func(query string, args ...any) (*sql.Rows, error) {
@@ -166,8 +169,9 @@ func scan(rows *sql.Rows) (r row, before []byte, err error) {
 	r.key, ok[3] = key.(string)
 	text, isText := data.(string)
 	r.data, ok[4] = []byte(text), isText
-	b, isBytes := sum.([]byte)
-	ok[5] = isBytes && len(b) == copy(r.hash[:], b)
+	b, _ := sum.([]byte)
+	ok[5] = len(b) == len(r.hash)
+	copy(r.hash[:], b)
 	before, _ = prev.([]byte)
 	if slices.Contains(ok[:], false) {
 		return r, before, errors.New("column of the wrong type")
@@ -176,7 +180,7 @@ func scan(rows *sql.Rows) (r row, before []byte, err error) {
 }
 
 // follows says whether the hash of r is right behind the event before it, and notes it if not. Where the event before
-// is missing nothing can be said; the gap is noted by those that walk the chain.
+// is missing that cannot be shown; the gap is noted by those that walk the chain.
 func (j *Journal) follows(r *row, before []byte) bool {
 	var prev hash
 	switch {
@@ -187,7 +191,7 @@ func (j *Journal) follows(r *row, before []byte) bool {
 		checkpoint := j.checkpoint
 		j.mu.Unlock()
 		if checkpoint.seq != r.seq-1 {
-			return true
+			return false
 		}
 		prev = checkpoint.hash
 	}

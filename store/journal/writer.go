@@ -125,8 +125,15 @@ func (j *Journal) signal() {
 // do runs fn in the writer goroutine, between transactions.
 func (j *Journal) do(ctx context.Context, fn func(db *sql.DB) error) error {
 	result := make(chan error, 1)
+	job := func() {
+		if j.db == nil {
+			result <- errNoDatabase
+			return
+		}
+		result <- fn(j.db)
+	}
 	select {
-	case j.jobs <- func() { result <- fn(j.db) }:
+	case j.jobs <- job:
 		return <-result
 	case <-j.done:
 		return ErrClosed
@@ -250,7 +257,10 @@ func (j *Journal) persist(rows []row) error {
 		return nil
 	}
 	start := time.Now()
-	err := j.insert(rows)
+	err := j.ensure()
+	if err == nil {
+		err = j.insert(rows)
+	}
 	if corrupt(err) {
 		j.logger.Error("Journal refuses to be written", "err", err)
 		err = j.rescue(err, rows)
@@ -266,6 +276,14 @@ func (j *Journal) persist(rows []row) error {
 	return nil
 }
 
+// ensure opens the database again if that did not succeed the last time.
+func (j *Journal) ensure() error {
+	if j.db != nil {
+		return nil
+	}
+	return j.load()
+}
+
 // rescue tries rows again with new indexes, and if that does not help with a new database.
 func (j *Journal) rescue(why error, rows []row) error {
 	if _, err := j.db.Exec("REINDEX"); err == nil {
@@ -274,6 +292,7 @@ func (j *Journal) rescue(why error, rows []row) error {
 		}
 	}
 	if err := j.replace(why); err != nil {
+		j.disconnect()
 		return err
 	}
 	return j.insert(rows)
@@ -281,18 +300,18 @@ func (j *Journal) rescue(why error, rows []row) error {
 
 // insert writes rows in one transaction and moves the end of the chain.
 func (j *Journal) insert(rows []row) error {
-	tip := j.tip // Only this goroutine changes it.
 	tx, err := j.db.Begin()
 	if err != nil {
 		return err
 	}
-	tip, err = extend(tx, tip, rows)
-	if err == nil {
-		err = tx.Commit()
-	}
+	tip, err := extend(tx, j.tip, rows) // Only this goroutine changes the tip.
 	if err != nil {
-		// Rolling back fails where the transaction is over already; what counts is what the table says.
+		_ = tx.Rollback() // It may be over already; the error that led here says more.
+		return err
+	}
+	if err := tx.Commit(); err != nil {
 		_ = tx.Rollback()
+		// Whether it was written after all, the table says.
 		last, lerr := one(j.db, "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1")
 		if lerr != nil || last != tip {
 			return err
