@@ -266,8 +266,9 @@ func (s *apiServer) follow(
 		s.mu.Lock()
 		grown, log, version := s.grown, s.log, s.version
 		s.mu.Unlock()
-		for _, l := range log {
-			if l.version > at && l.resource == resource && within(namespace, l.object) {
+		next, _ := slices.BinarySearchFunc(log, at+1, func(l logged, v int) int { return l.version - v })
+		for _, l := range log[next:] {
+			if l.resource == resource && within(namespace, l.object) {
 				send(l.kind, l.object)
 			}
 		}

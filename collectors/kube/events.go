@@ -3,6 +3,7 @@ package kube
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +69,8 @@ func (w *Watcher) events(seen []any, now time.Time) {
 	for _, c := range w.collect(seen, now) {
 		w.report(*c)
 	}
-	if now.Sub(w.memory.swept) < time.Minute {
+	full := len(w.memory.groups) > mostGroups || len(w.memory.seen) > mostSeen
+	if !full && now.Sub(w.memory.swept) < time.Minute {
 		return
 	}
 	w.mu.Lock()
@@ -200,15 +202,9 @@ func thin[K comparable, V any](m map[K]V, most int, at func(V) time.Time) {
 	if len(m) <= most {
 		return
 	}
-	times := make([]time.Time, 0, len(m))
-	for _, v := range m {
-		times = append(times, at(v))
-	}
-	slices.SortFunc(times, time.Time.Compare)
-	oldest := times[len(times)-most*9/10]
-	for k, v := range m {
-		if at(v).Before(oldest) {
-			delete(m, k)
-		}
+	keys := slices.Collect(maps.Keys(m))
+	slices.SortFunc(keys, func(a, b K) int { return at(m[a]).Compare(at(m[b])) })
+	for _, k := range keys[:len(keys)-most*9/10] {
+		delete(m, k)
 	}
 }

@@ -161,11 +161,7 @@ func (c *Cluster) startNodes(count int) {
 			"metadata": map[string]any{"name": name, "labels": map[string]string{"kubernetes.io/hostname": name}},
 		})
 	}
-	text, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
-	if err != nil {
-		c.t.Fatalf("testbed: describe nodes: %v", err)
-	}
-	c.Kubectl("create", "-f", c.write("nodes.json", text))
+	c.Apply(map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
 	Eventually(c.t, time.Minute, "the nodes of "+c.Name, c.ready)
 }
 
@@ -240,6 +236,16 @@ func (c *Cluster) Kubectl(args ...string) string {
 		c.t.Fatalf("testbed: kubectl %v: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// Apply applies an object, given as what its JSON is made of, as admin.
+func (c *Cluster) Apply(object any) {
+	c.t.Helper()
+	text, err := json.Marshal(object)
+	if err != nil {
+		c.t.Fatalf("testbed: write an object: %v", err)
+	}
+	c.Kubectl("apply", "-f", c.write("object.json", text))
 }
 
 // KillAPIServer ends the API server as kill -9 does. Its data, in etcd, and its certificate stay.
