@@ -34,7 +34,6 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 			m.reviewPending(c, g)
 		}
 	}
-	c.changed = false
 	c.changes.prune(now.Add(-m.opts.Cause), m.metrics)
 }
 
@@ -132,7 +131,7 @@ func (m *Manager) reviewOpen(c *cluster, g *group) {
 		m.report(g)
 		return
 	}
-	if !g.dirty && !c.changed {
+	if !g.dirty && !g.recheck {
 		return
 	}
 	causes := g.incident.Causes
@@ -198,6 +197,7 @@ func (m *Manager) reviewClosed(c *cluster) {
 func (m *Manager) refresh(c *cluster, g *group) {
 	i := &g.incident
 	i.Updated = c.now
+	g.recheck = false
 	harm := g.harm()
 	if s := severityOf(harm); s.level() > i.Severity.level() {
 		i.Severity = s

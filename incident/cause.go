@@ -118,8 +118,8 @@ type place struct {
 	start      time.Time
 	services   map[fleet.Service]time.Time
 	namespaces map[string]bool
-	names      map[string]bool // namespace/service, to recognise them in other clusters.
-	images     map[string]bool // That were rolled out to the services.
+	names      map[fleet.Service]bool // Without the cluster, to recognise them in others.
+	images     map[string]bool        // That were rolled out to the services.
 }
 
 func newPlace(c *cluster, g *group) *place {
@@ -128,12 +128,12 @@ func newPlace(c *cluster, g *group) *place {
 		start:      g.start,
 		services:   g.starts(),
 		namespaces: make(map[string]bool),
-		names:      make(map[string]bool),
+		names:      make(map[fleet.Service]bool),
 		images:     make(map[string]bool),
 	}
 	for s := range p.services {
 		p.namespaces[s.Namespace] = true
-		p.names[s.Namespace+"/"+s.Name] = true
+		p.names[anywhere(s)] = true
 	}
 	for _, ch := range c.changes.list {
 		if _, ok := p.services[ch.Service]; ok && ch.New != nil {
@@ -143,6 +143,12 @@ func newPlace(c *cluster, g *group) *place {
 		}
 	}
 	return p
+}
+
+// anywhere returns a service without its cluster.
+func anywhere(s fleet.Service) fleet.Service {
+	s.Cluster = ""
+	return s
 }
 
 // relation returns how near a change is to an incident, 0 to 1, and how, in words.
@@ -160,7 +166,7 @@ func (p *place) relation(ch *fleet.Change) (float64, string) {
 	if ch.Kind != fleet.Rollout {
 		return 0, ""
 	}
-	if p.names[s.Namespace+"/"+s.Name] {
+	if p.names[anywhere(s)] {
 		return 0.35, "the same service in cluster " + s.Cluster
 	}
 	if ch.New != nil {
@@ -171,6 +177,19 @@ func (p *place) relation(ch *fleet.Change) (float64, string) {
 		}
 	}
 	return 0, ""
+}
+
+// mayExplain says whether a change that has come may be a cause of g, or a symptom. It only
+// saves looking at incidents anew that a change is too late for.
+func (m *Manager) mayExplain(c *cluster, g *group, ch *fleet.Change) bool {
+	before := g.start.Sub(ch.At)
+	switch {
+	case before > m.opts.Cause:
+		return false
+	case ch.Service.Cluster != c.name:
+		return ch.Kind == fleet.Rollout && before >= -skew
+	}
+	return before >= -skew || ch.Kind == fleet.Warning && c.services[ch.Service] == g
 }
 
 // weights says how often what kind of change breaks things.

@@ -23,7 +23,6 @@ type cluster struct {
 	name    string
 	now     time.Time          // As Advance said.
 	inbox   []detector.Finding // Since the last Advance.
-	changed bool               // A change has come since the last Advance.
 	changes changeLog
 
 	groups   []*group                 // Pending and open, in the order in which they began.

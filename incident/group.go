@@ -16,6 +16,7 @@ type group struct {
 	since    time.Time // When the cluster first heard of it.
 	quiet    time.Time // Since when no harmful finding is open; zero: one is.
 	dirty    bool      // Something has changed that people should see.
+	recheck  bool      // A change has come that may be a cause.
 }
 
 // member is one signal of a group, over all findings that it had in turn.

@@ -111,9 +111,12 @@ func New(o Options) (*Manager, error) {
 func (m *Manager) Find(f detector.Finding) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.metrics.found(&f)
+	if f.State == detector.Resolved && m.clusters[f.Service.Cluster] == nil {
+		return // Of a cluster that has been removed.
+	}
 	c := m.cluster(f.Service.Cluster)
 	c.inbox = append(c.inbox, finite(f))
-	m.metrics.found(&f)
 	m.metrics.inbox.Inc()
 }
 
@@ -134,9 +137,9 @@ func (m *Manager) Change(ch fleet.Change) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cluster(ch.Service.Cluster).changes.add(ch, m.opts.MaxChanges, m.metrics)
-	for _, c := range m.clusters { // It may explain what goes on in other clusters too.
-		if c.name == ch.Service.Cluster || ch.Kind == fleet.Rollout {
-			c.changed = true
+	for _, c := range m.clusters {
+		for _, g := range c.groups {
+			g.recheck = g.recheck || m.mayExplain(c, g, &ch)
 		}
 	}
 }

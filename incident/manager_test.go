@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -492,6 +493,43 @@ func TestResolvedByAPersonButWorse(t *testing.T) {
 	w.wantOpen(1)
 	if i := w.last(); i.ID == first.ID || i.Severity != incident.Critical {
 		t.Errorf("ID %s (was %s), severity %s", i.ID, first.ID, i.Severity)
+	}
+}
+
+func TestTitlesAreOneLine(t *testing.T) {
+	w := newWorld(t, incident.Options{})
+	ch := rollout(service("shop", "cart"), noon.Add(-time.Minute))
+	ch.Summary = "image\n" + strings.Repeat("registry.example.com/a/very/long/name ", 50)
+	w.m.Change(ch)
+	w.open(finding(service("shop", "cart"), "errors", noon))
+	w.pass(time.Minute)
+	title := w.last().Title
+	if strings.ContainsAny(title, "\n\t") || utf8.RuneCountInString(title) != 300 {
+		t.Errorf("the title has %d characters: %q", utf8.RuneCountInString(title), title)
+	}
+}
+
+// The detector gives up what it knew of a cluster that is removed, and says so last.
+func TestRemovedClusterStaysRemoved(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	w := newWorld(t, incident.Options{Reg: reg})
+	f := finding(service("shop", "cart"), "errors", noon)
+	w.open(f)
+	w.pass(time.Minute)
+	w.m.Remove("prod-eu")
+	w.resolve(f)
+	want := `
+# HELP tocsin_incident_inbox_findings Reports of findings that wait for their cluster to advance.
+# TYPE tocsin_incident_inbox_findings gauge
+tocsin_incident_inbox_findings 0
+`
+	err := testutil.GatherAndCompare(reg, strings.NewReader(want), "tocsin_incident_inbox_findings")
+	if err != nil {
+		t.Error(err)
+	}
+	w.m.Remove("prod-eu")
+	if n := len(w.reports); n != 2 {
+		t.Errorf("%d reports, want two", n)
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 	"tocsin/fleet"
 )
 
-// maxTitleEffects bounds how many signals a title names.
-const maxTitleEffects = 3
+// Bounds of a title.
+const (
+	maxTitleEffects = 3   // Signals.
+	maxTitle        = 300 // Characters.
+)
 
 // effect says what a signal did at its worst.
 func (mem *member) effect() Effect {
@@ -40,28 +43,34 @@ func titleOf(g *group, harm []*detector.Finding) string {
 	}
 	i := &g.incident
 	root := i.Service
-	var b strings.Builder
 	others := len(i.Services) - 1
-	switch {
-	case g.storm:
-		fmt.Fprintf(&b, "fleet storm in cluster %s: %s", root.Cluster, count(others, "service"))
-		return b.String() + " beyond its open incidents, worst " + harm[0].Service.Name +
-			" " + plainEffects(i.Effects, harm[0].Service)
-	case others > 0:
-		more := count(others, "more service")
-		fmt.Fprintf(&b, "%s and %s in %s: ", root.Name, more, root.Cluster)
-	default:
-		fmt.Fprintf(&b, "%s in %s: ", root.Name, root.Cluster)
+	effects := plainEffects(i.Effects, root)
+	if effects == "" { // There are so many worse ones that those of the root are not listed.
+		worst := harm[0].Service
+		effects = worst.Name + " " + plainEffects(i.Effects, worst)
 	}
-	if effects := plainEffects(i.Effects, root); effects != "" {
-		b.WriteString(effects)
-	} else { // There are so many worse ones that those of the root are not listed.
-		b.WriteString(harm[0].Service.Name + " " + plainEffects(i.Effects, harm[0].Service))
+	if g.storm {
+		return oneLine(fmt.Sprintf("fleet storm in cluster %s: %s beyond its open incidents, worst %s",
+			root.Cluster, count(others, "service"), effects))
 	}
+	name := root.Name
+	if others > 0 {
+		name += " and " + count(others, "more service")
+	}
+	cause := ""
 	if len(i.Causes) > 0 {
-		b.WriteString(plainCause(&i.Causes[0], root))
+		cause = plainCause(&i.Causes[0], root)
 	}
-	return b.String()
+	return oneLine(name + " in " + root.Cluster + ": " + effects + cause)
+}
+
+// oneLine makes text that comes from clusters fit into a line.
+func oneLine(text string) string {
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	if len(runes) > maxTitle {
+		return string(runes[:maxTitle-1]) + "…"
+	}
+	return string(runes)
 }
 
 // plainEffects names the worst signals of a service.
