@@ -94,6 +94,7 @@ func New(opts Options) (a *App, err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
+	a.reload = reloadStatus{At: a.began, Hash: a.filesHash()}
 	if err := a.openStores(); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type part struct {
 func (a *App) Run(ctx context.Context) error {
 	parts := []*part{
 		{name: "journal", run: a.journal.Run, patience: 5 * time.Second},
+		{name: "score database", run: a.tsdb.Run, patience: 10 * time.Second},
 		{name: "notification", run: a.remediation.Run, patience: 10 * time.Second},
 		{name: "recorder", run: a.recorder.Run, patience: 5 * time.Second},
 		{name: "detector", run: a.engine.Run, patience: 5 * time.Second},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"time"
 
 	"tocsin/collectors/promql"
 	"tocsin/config"
@@ -53,10 +54,15 @@ func queries(c *config.Config, cluster *config.Cluster) ([]promql.Query, error) 
 // tuning returns when a score is a finding.
 func tuning(d config.Detection) detector.Tuning {
 	return detector.Tuning{
-		OpenScore:  d.OpenScore,
-		CloseScore: d.CloseScore,
-		OpenAfter:  d.OpenAfter,
-		CloseAfter: d.CloseAfter,
-		WarmUp:     d.WarmUp,
+		OpenScore:   d.OpenScore,
+		CloseScore:  d.CloseScore,
+		OpenAfter:   d.OpenAfter,
+		OpenOf:      d.OpenOf,
+		CloseAfter:  d.CloseAfter,
+		WarmUp:      d.WarmUp,
+		StaleAfter:  time.Duration(d.StaleAfter),
+		ForgetAfter: time.Duration(d.ForgetAfter),
+		AbsorbAfter: time.Duration(d.AbsorbAfter),
+		Period:      time.Duration(d.Period),
 	}
 }

@@ -231,7 +231,7 @@ func (a *App) tsdbOptions(c *config.Config, reg prometheus.Registerer, logger *s
 	opts := tsdb.Options{
 		Dir:       a.path("tsdb"),
 		Retention: time.Duration(c.Storage.Retention),
-		MinFree:   c.Storage.MinFree.Bytes,
+		MinFree:   -1,
 		Detail:    c.Storage.DetailSignals,
 		Match: func(id series.ID) bool {
 			return c.Storage.Details(model.LabelSet{
@@ -254,8 +254,11 @@ func (a *App) tsdbOptions(c *config.Config, reg prometheus.Registerer, logger *s
 	if opts.Detail == 0 {
 		opts.Detail = -1 // Nobody wants any; 0 stands for the default there.
 	}
-	if p := c.Storage.MinFree.Percent; p > 0 {
-		opts.MinFree, opts.MinFreeShare = -1, p/100
+	opts.MinFreeShare = -1
+	if free := c.Storage.MinFree; free.Percent > 0 {
+		opts.MinFreeShare = free.Percent / 100
+	} else if free.Bytes > 0 {
+		opts.MinFree = free.Bytes
 	}
 	return opts
 }

@@ -248,7 +248,7 @@ clusters:
     prometheus: {url: "http://{{$.Prometheus}}"}
     selector: cluster="{{$name}}"
 {{- end}}
-detection: {warm_up: 45}
+detection: {warm_up: 45, period: 6m}
 incidents: {related_window: 30s, hold: 30s}
 `
 
