@@ -152,6 +152,7 @@ func (c *cluster) close() {
 		}
 	}
 	c.shard.flush()
+	c.services.tell(c)
 }
 
 // setSignals follows a change of the shard's signals.
@@ -263,13 +264,12 @@ func (v *services) score(c *cluster) {
 	p := kernel.TailParams{Ordinary: baseline.Ordinary(window, c.step)}
 	if day := c.at.UnixNano() / int64(window); day != v.day {
 		v.day = day
-		kernel.Roll(v.tails, &p)
+		kernel.Roll(v.tails)
 	}
 	kernel.Calibrate(v.scores, v.tails, v.scores, &p)
-	v.tell(c)
 }
 
-// tell hands the scores to Options.Services.
+// tell hands the scores to Options.Services, and with them the time.
 func (v *services) tell(c *cluster) {
 	told := c.shard.engine.opts.Services
 	if told == nil {

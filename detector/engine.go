@@ -26,7 +26,7 @@ type Options struct {
 	Signals  []Signal             // What may come. Batches of other signals are dropped and counted.
 	Registry *series.Registry     // Required. The one that the senders of batches use.
 	Scores   func(*Scores)        // Told of every tick; nobody.
-	Services func(*ServiceScores) // Told of every instant; nobody.
+	Services func(*ServiceScores) // Told of every instant of a cluster, after all its scores and findings; nobody.
 	Report   func(Finding)        // Told of findings; nobody. By instant, service and signal within a cluster.
 	Shards   int                  // Goroutines that share the clusters; as many as processors. Results do not depend on it.
 	Inbox    int                  // Batches that may wait at each shard; 256.

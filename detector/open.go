@@ -13,7 +13,9 @@ func (e *Engine) Findings(ctx context.Context) ([]Finding, error) {
 		for _, c := range s.clusters {
 			for _, col := range c.order {
 				for _, f := range col.open {
-					out = append(out, f.Finding)
+					if !f.silent {
+						out = append(out, f.Finding)
+					}
 				}
 			}
 		}

@@ -127,7 +127,7 @@ func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration)
 	r.resize(len(c.blocks))
 	p := c.kernelParams(at, step)
 	tail := kernel.TailParams{Ordinary: Ordinary(c.params.Period, step)}
-	c.turn(at, step, &tail)
+	c.turn(at, step)
 	unit := float32(c.params.Unit)
 	for from := 0; from < len(c.blocks); from += atOnce {
 		to := min(from+atOnce, len(c.blocks))
@@ -138,7 +138,7 @@ func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration)
 		kernel.Rescale(y, x[from*kernel.Width:min(to*kernel.Width, len(x))], c.params.Scale, unit)
 		kernel.Tick(score, expected, upper, blocks, days, y, c.floors[from:to], &p)
 		kernel.Nominal(score, score)
-		kernel.Bounds(lower, upper, expected, upper, tails, &tail)
+		kernel.Bounds(lower, upper, expected, upper, tails)
 		kernel.Calibrate(score, tails, score, &tail)
 		kernel.Unscale(expected, expected, c.params.Scale, unit)
 		kernel.Unscale(lower, lower, c.params.Scale, unit)
@@ -148,7 +148,7 @@ func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration)
 }
 
 // turn ends the bucket and the day that the tick before belonged to, if at belongs to another one.
-func (c *Columns) turn(at time.Time, step time.Duration, tail *kernel.TailParams) {
+func (c *Columns) turn(at time.Time, step time.Duration) {
 	bucket, _ := c.phase(at)
 	if !c.at.IsZero() {
 		if bucket != c.bucket || at.Sub(c.at) >= c.params.Period {
@@ -157,7 +157,7 @@ func (c *Columns) turn(at time.Time, step time.Duration, tail *kernel.TailParams
 			kernel.Turn(c.blocks, c.days, &p)
 		}
 		if c.day(at, step) != c.day(c.at, step) {
-			kernel.Roll(c.tails, tail)
+			kernel.Roll(c.tails)
 		}
 	}
 	c.bucket = bucket

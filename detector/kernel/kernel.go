@@ -58,9 +58,9 @@ type Tail [TailFields]Lanes
 
 // The fields of a Tail.
 const (
-	Peak        = iota // What is ordinary as the highest nominal score of a day.
-	PeakBefore         // The highest of the day before.
-	PeakNow            // The highest of today so far.
+	Peak        = iota // The highest nominal score of an ordinary day, over Ordinary.
+	PeakBefore         // The same of the day before.
+	PeakNow            // The same of today so far.
 	Rate1              // Share of normalised scores of at least 1.
 	Rate2              // At least 2.
 	Rate3              // At least 3.
@@ -133,7 +133,7 @@ type TailParams struct {
 
 // Calibrate turns nominal scores into calibrated ones and then learns from them.
 //
-//	s     = nominal * Ordinary / Peak
+//	s     = nominal / Peak
 //	score = -log10 of the share of s this high, between the levels 1, 2, 3, 4 that are counted
 //
 // An episode teaches with its first eight ticks only, and of how high it went it teaches two ticks when it is over:
@@ -150,21 +150,21 @@ func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
 
 // Bounds writes what is ordinary on both sides of center: three times width, or as much more or less as the
 // series' own highest score of a day says. It is to be called before Calibrate. Upper may be width.
-func Bounds(lower, upper, center, width []Lanes, tails []Tail, p *TailParams) {
+func Bounds(lower, upper, center, width []Lanes, tails []Tail) {
 	n := len(tails)
 	if len(lower) != n || len(upper) != n || len(center) != n || len(width) != n {
 		panic("kernel: column lengths do not match")
 	}
 	for i := range tails {
-		bounds(&lower[i], &upper[i], &center[i], &width[i], &tails[i], p)
+		bounds(&lower[i], &upper[i], &center[i], &width[i], &tails[i])
 	}
 }
 
 // Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's. If that changes
 // it by a quarter, the shares are counted anew.
-func Roll(tails []Tail, p *TailParams) {
+func Roll(tails []Tail) {
 	for i := range tails {
-		roll(&tails[i], p)
+		roll(&tails[i])
 	}
 }
 

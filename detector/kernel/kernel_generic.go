@@ -163,9 +163,9 @@ func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
 			continue
 		}
 		if t[TailSamples][l] == 0 {
-			beginTail(t, l, p)
+			beginTail(t, l)
 		}
-		s := float32(raw*p.Ordinary) / t[Peak][l]
+		s := raw / t[Peak][l]
 		score[l] = clampTo(calibrated(t, l, s), highest)
 		if s < 2 {
 			settle(t, l)
@@ -175,7 +175,7 @@ func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
 		n := t[TailSamples][l] + 1
 		gain := weight(n)
 		t[TailSamples][l] = min(n, 1<<24-1)
-		t[PeakNow][l] = max(t[PeakNow][l], raw)
+		t[PeakNow][l] = max(t[PeakNow][l], raw/p.Ordinary)
 		t[Rate1][l] = count(t[Rate1][l], step(s, 1), gain, 1e-3)
 		t[Rate2][l] = count(t[Rate2][l], step(s, 2), gain, 1e-5)
 		t[Rate3][l] = count(t[Rate3][l], 0, gain, 1e-6)
@@ -207,8 +207,8 @@ func step(s, level float32) float32 {
 	return 0
 }
 
-func beginTail(t *Tail, l int, p *TailParams) {
-	t[Peak][l], t[PeakBefore][l], t[PeakNow][l] = p.Ordinary, p.Ordinary, 0
+func beginTail(t *Tail, l int) {
+	t[Peak][l], t[PeakBefore][l], t[PeakNow][l] = 1, 1, 0
 	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
 	beginRates(t, l)
 }
@@ -247,23 +247,23 @@ func calibrated(t *Tail, l int, s float32) float32 {
 	return at4 + float32((s-4)*min(max(at4-at3, 0.5), 1))
 }
 
-func bounds(lower, upper, center, width *Lanes, t *Tail, p *TailParams) {
+func bounds(lower, upper, center, width *Lanes, t *Tail) {
 	for l := range Width {
 		peak := t[Peak][l]
 		if peak == 0 {
-			peak = p.Ordinary
+			peak = 1
 		}
-		reach := float32(3*width[l]) * (peak / p.Ordinary)
+		reach := float32(3*width[l]) * peak
 		lower[l], upper[l] = center[l]-reach, center[l]+reach
 	}
 }
 
-func roll(t *Tail, p *TailParams) {
+func roll(t *Tail) {
 	for l := range Width {
 		if t[TailSamples][l] == 0 {
 			continue
 		}
-		peak := max(median(t[Peak][l], t[PeakBefore][l], t[PeakNow][l]), float32(0.75*p.Ordinary))
+		peak := max(median(t[Peak][l], t[PeakBefore][l], t[PeakNow][l]), 0.75)
 		if peak > float32(1.25*t[Peak][l]) || peak < float32(0.8*t[Peak][l]) {
 			beginRates(t, l) // What was counted was relative to another peak.
 		}

@@ -174,7 +174,7 @@ func TestScoresAreCalibrated(t *testing.T) {
 		n := 0.0
 		for tick := range ticks {
 			if tick%5760 == 0 {
-				kernel.Roll(tails, &p)
+				kernel.Roll(tails)
 			}
 			for i := range score {
 				for l := range score[i] {
