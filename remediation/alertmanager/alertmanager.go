@@ -9,10 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"tocsin/incident"
@@ -79,15 +77,6 @@ func (n *Notifier) SendsResolved() bool { return !n.opts.NoResolved }
 // Refresh returns how often an open incident is sent again.
 func (n *Notifier) Refresh() time.Duration { return n.opts.Refresh }
 
-// alert is a postable alert of the API v2.
-type alert struct {
-	Labels       map[string]string `json:"labels"`
-	Annotations  map[string]string `json:"annotations"`
-	StartsAt     time.Time         `json:"startsAt"`
-	EndsAt       time.Time         `json:"endsAt"`
-	GeneratorURL string            `json:"generatorURL,omitempty"`
-}
-
 // Notify posts the alert of an incident. The handle holds its labels, because an alert with
 // others would be another.
 func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (string, error) {
@@ -121,75 +110,6 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 		return "", err
 	}
 	return handle, nil
-}
-
-// identity returns the labels of the alert as they were when it was first sent. If there is no
-// reading them, they are made anew: at worst the old alert ends by itself.
-func (n *Notifier) identity(
-	note *remediation.Notification,
-) (labels map[string]string, handle string, err error) {
-	if err := json.Unmarshal([]byte(note.Handle), &labels); err == nil && len(labels) > 0 {
-		return labels, note.Handle, nil
-	}
-	i := &note.Incident
-	labels = make(map[string]string)
-	maps.Copy(labels, n.opts.Labels)
-	maps.Copy(labels, map[string]string{
-		"alertname": AlertName,
-		"cluster":   i.Service.Cluster,
-		"namespace": i.Service.Namespace,
-		"service":   i.Service.Name,
-		"severity":  string(i.Severity),
-	})
-	text, err := json.Marshal(labels)
-	if err != nil {
-		return nil, "", fmt.Errorf("encode labels: %w", err)
-	}
-	return labels, string(text), nil
-}
-
-// annotations say what is known. Empty ones are left out, as Alertmanager would.
-func annotations(note *remediation.Notification) map[string]string {
-	i := &note.Incident
-	var causes []string
-	for _, c := range i.Causes[:min(len(i.Causes), maxCauses)] {
-		causes = append(causes, fmt.Sprintf("%s of %s: %s (%s)",
-			c.Change.Kind, c.Change.Service, c.Change.Summary, c.Why))
-	}
-	out := map[string]string{
-		"summary":          i.Title,
-		"description":      description(i),
-		"causes":           strings.Join(causes, "\n"),
-		"incident_id":      i.ID,
-		"fingerprint":      i.Fingerprint,
-		"state":            string(i.State),
-		"current_severity": string(i.Severity),
-		"acknowledged_by":  i.AcknowledgedBy,
-		"link":             note.Link,
-	}
-	for name, text := range out {
-		if text == "" {
-			delete(out, name)
-		} else if len(text) > maxText {
-			out[name] = strings.ToValidUTF8(text[:maxText], "") + " ..."
-		}
-	}
-	return out
-}
-
-// description has a line for each signal.
-func description(i *incident.Incident) string {
-	var lines []string
-	for _, e := range i.Effects {
-		if e.Harmful {
-			lines = append(lines, fmt.Sprintf("%s: %s %s, usually %s, %s",
-				e.Service.Name, e.Signal, e.Observed, e.Expected, e.Difference))
-		}
-	}
-	if i.State == incident.Resolved {
-		lines = append(lines, "Resolved: "+i.Reason)
-	}
-	return strings.Join(lines, "\n")
 }
 
 // postAll sends to all Alertmanagers at once. Once one has accepted, the others have little time
