@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-par
 	-X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test e2e lint bench fuzz tools clean
+.PHONY: help build demo test e2e lint bench fuzz tools quality clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,3 +50,7 @@ tools-%:
 
 clean: ## Remove bin.
 	rm -rf bin
+
+DATA ?= ../shared/data
+quality: build ## Score the detector on labelled recordings below DATA (see docs/quality.md).
+	@test/quality/run $(DATA) /tmp/tocsin-quality
