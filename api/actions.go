@@ -56,8 +56,10 @@ func (s *Server) act(
 func orderedBy(r *http.Request) (string, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return "", &failure{http.StatusUnsupportedMediaType, errorBadData,
-			errors.New(`send {"by": "your name"} with Content-Type: application/json`)}
+		return "", &failure{
+			http.StatusUnsupportedMediaType, errorBadData,
+			errors.New(`send {"by": "your name"} with Content-Type: application/json`),
+		}
 	}
 	var o order
 	decoder := json.NewDecoder(r.Body)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -114,7 +115,7 @@ func (s *Server) observe(name string, h http.Handler) http.Handler {
 
 // recovered answers a request whose handler has panicked. http.ErrAbortHandler is not a bug but a wish.
 func (s *Server) recovered(w *recorder, r *http.Request, p any) {
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
 	s.metrics.panics.Inc()

@@ -31,8 +31,10 @@ func newBenchFleet(b *testing.B, clusters, services, signals int) *benchFleet {
 	}
 	f := &benchFleet{at: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}
 	var err error
-	f.engine, err = detector.New(detector.Options{Signals: of, Registry: registry, Inbox: clusters * signals,
-		Scores: func(*detector.Scores) {}, Services: func(*detector.ServiceScores) {}})
+	f.engine, err = detector.New(detector.Options{
+		Signals: of, Registry: registry, Inbox: clusters * signals,
+		Scores: func(*detector.Scores) {}, Services: func(*detector.ServiceScores) {},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -42,8 +44,10 @@ func newBenchFleet(b *testing.B, clusters, services, signals int) *benchFleet {
 		for i, s := range of {
 			x := series.Batch{Cluster: name, Signal: s.Name, Step: 15 * time.Second, Final: i == signals-1}
 			for k := range services {
-				ref, err := registry.Ref(series.ID{Signal: s.Name,
-					Service: fleet.Service{Cluster: name, Namespace: "shop", Name: fmt.Sprintf("service%d", k)}})
+				ref, err := registry.Ref(series.ID{
+					Signal:  s.Name,
+					Service: fleet.Service{Cluster: name, Namespace: "shop", Name: fmt.Sprintf("service%d", k)},
+				})
 				if err != nil {
 					b.Fatal(err)
 				}

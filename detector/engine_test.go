@@ -49,8 +49,10 @@ func newWorld(t *testing.T, change func(*detector.Options)) *world {
 		at: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), rng: rand.New(rand.NewPCG(1, 2)),
 		scores: make(map[string]float32), together: make(map[string]float32),
 	}
-	opts := detector.Options{Signals: []detector.Signal{latency}, Registry: w.registry, Reg: w.reg, Shards: 2,
-		Report: w.report, Scores: w.score, Services: w.serviceScores}
+	opts := detector.Options{
+		Signals: []detector.Signal{latency}, Registry: w.registry, Reg: w.reg, Shards: 2,
+		Report: w.report, Scores: w.score, Services: w.serviceScores,
+	}
 	if change != nil {
 		change(&opts)
 	}
@@ -105,7 +107,8 @@ func (w *world) reports() []string {
 func (w *world) ref(cluster, service, signal string) series.Ref {
 	w.t.Helper()
 	ref, err := w.registry.Ref(series.ID{
-		Service: fleet.Service{Cluster: cluster, Namespace: "shop", Name: service}, Signal: signal})
+		Service: fleet.Service{Cluster: cluster, Namespace: "shop", Name: service}, Signal: signal,
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -332,7 +335,8 @@ func TestBadDataEqualsCleanReplay(t *testing.T) {
 		t.Error("scores differ from those of the clean replay")
 	}
 	for reason, want := range map[string]float64{
-		"duplicate": 189, "late": 189, "infinite": 63, "negative": 63, "unknown": 375, "behind": 0} {
+		"duplicate": 189, "late": 189, "infinite": 63, "negative": 63, "unknown": 375, "behind": 0,
+	} {
 		dirty.counter("tocsin_detector_dropped_values_total", want, reason)
 	}
 }

@@ -48,8 +48,10 @@ func frame(body []byte) []byte {
 
 func seedEngine(t testing.TB) *Engine {
 	t.Helper()
-	e, err := New(Options{Registry: series.NewRegistry(0), Shards: 1,
-		Signals: []Signal{{Name: "latency", Kind: Latency, Bad: Up}}})
+	e, err := New(Options{
+		Registry: series.NewRegistry(0), Shards: 1,
+		Signals: []Signal{{Name: "latency", Kind: Latency, Bad: Up}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,8 @@ func seedSnapshot(t testing.TB) []byte {
 	t.Helper()
 	e := seedEngine(t)
 	ref, err := e.opts.Registry.Ref(series.ID{
-		Service: fleet.Service{Cluster: "c", Namespace: "n", Name: "s"}, Signal: "latency"})
+		Service: fleet.Service{Cluster: "c", Namespace: "n", Name: "s"}, Signal: "latency",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +76,10 @@ func seedSnapshot(t testing.TB) []byte {
 			v = 10
 		}
 		at = at.Add(time.Minute)
-		s.take(&series.Batch{Cluster: "c", Signal: "latency", At: at, Step: time.Minute, Final: true,
-			Refs: []series.Ref{ref}, Values: []float64{v}})
+		s.take(&series.Batch{
+			Cluster: "c", Signal: "latency", At: at, Step: time.Minute, Final: true,
+			Refs: []series.Ref{ref}, Values: []float64{v},
+		})
 	}
 	if len(s.clusters["c"].order[0].open) != 1 {
 		t.Fatal("no finding")

@@ -58,41 +58,67 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
-		ticks: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_ticks_total",
-			Help: "Instants of one signal of one cluster that were scored."}),
-		tickSeconds: f.NewHistogram(prometheus.HistogramOpts{Name: "tocsin_detector_instant_seconds",
+		ticks: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_ticks_total",
+			Help: "Instants of one signal of one cluster that were scored.",
+		}),
+		tickSeconds: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tocsin_detector_instant_seconds",
 			Help:    "Time that one instant of one cluster took, from its last batch to its last report.",
-			Buckets: prometheus.ExponentialBuckets(1e-5, 4, 10)}),
-		values: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_values_total",
-			Help: "Values that were taken."}),
-		open: f.NewGauge(prometheus.GaugeOpts{Name: "tocsin_detector_open_findings",
-			Help: "Findings that are open."}),
-		rewinds: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_clock_rewinds_total",
-			Help: "How often the clock of a source went back and stayed there."}),
-		snapshotTime: f.NewHistogram(prometheus.HistogramOpts{Name: "tocsin_detector_snapshot_seconds",
+			Buckets: prometheus.ExponentialBuckets(1e-5, 4, 10),
+		}),
+		values: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_values_total",
+			Help: "Values that were taken.",
+		}),
+		open: f.NewGauge(prometheus.GaugeOpts{
+			Name: "tocsin_detector_open_findings",
+			Help: "Findings that are open.",
+		}),
+		rewinds: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_clock_rewinds_total",
+			Help: "How often the clock of a source went back and stayed there.",
+		}),
+		snapshotTime: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tocsin_detector_snapshot_seconds",
 			Help:    "Time that writing a snapshot of all clusters took.",
-			Buckets: prometheus.ExponentialBuckets(0.01, 3, 9)}),
-		snapshotBytes: f.NewGauge(prometheus.GaugeOpts{Name: "tocsin_detector_snapshot_bytes",
-			Help: "Size of the newest snapshot of all clusters."}),
-		snapshotErrors: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshot_errors_total",
-			Help: "Snapshots of a cluster that could not be written."}),
-		restored: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshots_restored_total",
-			Help: "Snapshots of a cluster that were found and used."}),
-		refused: f.NewCounter(prometheus.CounterOpts{Name: "tocsin_detector_snapshots_refused_total",
-			Help: "Snapshots of a cluster that were found and not used."}),
+			Buckets: prometheus.ExponentialBuckets(0.01, 3, 9),
+		}),
+		snapshotBytes: f.NewGauge(prometheus.GaugeOpts{
+			Name: "tocsin_detector_snapshot_bytes",
+			Help: "Size of the newest snapshot of all clusters.",
+		}),
+		snapshotErrors: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_snapshot_errors_total",
+			Help: "Snapshots of a cluster that could not be written.",
+		}),
+		restored: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_snapshots_restored_total",
+			Help: "Snapshots of a cluster that were found and used.",
+		}),
+		refused: f.NewCounter(prometheus.CounterOpts{
+			Name: "tocsin_detector_snapshots_refused_total",
+			Help: "Snapshots of a cluster that were found and not used.",
+		}),
 	}
-	states := f.NewGaugeVec(prometheus.GaugeOpts{Name: "tocsin_detector_series",
-		Help: "Series that are known."}, []string{"state"})
+	states := f.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tocsin_detector_series",
+		Help: "Series that are known.",
+	}, []string{"state"})
 	for i, name := range stateNames {
 		m.series[i] = states.WithLabelValues(name)
 	}
-	findings := f.NewCounterVec(prometheus.CounterOpts{Name: "tocsin_detector_findings_total",
-		Help: "Reports of findings."}, []string{"event"})
+	findings := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_detector_findings_total",
+		Help: "Reports of findings.",
+	}, []string{"event"})
 	for i, name := range eventNames {
 		m.findings[i] = findings.WithLabelValues(name)
 	}
-	drops := f.NewCounterVec(prometheus.CounterOpts{Name: "tocsin_detector_dropped_values_total",
-		Help: "Values that were not used."}, []string{"reason"})
+	drops := f.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_detector_dropped_values_total",
+		Help: "Values that were not used.",
+	}, []string{"reason"})
 	for i, name := range dropNames {
 		m.dropped[i] = drops.WithLabelValues(name)
 	}
@@ -101,8 +127,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // watchInboxes exports how many batches wait in the inboxes together.
 func (m *metrics) watchInboxes(reg prometheus.Registerer, shards []*shard) {
-	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{Name: "tocsin_detector_inbox_batches",
-		Help: "Batches that wait for a shard."}, func() float64 {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tocsin_detector_inbox_batches",
+		Help: "Batches that wait for a shard.",
+	}, func() float64 {
 		n := 0
 		for _, s := range shards {
 			n += len(s.inbox)

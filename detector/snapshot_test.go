@@ -99,7 +99,8 @@ func equal(a, b float64) bool { return a == b || a != a && b != b }
 
 // feedPart plays instants to a new engine between two calls.
 func feedPart(t *testing.T, script *detectortest.Script, first func(*detector.Engine, *series.Registry),
-	instants []detectortest.Instant, last func(*detector.Engine)) *detectortest.Answer {
+	instants []detectortest.Instant, last func(*detector.Engine),
+) *detectortest.Answer {
 	t.Helper()
 	registry := series.NewRegistry(0)
 	opts, answer := script.Options(registry)

@@ -189,8 +189,10 @@ func (c *cluster) servicesStatus() []ServiceStatus {
 		if c.users[n] == 0 {
 			continue
 		}
-		s := ServiceStatus{Service: name, At: c.closed,
-			Score: Number(c.scores[n/kernel.Width][n%kernel.Width])}
+		s := ServiceStatus{
+			Service: name, At: c.closed,
+			Score: Number(c.scores[n/kernel.Width][n%kernel.Width]),
+		}
 		for _, col := range c.order {
 			if n < len(col.slotOf) && col.slotOf[n] != 0 {
 				s.Signals = append(s.Signals, col.seriesStatus(int(col.slotOf[n])-1))

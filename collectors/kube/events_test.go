@@ -209,8 +209,10 @@ func TestOwner(t *testing.T) {
 	long := strings.Repeat("long-name-", 6) // 60 letters: a pod's name cannot hold them all.
 	m := newMemory()
 	for _, w := range []Workload{
-		{Kind: fleet.Deployment, Name: "cart"}, {Kind: fleet.Deployment, Name: "cart-db"},
-		{Kind: fleet.StatefulSet, Name: "db"}, {Kind: fleet.DaemonSet, Name: "agent"},
+		{Kind: fleet.Deployment, Name: "cart"},
+		{Kind: fleet.Deployment, Name: "cart-db"},
+		{Kind: fleet.StatefulSet, Name: "db"},
+		{Kind: fleet.DaemonSet, Name: "agent"},
 		{Kind: fleet.Deployment, Name: long + "x"},
 	} {
 		w.Namespace = "shop"

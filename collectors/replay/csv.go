@@ -106,7 +106,7 @@ func (r *Recording) stepped() bool { return r.Time == colStep }
 // begin reads the header and as many rows as it takes to know the interval.
 func (r *Recording) begin() error {
 	header, err := r.csv.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return &RowError{File: r.name, Reason: "empty file; want a header and rows"}
 	}
 	if err != nil {
@@ -185,7 +185,7 @@ func (r *Recording) Next() (Row, error) {
 
 func (r *Recording) read() (Row, error) {
 	cells, err := r.csv.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return Row{}, io.EOF
 	}
 	if err != nil {

@@ -21,7 +21,8 @@ func newColumns(slots int) *baseline.Columns {
 
 // feed ticks every step from the instant after at, with what value says.
 func feed(c *baseline.Columns, r *baseline.Result, from time.Time, ticks int, step time.Duration,
-	value func(slot int, at time.Time) float64) time.Time {
+	value func(slot int, at time.Time) float64,
+) time.Time {
 	x := make([]float64, c.Slots())
 	for range ticks {
 		from = from.Add(step)

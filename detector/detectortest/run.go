@@ -120,8 +120,10 @@ func (s *Script) Feed(ctx context.Context, sink series.Sink, registry *series.Re
 	for i := range instants {
 		in := &instants[i]
 		for k, signal := range s.Signals {
-			b := series.Batch{Cluster: Cluster, Signal: signal.Name, At: in.At, Step: s.Step,
-				History: in.History, Final: k == len(s.Signals)-1}
+			b := series.Batch{
+				Cluster: Cluster, Signal: signal.Name, At: in.At, Step: s.Step,
+				History: in.History, Final: k == len(s.Signals)-1,
+			}
 			for _, l := range s.Lives {
 				v, ok := in.Values[l.ID]
 				if !ok || l.ID.Signal != signal.Name {

@@ -167,7 +167,7 @@ func appendUntilFull(path string) error {
 		}
 	}
 	if st := j.Status(); st.WriteError == "" || j.Damaged() != nil {
-		return fmt.Errorf("on a full disk: status %+v, damaged: %v", st, j.Damaged())
+		return fmt.Errorf("on a full disk: status %+v, damaged: %t", st, j.Damaged() != nil)
 	}
 	if _, err := j.Read(context.Background(), Query{}); err != nil {
 		return fmt.Errorf("read on a full disk: %w", err)

@@ -375,7 +375,7 @@ func TestForeignFiles(t *testing.T) {
 			}
 			j, err := Open(Options{Path: path})
 			if tc.wants != nil {
-				if err == nil || tc.wants == ErrForeign && !errors.Is(err, ErrForeign) {
+				if err == nil || errors.Is(tc.wants, ErrForeign) && !errors.Is(err, ErrForeign) {
 					t.Errorf("Open() = %v, want %v", err, tc.wants)
 				}
 				return

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -135,7 +136,7 @@ func (a *appends) put(s *slot, ref series.Ref, lookup Lookup, k int, t int64, v 
 		return errUnknownRef
 	}
 	n, err := a.app.Append(0, labels.FromStrings(
-		labels.MetricName, names[k],
+		model.MetricNameLabel, names[k],
 		"cluster", id.Service.Cluster,
 		"namespace", id.Service.Namespace,
 		"service", id.Service.Name,
