@@ -79,7 +79,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see '%s --help'", errBadInput, err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo())
+	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge())
 	return root
 }
 
