@@ -108,7 +108,7 @@ func edited(manager string, op metav1.ManagedFieldsOperationType, sub string, at
 	when := metav1.NewTime(at.Truncate(time.Second))
 	return metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: op, Subresource: sub, Time: &when,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
 	}
 }
 
