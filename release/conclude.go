@@ -11,7 +11,8 @@ import (
 // weights are what each metric counts for in the mean of e-values, which is
 // an e-value whatever the metrics have to do with each other.
 var weights = [evidence.Metrics]float64{
-	evidence.Errors: 0.25, evidence.Latency: 0.2, evidence.Slow: 0.1, evidence.Tail: 0.2,
+	evidence.Errors: 0.25, evidence.Latency: 0.2, evidence.Slow: 0.05, evidence.Tail: 0.1,
+	evidence.P99: 0.15,
 	evidence.CPU: 0.1, evidence.ErrorLevel: 0.1, evidence.Memory: 0.05,
 }
 

@@ -51,6 +51,9 @@ type slotSum struct {
 
 // cells builds the cells of one metric from everything but what p leaves out.
 func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes) {
+	if m == P99 {
+		return l.quantileCells(model, nz, p)
+	}
 	slots, size := l.slots(m, p)
 	var cells []cell
 	var index [2 * Groups]int

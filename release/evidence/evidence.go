@@ -25,6 +25,7 @@ const (
 	Latency                  // Mean of the logarithm of latency.
 	Slow                     // Share of requests above the old pods' 90th percentile.
 	Tail                     // Share of requests above the old pods' 98.5th percentile.
+	P99                      // The 99th percentile of latency.
 	CPU                      // CPU seconds for each request.
 	ErrorLevel               // Share of requests that fail against an absolute level.
 	Memory                   // Growth of memory with the age of a pod.
@@ -36,7 +37,7 @@ const (
 // String returns the metric's name as verdicts show it.
 func (m Metric) String() string {
 	return [...]string{
-		"errors", "latency", "latency_p90", "latency_p98.5", "cpu", "error_level", "memory", "none",
+		"errors", "latency", "latency_p90", "latency_p98.5", "latency_p99", "cpu", "error_level", "memory", "none",
 	}[min(m, Metrics)]
 }
 

@@ -27,12 +27,14 @@ type record struct {
 	slot, pod, group int
 	fresh            bool // Of the new revision.
 	sum              tallies
+	buckets          []float64 // Of latency.
 }
 
 // podBlock is what one old pod did within one block.
 type podBlock struct {
 	pod, block int
 	sum        tallies
+	buckets    []float64
 }
 
 // Ledger adds up the windows of one release. It belongs to one goroutine.
@@ -51,6 +53,8 @@ type Ledger struct {
 	leak    leak
 	noise   [ratios]noise // As of the block noiseAt.
 	noiseAt int
+
+	chanceP99 float64 // Variance of the 99th percentile by chance, times the requests, as last seen.
 }
 
 // NewLedger returns an empty ledger for histograms with these upper bounds (ascending, the last +Inf; nil if
@@ -115,7 +119,9 @@ func (l *Ledger) addPod(p *PodSample) {
 		l.addOld(id, p, &sum)
 	}
 	if !l.start.IsZero() {
-		l.record(id, g, p.New).merge(&sum)
+		r := l.record(id, g, p.New)
+		r.sum.merge(&sum)
+		r.buckets = addBuckets(r.buckets, p.Latency)
 	}
 }
 
@@ -131,15 +137,15 @@ func (l *Ledger) pod(name string) int {
 	return id
 }
 
-// record returns the sums of a pod in the present slot.
-func (l *Ledger) record(id, g int, fresh bool) *tallies {
+// record returns the record of a pod in the present slot.
+func (l *Ledger) record(id, g int, fresh bool) *record {
 	slot := int(l.now.Sub(l.start) / slotLength)
 	if at := l.last[id]; at >= 0 && l.records[at].slot == slot && l.records[at].group == g {
-		return &l.records[at].sum
+		return &l.records[at]
 	}
 	l.last[id] = len(l.records)
 	l.records = append(l.records, record{slot: slot, pod: id, group: g, fresh: fresh})
-	return &l.records[len(l.records)-1].sum
+	return &l.records[len(l.records)-1]
 }
 
 // addOld remembers what the old revision is like.
@@ -156,7 +162,9 @@ func (l *Ledger) addOld(id int, p *PodSample, sum *tallies) {
 		l.newest[id] = len(l.blocks)
 		l.blocks = append(l.blocks, podBlock{pod: id, block: block})
 	}
-	l.blocks[l.newest[id]].sum.merge(sum)
+	b := &l.blocks[l.newest[id]]
+	b.sum.merge(sum)
+	b.buckets = addBuckets(b.buckets, p.Latency)
 }
 
 // forget drops blocks that are older than what is kept.
@@ -177,6 +185,19 @@ func (l *Ledger) forget(block int) {
 	for i, b := range l.blocks {
 		l.newest[b.pod] = i
 	}
+}
+
+// addBuckets adds from to to, which may be nil.
+func addBuckets(to, from []float64) []float64 {
+	if to == nil {
+		return append(to, from...)
+	}
+	if len(to) == len(from) {
+		for i, c := range from {
+			to[i] += c
+		}
+	}
+	return to
 }
 
 func (t *tallies) merge(from *tallies) {

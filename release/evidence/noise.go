@@ -25,7 +25,7 @@ func (l *Ledger) measureNoise(m Metric, prior noise) noise {
 	var parts, ends []deviation
 	for i := range l.blocks {
 		b := &l.blocks[i]
-		if d, ok := l.deviate(m, b.sum[m], pods[b.pod], blocks[b.block-first], total); ok {
+		if d, ok := l.deviate(m, l.tally(b, m), pods[b.pod], blocks[b.block-first], total); ok {
 			parts = append(parts, d)
 		}
 	}
@@ -62,12 +62,25 @@ func (l *Ledger) margins(m Metric) (pods, blocks []tally, first int, total tally
 	blocks = make([]tally, last-first+1)
 	for i := range l.blocks {
 		b := &l.blocks[i]
-		t := b.sum[m]
+		t := l.tally(b, m)
 		pods[b.pod].add(t.n, t.x)
 		blocks[b.block-first].add(t.n, t.x)
 		total.add(t.n, t.x)
 	}
 	return pods, blocks, first, total
+}
+
+// tally returns what an old pod did in a block; of the 99th percentile, its logarithm times the requests.
+func (l *Ledger) tally(b *podBlock, m Metric) tally {
+	if m != P99 {
+		return b.sum[m]
+	}
+	if v, variance, ok := l.scale.quantile(b.buckets); ok {
+		n := b.sum[Latency].n
+		l.chanceP99 = variance * n
+		return tally{n, n * v}
+	}
+	return tally{}
 }
 
 // used counts the tallies that hold something.
@@ -85,9 +98,13 @@ func (l *Ledger) deviate(m Metric, t, pod, block, total tally) (deviation, bool)
 	if t.n <= 0 {
 		return deviation{}, false
 	}
-	if m == Latency {
+	if m == Latency || m == P99 {
 		u := t.x/t.n - pod.x/pod.n - block.x/block.n + total.x/total.n
-		return deviation{u, l.scale.variance / t.n}, true
+		v := l.scale.variance / t.n
+		if m == P99 {
+			v = l.chanceP99 / t.n
+		}
+		return deviation{u, v}, true
 	}
 	if total.x <= 0 || pod.x <= 0 || block.x <= 0 {
 		return deviation{}, false

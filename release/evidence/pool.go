@@ -9,7 +9,7 @@ func (s *Scale) WeighPool(ls []*Ledger, m *Model, k Metric) Finding {
 	cells, base := poolCells(ls, m, k, -1, -1)
 	s.describe(&f, m, cells, 0, base)
 	for _, l := range ls {
-		f.Old += l.before[k].n
+		f.Old += l.exposure(k)
 	}
 	f.LogE = s.logE(cells, m, k, 0)
 	if f.LogE < suspicion {

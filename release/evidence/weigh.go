@@ -42,7 +42,7 @@ func NewScale() *Scale {
 const suspicion = 2.3
 
 // materiality is the least relative increase whose lower bound is worth a verdict; of errors, of the share.
-var materiality = [ratios]float64{Errors: 0.001, Latency: 0.025, Slow: 0.15, Tail: 0.15, CPU: 0.05}
+var materiality = [ratios]float64{Errors: 0.001, Latency: 0.025, Slow: 0.15, Tail: 0.15, P99: 0.05, CPU: 0.05}
 
 // Weigh judges one ratio of a release. A metric without data has an e-value of one.
 func (s *Scale) Weigh(l *Ledger, m *Model, k Metric) Finding {
@@ -53,7 +53,7 @@ func (s *Scale) Weigh(l *Ledger, m *Model, k Metric) Finding {
 		return f
 	}
 	s.describe(&f, m, cells, nz.pod*size.spread(), l.base(k, m))
-	f.Old = l.before[k].n
+	f.Old = l.exposure(k)
 	f.LogE = s.logE(cells, m, k, nz.pod*size.spread())
 	if f.LogE < suspicion {
 		return f
@@ -83,6 +83,9 @@ func (l *Ledger) leaveOut(k Metric) []part {
 	fresh := make([]bool, len(l.pods))
 	seen := make([]bool, len(l.pods))
 	last := 0
+	if k == P99 {
+		k = Latency
+	}
 	for i := range l.records {
 		r := &l.records[i]
 		if r.sum[k].n <= 0 {
@@ -199,6 +202,14 @@ func (s *Scale) describe(f *Finding, m *Model, cells []cell, pod, base float64) 
 		f.Lower, f.Upper = math.Expm1(mean-1.96*sd), math.Expm1(mean+1.96*sd)
 	}
 	f.Material = f.Lower >= materiality[f.Metric]
+}
+
+// exposure returns how many requests of old pods a metric rests on.
+func (l *Ledger) exposure(k Metric) float64 {
+	if k == P99 {
+		k = Latency
+	}
+	return l.before[k].n
 }
 
 // base returns the old pods' share of errors.
