@@ -2,7 +2,6 @@ package tsdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -56,12 +55,7 @@ func (l limit) Insert(ctx context.Context, _ string) (int, error) {
 	case l <- struct{}{}:
 		return 0, nil
 	case <-ctx.Done():
-		// The engine's own errors, so that the API answers 503 as for a query that ran for too long.
-		where := fmt.Sprintf("waiting for one of %d queries to end", cap(l))
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return 0, promql.ErrQueryTimeout(where)
-		}
-		return 0, promql.ErrQueryCanceled(where)
+		return 0, fmt.Errorf("wait for one of %d queries to end: %w", cap(l), context.Cause(ctx))
 	}
 }
 
