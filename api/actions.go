@@ -11,12 +11,16 @@ import (
 	"tocsin/incident"
 )
 
-// maxName bounds what a person may call themselves.
-const maxName = 200
+// What a person may call themselves, and what they may note.
+const (
+	maxName = 200
+	maxNote = 10_000
+)
 
-// order is the body of a request to acknowledge or resolve an incident.
+// order is the body of a request that a person sends to change something.
 type order struct {
-	By string `json:"by"` // Who says so; the user of basic authentication if it is missing.
+	By   string `json:"by"`   // Who says so; the user of basic authentication if it is missing.
+	Note string `json:"note"` // Only for reconcile: what was compared.
 }
 
 func (s *Server) acknowledge(r *http.Request) (page, error) {
@@ -31,14 +35,14 @@ func (s *Server) resolve(r *http.Request) (page, error) {
 func (s *Server) act(
 	r *http.Request, do func(id, by string, at time.Time) (incident.Incident, error),
 ) (page, error) {
-	if _, err := parameters(r); err != nil {
-		return page{}, err
-	}
-	by, err := orderedBy(r)
+	o, err := ordered(r)
 	if err != nil {
 		return page{}, err
 	}
-	i, err := do(r.PathValue("id"), by, time.Now())
+	if o.Note != "" {
+		return page{}, bad("note: an incident has none")
+	}
+	i, err := do(r.PathValue("id"), o.By, time.Now())
 	switch {
 	case errors.Is(err, incident.ErrUnknown):
 		return page{}, absent("there is no open incident with the ID %q", r.PathValue("id"))
@@ -47,36 +51,54 @@ func (s *Server) act(
 	case err != nil:
 		return page{}, err
 	}
-	s.logger.Info("Incident was changed by a person", "path", r.URL.Path, "by", by, "client", r.RemoteAddr)
+	s.logger.Info("Incident was changed by a person", "path", r.URL.Path, "by", o.By, "client", r.RemoteAddr)
 	return page{data: i}, nil
 }
 
-// orderedBy reads the body of r and returns who wants something done. The type of the content matters: a form that
-// another site has a browser send cannot have it.
-func orderedBy(r *http.Request) (string, error) {
+// reconcile accepts the damage of the journal.
+func (s *Server) reconcile(r *http.Request) (page, error) {
+	o, err := ordered(r)
+	if err != nil {
+		return page{}, err
+	}
+	if o.Note = strings.TrimSpace(o.Note); o.Note == "" || len(o.Note) > maxNote {
+		return page{}, bad("note: write what was compared with the world, in at most %d letters", maxNote)
+	}
+	if err := s.opts.Reconcile(r.Context(), o.By, o.Note); err != nil {
+		return page{}, err
+	}
+	s.logger.Warn("Damage of the journal was accepted by a person", "by", o.By, "client", r.RemoteAddr)
+	return page{data: o}, nil
+}
+
+// ordered reads the body of r: who wants something done. The type of the content matters: a form that another site
+// has a browser send cannot have it.
+func ordered(r *http.Request) (order, error) {
+	var o order
+	if _, err := parameters(r); err != nil {
+		return o, err
+	}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return "", &failure{
+		return o, &failure{
 			http.StatusUnsupportedMediaType, errorBadData,
 			errors.New(`send {"by": "your name"} with Content-Type: application/json`),
 		}
 	}
-	var o order
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&o); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return "", &failure{http.StatusRequestEntityTooLarge, errorBadData, err}
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return o, &failure{http.StatusRequestEntityTooLarge, errorBadData, err}
 		}
-		return "", bad(`the body is not {"by": "your name"}: %w`, err)
+		return o, bad(`the body is not {"by": "your name"}: %w`, err)
 	}
 	if user, _, ok := r.BasicAuth(); ok && o.By == "" {
 		o.By = user
 	}
 	o.By = strings.TrimSpace(o.By)
 	if o.By == "" || len(o.By) > maxName {
-		return "", bad("by: write who does this, in at most %d letters", maxName)
+		return o, bad("by: write who does this, in at most %d letters", maxName)
 	}
-	return o.By, nil
+	return o, nil
 }

@@ -47,6 +47,8 @@ type Options struct {
 	Findings  Findings
 	Incidents Incidents
 	History   History
+	// Reconcile accepts the damage of the journal that is known, as journal.Reconcile does.
+	Reconcile func(ctx context.Context, by, note string) error
 
 	Grace  time.Duration         // How long requests may go on when Run ends; 10s.
 	Logger *slog.Logger          // Discards.
@@ -119,6 +121,9 @@ func (o *Options) setDefaults() error {
 	}
 	if len(o.Addresses) == 0 {
 		o.Addresses = []string{":9480"}
+	}
+	if o.Reconcile == nil {
+		o.Reconcile = func(context.Context, string, string) error { return errors.New("there is no journal") }
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Path: "/"}

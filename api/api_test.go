@@ -485,9 +485,39 @@ func TestAcknowledgeAndResolve(t *testing.T) {
 	if r.code != 415 {
 		t.Errorf("form: %d: %s", r.code, r.body)
 	}
+	if r := send("incidents/i23/resolve", `{"by": "ann", "note": "x"}`); r.code != 400 {
+		t.Errorf("note: %d: %s", r.code, r.body)
+	}
+	if r := send("incidents/i23/resolve?now=1", `{"by": "ann"}`); r.code != 400 {
+		t.Errorf("parameter: %d: %s", r.code, r.body)
+	}
 	h.broken = errors.New("no")
 	if r := send("incidents/i23/resolve", `{"by": "ann"}`); r.code != 500 {
 		t.Errorf("broken: %d: %s", r.code, r.body)
+	}
+}
+
+func TestReconcile(t *testing.T) {
+	var got []string
+	s := newHouse(t).server(t, func(o *Options) {
+		o.Reconcile = func(_ context.Context, by, note string) error {
+			got = append(got, by, note)
+			return nil
+		}
+	})
+	for body, code := range map[string]int{
+		`{"by":"ann","note":" nothing was lost "}`: 200,
+		`{"by":"ann"}`:            400,
+		`{"note":"no name"}`:      400,
+		`{"by":"ann","note":" "}`: 400,
+	} {
+		r := ask(t, s, "POST", base+"journal/reconcile", body, "Content-Type", "application/json")
+		if r.code != code {
+			t.Errorf("%s: %d, want %d: %s", body, r.code, code, r.body)
+		}
+	}
+	if want := []string{"ann", "nothing was lost"}; !slices.Equal(got, want) {
+		t.Errorf("reconciled %q, want %q", got, want)
 	}
 }
 

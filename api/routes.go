@@ -50,6 +50,7 @@ func (s *Server) endpoints() []endpoint {
 		{"POST", own + "incidents/{id}/acknowledge", "acknowledge", true, answer(s.acknowledge)},
 		{"POST", own + "incidents/{id}/resolve", "resolve", true, answer(s.resolve)},
 		{"GET", own + "changes", "changes", false, answer(s.changes)},
+		{"POST", own + "journal/reconcile", "reconcile", true, answer(s.reconcile)},
 		{"GET", own + "changes/{id...}", "change", false, answer(s.change)},
 	}
 }
