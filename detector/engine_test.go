@@ -701,3 +701,31 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 	w.counter("tocsin_detector_dropped_values_total", 0, "late")
 	w.counter("tocsin_detector_findings_total", 0, "worsened")
 }
+
+// TestBothEffectsMustBeReached feeds a signal that rises from 1 to 4.
+func TestBothEffectsMustBeReached(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		absolute, relative float64
+		want               int
+	}{
+		{name: "none asked for", want: 1},
+		{name: "both reached", absolute: 2, relative: 0.5, want: 1},
+		{name: "absolute not reached", absolute: 5, relative: 0.5, want: 0},
+		{name: "relative not reached", absolute: 2, relative: 9, want: 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			gated := latency
+			gated.MinEffect, gated.MinEffectRelative = tc.absolute, tc.relative
+			if err := w.engine.SetSignals([]detector.Signal{gated}); err != nil {
+				t.Fatal(err)
+			}
+			w.feed(500, 1)
+			w.feed(10, 4)
+			if got := w.status().Findings; got != tc.want {
+				t.Errorf("%d findings, want %d", got, tc.want)
+			}
+		})
+	}
+}

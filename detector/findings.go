@@ -88,16 +88,12 @@ func (col *column) matters(slot int) bool {
 	return col.effect(slot) && col.volume(slot)
 }
 
-// effect tells whether the deviation is not smaller than both of what the signal asks for.
+// effect tells whether the deviation is as large as the signal asks for, in both of its units.
 func (col *column) effect(slot int) bool {
 	s := col.signal
-	if s.MinEffect == 0 && s.MinEffectRelative == 0 {
-		return true
-	}
 	expected := float64(col.result.Expected[slot/kernel.Width][slot%kernel.Width])
 	by := math.Abs(col.observed[slot] - expected)
-	return s.MinEffect > 0 && by >= s.MinEffect ||
-		s.MinEffectRelative > 0 && by >= s.MinEffectRelative*math.Abs(expected) && by > 0
+	return by >= s.MinEffect && by >= s.MinEffectRelative*math.Abs(expected)
 }
 
 // volume tells whether there was enough to measure. Where nobody measures the volume of a service it cannot

@@ -32,7 +32,7 @@ type Signal struct {
 	Volume    string    `json:"volume,omitempty"`     // Name of the signal (of the same service) that says how much there was to measure.
 	MinVolume float64   `json:"min_volume,omitempty"` // Below this volume the signal opens no finding.
 
-	// A deviation from what was expected that is smaller than both of these opens no finding.
+	// A deviation from what was expected that is smaller than either of these opens no finding.
 	MinEffect         float64 `json:"min_effect,omitempty"`          // In the signal's own unit.
 	MinEffectRelative float64 `json:"min_effect_relative,omitempty"` // As a share of what was expected: 0.2 is 20%.
 }
