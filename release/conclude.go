@@ -13,7 +13,7 @@ import (
 var weights = [evidence.Metrics]float64{
 	evidence.Errors: 0.25, evidence.Latency: 0.2, evidence.Slow: 0.05, evidence.Tail: 0.1,
 	evidence.P99: 0.15,
-	evidence.CPU: 0.1, evidence.ErrorLevel: 0.1, evidence.Memory: 0.05,
+	evidence.CPU: 0.15, evidence.ErrorLevel: 0.05, evidence.Memory: 0.05,
 }
 
 // tolerated is the largest effect that may lie within the interval of a healthy

@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"tocsin/release/offline"
+	"tocsin/release/simulation"
 )
 
 func newJudge() *cobra.Command {
@@ -38,7 +40,7 @@ which is compared before and after the change.`,
 					Path: pods, In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Alpha: alpha,
 				})
 			default:
-				err = fmt.Errorf("%w: --cases is not there yet", errBadInput)
+				err = offline.Cases(offline.CaseOptions{Path: cases, Out: cmd.OutOrStdout()})
 			}
 			var bad *offline.RowError
 			if errors.As(err, &bad) {
@@ -50,5 +52,32 @@ which is compared before and after the change.`,
 	cmd.Flags().StringVar(&pods, "pods", "", "Recording of the pods of releases.")
 	cmd.Flags().StringVar(&cases, "cases", "", "List of single metrics around a change.")
 	cmd.Flags().Float64Var(&alpha, "alpha", 0.001, "The chance that a harmless release is called regressed.")
+	cmd.AddCommand(newSimulate())
+	return cmd
+}
+
+func newSimulate() *cobra.Command {
+	var opts simulation.Options
+	cmd := &cobra.Command{
+		Use:   "simulate [--releases N] [--seed S] [--alpha A] [--class NAME]",
+		Short: "Measure judges by made-up releases and print tables of false verdicts, power and times",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Releases <= 0 || opts.Alpha <= 0 || opts.Alpha >= 1 || opts.Unruly <= 0 ||
+				!slices.Contains([]string{"", "low", "medium", "high"}, opts.Class) {
+				return fmt.Errorf("%w: want --releases and --noise above 0, --alpha between 0 and 1, "+
+					"--class low, medium or high", errBadInput)
+			}
+			opts.Out = cmd.OutOrStdout()
+			return simulation.Run(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().IntVar(&opts.Releases, "releases", 1000,
+		"Harmless releases for each class and style; of each regression there are a tenth.")
+	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "The same seed gives the same table.")
+	cmd.Flags().Float64Var(&opts.Alpha, "alpha", 0.001, "The chance that a harmless release is called regressed.")
+	cmd.Flags().StringVar(&opts.Class, "class", "", "Only this class of traffic: low, medium or high.")
+	cmd.Flags().Float64Var(&opts.Unruly, "noise", 1, "Multiplies the noise of the made-up services.")
+	cmd.Flags().BoolVar(&opts.Rivals, "rivals", true, "Measure other judges, too.")
 	return cmd
 }

@@ -11,6 +11,7 @@ type cell struct {
 	weight, diff   float64 // Gaussians: the sum of weights, and of weighted differences.
 	spread         float64 // 1/k + 1/m of the pods, weighted by size.
 	size           float64
+	time           float64 // The part of the block's time that it covers.
 
 	rho, temper    float64 // Counts: odds that an event is of a new pod; the likelihood's exponent.
 	mean, variance float64 // Gaussians.
@@ -58,7 +59,9 @@ func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes)
 	var cells []cell
 	var index [2 * Groups]int
 	block := -1
+	var times blockTimes
 	for s := range slots {
+		times.count(s, &slots[s])
 		if b := s / blockSlots; b != block {
 			block = b
 			for i := range Groups {
@@ -82,11 +85,47 @@ func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes)
 				*at = len(cells)
 				cells = append(cells, cell{group: g, block: block, after: after, counts: m.counts()})
 			}
+			cells[*at].time++
 			l.fill(&cells[*at], m, &slots[s], g, model)
 		}
 	}
+	times.divide(cells)
 	l.finish(cells, m, model, nz)
 	return cells, size
+}
+
+// blockTimes counts the slots with new pods: of each block beside old pods, and of all that has none.
+type blockTimes struct {
+	beside []float64
+	after  float64
+}
+
+func (t *blockTimes) count(slot int, s *slotSum) {
+	for slot/blockSlots >= len(t.beside) {
+		t.beside = append(t.beside, 0)
+	}
+	for g := range s.fresh {
+		if s.fresh[g].n > 0 {
+			if s.old.n > 0 {
+				t.beside[slot/blockSlots]++
+			} else {
+				t.after++
+			}
+			return
+		}
+	}
+}
+
+// divide turns the slots of cells into parts of their blocks.
+func (t *blockTimes) divide(cells []cell) {
+	for i := range cells {
+		c := &cells[i]
+		if c.after {
+			c.time /= t.after
+			continue
+		}
+		c.time /= t.beside[c.block]
+	}
 }
 
 // slots adds up the records of one metric by slot, side and age.
@@ -194,17 +233,11 @@ func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise) {
 		if c.size <= 0 {
 			continue
 		}
-		var block float64
-		for j := range cells {
-			if cells[j].after == c.after && (c.after || cells[j].block == c.block) {
-				block += cells[j].size
-			}
-		}
 		extra := nz.wander * c.spread / c.size
 		if c.after {
 			extra += e.drift * e.drifted.factor()
 		}
-		extra *= block / c.size
+		extra /= c.time
 		if _, sd := e.warm[c.group].predict(); sd > 0 {
 			extra += 0.09 * sd * sd
 		}

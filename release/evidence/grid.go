@@ -42,7 +42,7 @@ func (g *grid) harm() *[points]float64 {
 
 // The null has a small share of releases that shift twice as much as usual.
 const (
-	strayShare = 0.001
+	strayShare = 0.0002
 	strayScale = 2
 )
 

@@ -74,8 +74,22 @@ func (l *Ledger) quantileCells(model *Model, nz noise, p part) ([]cell, sizes) {
 			cells = append(cells, c)
 		}
 	}
+	divideBySize(cells)
 	l.finish(cells, P99, model, nz)
 	return cells, size
+}
+
+// divideBySize takes the share of requests for the share of time.
+func divideBySize(cells []cell) {
+	for i := range cells {
+		var block float64
+		for j := range cells {
+			if cells[j].after == cells[i].after && (cells[i].after || cells[j].block == cells[i].block) {
+				block += cells[j].size
+			}
+		}
+		cells[i].time = cells[i].size / block
+	}
 }
 
 // sides are the histograms of both sides by block; of new pods by age, and again for those

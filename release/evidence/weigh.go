@@ -58,8 +58,9 @@ func (s *Scale) Weigh(l *Ledger, m *Model, k Metric) Finding {
 	if f.LogE < suspicion {
 		return f
 	}
+	// What is left is held against the null of the whole: a minimum with an e-value may be as bold as it likes.
 	for _, p := range l.leaveOut(k) {
-		cells, size := l.cells(k, m, nz, p)
+		cells, _ := l.cells(k, m, nz, p)
 		f.LogE = math.Min(f.LogE, s.logE(cells, m, k, nz.pod*size.spread()))
 	}
 	return f
