@@ -60,7 +60,8 @@ type App struct {
 
 	mu      sync.RWMutex // Guards what follows.
 	config  *config.Config
-	sources map[string]*sources // By cluster, the newest.
+	labels  map[string]map[string]string // Of clusters, by name.
+	sources map[string]*sources          // By cluster, the newest.
 	reload  reloadStatus
 	ready   map[string]string // What readiness waits for, and why.
 }
@@ -221,6 +222,7 @@ func (a *App) removeCluster(name string) {
 	if err := a.engine.RemoveCluster(name); err != nil {
 		a.logger.Error("Cluster is not forgotten", "cluster", name, "err", err)
 	}
+	a.recorder.remove(name)
 }
 
 // Handler returns the API, for those who serve it themselves.

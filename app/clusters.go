@@ -102,7 +102,7 @@ func (a *App) buildSources(cluster config.Cluster, queries []promql.Query, gate 
 	s.promql, err = promql.New(promql.Options{
 		Cluster: cluster.Name, URL: string(cluster.Prometheus.URL), Client: client, Queries: queries,
 		Registry: a.registry, Sink: a.engine, Since: a.engine.LastAt(cluster.Name),
-		Interval: time.Duration(cluster.Interval), Lag: time.Duration(cluster.Lag),
+		Interval: time.Duration(cluster.Interval), Lag: time.Duration(cluster.Lag), Window: time.Duration(cluster.Window),
 		Timeout: time.Duration(cluster.QueryTimeout), Concurrency: cluster.Concurrency,
 		Backfill: backfill(cluster, gate),
 		Logger:   a.opts.Logger, Reg: a.reg,

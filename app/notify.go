@@ -109,10 +109,16 @@ func notifiers(r *config.Receiver) ([]remediation.Notifier, error) {
 func (a *App) clusterLabels(name string) map[string]string {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if s := a.sources[name]; s != nil {
-		return s.cluster.Labels
+	return a.labels[name]
+}
+
+// labelsOf collects the labels of clusters, by name.
+func labelsOf(clusters []config.Cluster) map[string]map[string]string {
+	out := make(map[string]map[string]string, len(clusters))
+	for _, c := range clusters {
+		out[c.Name] = c.Labels
 	}
-	return nil
+	return out
 }
 
 // link returns where people see an incident.

@@ -34,12 +34,12 @@ type recorder struct {
 	seen      *recent         // Changes that are written down.
 }
 
-// occurrence is one of a finding, a change and an instant.
+// occurrence is one of a finding, a change, an instant of a cluster, and the end of a cluster.
 type occurrence struct {
 	finding *detector.Finding
 	change  *fleet.Change
-	cluster string // Of the instant.
-	at      time.Time
+	cluster string
+	at      time.Time // Of the instant; zero: the cluster is no longer watched.
 }
 
 func newRecorder(j *journal.Journal, m *incident.Manager, logger *slog.Logger, reg prometheus.Registerer) *recorder {
@@ -70,6 +70,9 @@ func (r *recorder) advance(s *detector.ServiceScores) {
 	}
 }
 
+// remove forgets a cluster after all that was still to be said of it.
+func (r *recorder) remove(cluster string) { r.inbox <- occurrence{cluster: cluster} }
+
 // Run records until ctx is done and what had arrived by then is recorded. Those who send must have stopped before.
 func (r *recorder) Run(ctx context.Context) error {
 	for {
@@ -99,6 +102,8 @@ func (r *recorder) take(o occurrence) {
 		r.incidents.Find(*f)
 	case o.change != nil:
 		r.takeChange(o.change)
+	case o.at.IsZero():
+		r.incidents.Remove(o.cluster)
 	default:
 		r.incidents.Advance(o.cluster, o.at)
 	}

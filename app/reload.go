@@ -130,15 +130,20 @@ func (a *App) tryReload() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reload: %w", err)
 	}
-	if err := a.remediation.Apply(policy); err != nil {
-		return nil, fmt.Errorf("reload: %w", err)
-	}
 	if err := a.engine.SetSignals(detectorSignals(c)); err != nil { // Not of signals that config has checked.
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	a.mu.Lock()
-	old := a.config
-	a.config = c
+	old, oldLabels := a.config, a.labels
+	a.config, a.labels = c, labelsOf(clusters)
+	a.mu.Unlock()
+	if err := a.remediation.Apply(policy); err != nil { // Nor of routes.
+		a.mu.Lock()
+		a.config, a.labels = old, oldLabels
+		a.mu.Unlock()
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	a.mu.Lock()
 	a.reload.Hash = hash
 	a.mu.Unlock()
 	a.clusters.Apply(specs)

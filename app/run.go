@@ -26,7 +26,7 @@ func (a *App) Run(ctx context.Context) error {
 	parts := []*part{
 		{name: "journal", run: a.journal.Run, patience: 5 * time.Second},
 		{name: "score database", run: a.tsdb.Run, patience: 10 * time.Second},
-		{name: "notification", run: a.remediation.Run, patience: 10 * time.Second},
+		{name: "notification", run: a.remediation.Run, patience: 15 * time.Second},
 		{name: "recorder", run: a.recorder.Run, patience: 5 * time.Second},
 		{name: "detector", run: a.engine.Run, patience: 5 * time.Second},
 		{name: "snapshots", run: a.snapshots, patience: 10 * time.Second},
@@ -66,6 +66,9 @@ func (a *App) watchClusters() error {
 	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	a.labels = labelsOf(clusters)
+	a.mu.Unlock()
 	a.clusters.Apply(specs)
 	return nil
 }

@@ -30,6 +30,7 @@ type cluster struct {
 	open    bool          // There is an instant at hand.
 	history bool          // It is history.
 	step    time.Duration // Distance between instants.
+	window  time.Duration // How far back each value looks.
 	closed  time.Time     // The newest instant that is complete.
 	recent  [8]time.Time  // The newest ones, newest first.
 	closes  int           // How many instants were closed.
@@ -81,6 +82,7 @@ func (c *cluster) enter(b *series.Batch) bool {
 	}
 	c.behind = 0
 	c.step = or(b.Step, or(c.step, time.Minute))
+	c.window = or(b.Window, c.step)
 	c.at, c.open, c.history = b.At, true, false
 	for _, col := range c.order {
 		col.clear()
@@ -116,7 +118,7 @@ func (c *cluster) column(signal string) *column {
 	if s == nil {
 		return nil
 	}
-	col := newColumn(c, s, c.step)
+	col := newColumn(c, s, c.window)
 	c.add(col)
 	return col
 }

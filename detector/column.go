@@ -16,7 +16,7 @@ type column struct {
 	cluster *cluster
 	signal  *Signal
 	model   *baseline.Columns
-	step    time.Duration // Between its values when it began: what a count is relative to.
+	window  time.Duration // How far back its values looked when it began: what a count is relative to.
 
 	refs     []series.Ref // By slot, as all that follows; 0 is a slot to give away.
 	service  []int32      // Number of the service.
@@ -32,9 +32,9 @@ type column struct {
 	open   []*openFinding
 }
 
-func newColumn(c *cluster, s *Signal, step time.Duration) *column {
-	p := baselineOf(s, step, &c.shard.engine.opts.Tuning)
-	return &column{cluster: c, signal: s, step: step, model: baseline.New(p)}
+func newColumn(c *cluster, s *Signal, window time.Duration) *column {
+	p := baselineOf(s, window, &c.shard.engine.opts.Tuning)
+	return &column{cluster: c, signal: s, window: window, model: baseline.New(p)}
 }
 
 // clear prepares for a new instant.
@@ -217,7 +217,7 @@ func (col *column) setFloors() {
 			continue
 		}
 		if v := volume.now(n, col.cluster.at); v >= 0 {
-			col.model.SetFloor(slot, shareFloor(v*col.step.Seconds()))
+			col.model.SetFloor(slot, shareFloor(v*col.window.Seconds()))
 		}
 	}
 }

@@ -90,7 +90,7 @@ func (col *column) encode(w *writer) {
 	at, bucket := col.model.Clock()
 	w.text(col.signal.Name)
 	w.text(string(col.signal.Kind))
-	w.i64(int64(col.step))
+	w.i64(int64(col.window))
 	w.i64(int64(col.model.Params().Period))
 	w.time(at)
 	w.u32(uint32(bucket))

@@ -38,12 +38,12 @@ func known(k Kind) bool {
 	return false
 }
 
-// baselineOf says how series of a signal are modelled. Step is the distance between their values.
-func baselineOf(s *Signal, step time.Duration, t *Tuning) baseline.Params {
+// baselineOf says how series of a signal are modelled. Window is how far back each value looks.
+func baselineOf(s *Signal, window time.Duration, t *Tuning) baseline.Params {
 	p := baseline.Params{Unit: 1, Period: t.Period, WarmUp: t.WarmUp}
 	switch s.Kind {
 	case Rate:
-		p.Scale, p.Unit, p.Floor = kernel.Root, step.Seconds(), 0.7
+		p.Scale, p.Unit, p.Floor = kernel.Root, window.Seconds(), 0.7
 	case Count:
 		p.Scale, p.Floor = kernel.Root, 0.7
 	case Ratio:

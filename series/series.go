@@ -26,6 +26,7 @@ type Batch struct {
 	Signal  string
 	At      time.Time     // End of the closed window that Values describe; the same for all signals of one tick.
 	Step    time.Duration // Distance to the previous instant when nothing is missing.
+	Window  time.Duration // How far back each value looks: the range of a rate. 0 stands for Step.
 	Refs    []Ref         // Without duplicates.
 	Values  []float64     // As long as Refs.
 

@@ -63,6 +63,7 @@ type Options struct {
 
 	Interval    time.Duration // Distance of instants; 15s.
 	Lag         time.Duration // How long after an instant it is asked for; 10s.
+	Window      time.Duration // Range of the rates in Queries; Interval.
 	Spread      time.Duration // Queries of a tick start within this; half of Interval.
 	Timeout     time.Duration // Of one query; 10s.
 	Concurrency int           // Queries at a time; 4.

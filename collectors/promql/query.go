@@ -128,6 +128,6 @@ func (q *query) state() (SignalState, string) {
 }
 
 // batch returns an empty batch of the query's signal.
-func (q *query) batch(cluster string, step time.Duration, history bool) series.Batch {
-	return series.Batch{Cluster: cluster, Signal: q.Signal, Step: step, History: history}
+func (q *query) batch(o *Options, step time.Duration, history bool) series.Batch {
+	return series.Batch{Cluster: o.Cluster, Signal: q.Signal, Step: step, Window: o.Window, History: history}
 }

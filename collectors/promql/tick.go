@@ -102,7 +102,7 @@ func spread(begin time.Time, over time.Duration, n int) func(context.Context, in
 // deliver hands the answer of one instant to the sink. The tick's end does not hurry it: a
 // sink that is behind slows the source down.
 func (s *Source) deliver(ctx context.Context, q *query, sp span) error {
-	b := q.batch(s.opts.Cluster, s.opts.Interval, false)
+	b := q.batch(&s.opts, s.opts.Interval, false)
 	q.answer.batch(&b, 0, &s.scratch)
 	return s.append(ctx, &b)
 }
@@ -127,7 +127,7 @@ func (s *Source) feed(ctx context.Context, sp span, queries []*query, history bo
 			if q.fail != nil {
 				continue
 			}
-			b := q.batch(s.opts.Cluster, step, history)
+			b := q.batch(&s.opts, step, history)
 			q.answer.batch(&b, i, &s.scratch)
 			if err := s.append(ctx, &b); err != nil {
 				return err
@@ -144,7 +144,7 @@ func (s *Source) feed(ctx context.Context, sp span, queries []*query, history bo
 func (s *Source) closeInstant(ctx context.Context, sp span, i int, history bool) error {
 	b := series.Batch{
 		Cluster: s.opts.Cluster, At: sp.at(i), Step: time.Duration(sp.step) * time.Millisecond,
-		History: history, Final: true,
+		Window: s.opts.Window, History: history, Final: true,
 	}
 	if err := s.append(ctx, &b); err != nil {
 		return err
