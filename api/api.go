@@ -30,7 +30,7 @@ const maxConnections = 512
 
 // Options configures a Server. Zero values of optional fields stand for the defaults given here.
 type Options struct {
-	Addresses   []string // To listen on; ":9480".
+	Addresses   []string // To listen on; ":9977".
 	WebConfig   string   // File of the exporter toolkit with TLS and users; none.
 	ExternalURL *url.URL // By which people reach the server; its path is put before all others. "/".
 	Anonymous   bool     // Whoever reaches the server may change state.
@@ -120,7 +120,7 @@ func (o *Options) setDefaults() error {
 		}
 	}
 	if len(o.Addresses) == 0 {
-		o.Addresses = []string{":9480"}
+		o.Addresses = []string{":9977"}
 	}
 	if o.Reconcile == nil {
 		o.Reconcile = func(context.Context, string, string) error { return errors.New("there is no journal") }

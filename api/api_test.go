@@ -598,3 +598,26 @@ func TestExternalURL(t *testing.T) {
 		t.Errorf("index: %s", r.body)
 	}
 }
+
+func FuzzRequest(f *testing.F) {
+	s := newHouse(f).server(f, nil)
+	f.Add("GET", "findings?limit=3&cursor=ZmluZGluZ3M6NDI&state=open", "")
+	f.Add("GET", "services/c1/shop/cart-04", "")
+	f.Add("GET", "incidents?since=1e9&until=2026-03-01T12:00:00Z", "")
+	f.Add("POST", "incidents/i24/acknowledge", `{"by":"ann"}`)
+	f.Add("POST", "journal/reconcile", `{"by":"ann","note":"x"}`)
+	f.Add("PUT", "../../../-/reload", "")
+	f.Fuzz(func(t *testing.T, method, target, body string) {
+		r, err := http.NewRequest(method, "http://tocsin"+base+target, strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		r.RemoteAddr = "127.0.0.1:1"
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code >= 500 && !strings.Contains(w.Body.String(), "there is no journal") {
+			t.Errorf("%s %s: %d: %s", method, target, w.Code, w.Body)
+		}
+	})
+}

@@ -22,7 +22,7 @@ func (s *Server) guard(h http.Handler, crossSite *http.CrossOriginProtection) ht
 			s.metrics.refused.WithLabelValues(refusedStranger).Inc()
 			s.logger.Warn("Change of state was refused", "path", r.URL.Path, "client", r.RemoteAddr)
 			fail(w, http.StatusForbidden, errorForbidden, "only users of --web.config.file and clients on the "+
-				"same host may change anything; see docs/operations.md")
+				"same host may change anything; see docs/formats/api.md")
 			return
 		}
 		h.ServeHTTP(w, r)
