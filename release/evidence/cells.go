@@ -308,7 +308,7 @@ func (c *cell) logLikelihood(theta, exp float64) float64 {
 		if c.rho <= 0 {
 			return 0
 		}
-		return c.temper * (c.x*theta - c.n*math.Log1p(c.rho*exp))
+		return c.temper * (c.x*theta - c.n*math.Log(1+c.rho*exp))
 	}
 	if c.variance <= 0 {
 		return 0

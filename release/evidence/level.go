@@ -69,7 +69,7 @@ func (s *Scale) levelE(t tally, level, wander float64) float64 {
 			like[i] = math.Inf(-1)
 			continue
 		}
-		like[i] = temper * (t.x*(math.Log(ratio)) + (t.n-t.x)*(math.Log1p(-p)-math.Log1p(-level)))
+		like[i] = temper * (t.x*math.Log(ratio) + (t.n-t.x)*(math.Log1p(-p)-math.Log1p(-level)))
 	}
 	return logSum(like[:], s.harm[:])
 }

@@ -175,7 +175,6 @@ type run struct {
 	shift  [3]float64
 	warm   float64
 	window evidence.Window
-	cdf    []float64
 }
 
 func (g *run) begin() {
