@@ -1,5 +1,5 @@
-// Command fleetsim is a simulated fleet: it serves the metrics of clusters full of services, with days, weeks,
-// releases, noise, and faults on a script.
+// Command fleetsim is a simulated fleet: it serves the metrics of clusters full of services, with
+// days, weeks, releases, noise, and faults on a script.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/common/version"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"tocsin/cmd/fleetsim/sim"
@@ -74,26 +75,35 @@ func command() *cobra.Command {
 		}
 		return serve(c.Context(), fleet, f.listen, c.OutOrStdout())
 	}
-	p := c.Flags()
+	defineFlags(c.Flags(), &opts, &f)
+	return c
+}
+
+func defineFlags(p *pflag.FlagSet, opts *sim.Options, f *flags) {
 	p.IntVar(&opts.Clusters, "clusters", 3, "number of clusters")
-	p.IntVar(&opts.Services, "services", 20, "services in each cluster; -1 is none but those posted to /api/pods")
+	p.IntVar(&opts.Services, "services", 20,
+		"services in each cluster; -1 is none but those posted to /api/pods")
 	p.IntVar(&opts.Pods, "pods", 4, "pods of each service")
 	p.Uint64Var(&opts.Seed, "seed", 1, "fleets of one seed are the same")
 	p.Float64Var(&opts.TimeScale, "time-scale", 1,
-		"seconds of the calendar in a second: compresses days, weeks and the cadence of releases, not requests")
-	p.DurationVar(&opts.Step, "step", time.Second, "length of a simulated step; longer ones cost less")
+		"seconds of the calendar in a second: compresses days, weeks, releases, not requests")
+	p.DurationVar(&opts.Step, "step", time.Second,
+		"length of a simulated step; longer ones cost less")
 	p.DurationVar(&opts.ReleaseEvery, "release-every", 72*time.Hour,
 		"mean distance of a service's releases by the calendar; negative is never")
-	p.Float64Var(&opts.Spikes, "spikes", 0.5, "harmless spikes of a service's traffic a day; negative is none")
-	p.Float64Var(&opts.Jobs, "jobs", 0.12, "share of the services that have a daily job; negative is none")
+	p.Float64Var(&opts.Spikes, "spikes", 0.5,
+		"harmless spikes of a service's traffic a day; negative is none")
+	p.Float64Var(&opts.Jobs, "jobs", 0.12,
+		"share of the services that have a daily job; negative is none")
 	p.Float64Var(&opts.Propagation, "propagation", 0.3,
 		"share of a trouble that crosses to a service's callers; negative is nothing")
 	p.BoolVar(&opts.Autoscale, "autoscale", false, "let Deployments follow their traffic")
 	p.StringVar(&f.listen, "listen-address", "127.0.0.1:9980", "address to serve on")
-	p.StringVar(&f.scenario, "scenario", "", "file of faults, or the name of a built-in one: demo, everything, quiet")
+	p.StringVar(&f.scenario, "scenario", "",
+		"file of faults, or the name of a built-in one: demo, everything, quiet")
 	p.StringVar(&f.start, "start", "", "simulated time at the start, RFC 3339 (default now)")
-	p.StringSliceVar(&f.exporters, "exporters", nil, fmt.Sprintf("metric families to serve, of %v (default %v)", sim.Exporters(), sim.DefaultExporters()))
-	return c
+	p.StringSliceVar(&f.exporters, "exporters", nil, fmt.Sprintf(
+		"metric families to serve, of %v (default %v)", sim.Exporters(), sim.DefaultExporters()))
 }
 
 func (f *flags) translate(opts *sim.Options) error {
@@ -101,7 +111,8 @@ func (f *flags) translate(opts *sim.Options) error {
 	if f.start != "" {
 		start, err := time.Parse(time.RFC3339, f.start)
 		if err != nil {
-			return fmt.Errorf("--start: %q is not a time; write one such as 2026-01-05T09:00:00Z", f.start)
+			return fmt.Errorf("--start: %q is not a time; write one such as 2026-01-05T09:00:00Z",
+				f.start)
 		}
 		opts.Start = start
 	}
@@ -135,13 +146,15 @@ func serve(ctx context.Context, fleet *sim.Fleet, address string, out io.Writer)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(out, "fleetsim: listening on http://%s\n", listener.Addr()); err != nil {
+	_, err = fmt.Fprintf(out, "fleetsim: listening on http://%s\n", listener.Addr())
+	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	server := &http.Server{
-		Handler: fleet.Handler(), ReadHeaderTimeout: 10 * time.Second,
-		BaseContext: func(net.Listener) context.Context { return ctx }, // Watches end when ctx does.
+		Handler:           fleet.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx }, // It ends watches.
 	}
 	group.Go(func() error { return fleet.Run(ctx) })
 	group.Go(func() error {

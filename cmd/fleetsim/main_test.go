@@ -61,7 +61,8 @@ func TestBuiltInScenariosFitTheDefaultFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // It starts, sees that it has to stop, and does.
-			_, err := run(ctx, "--scenario", strings.TrimSuffix(name, ".yaml"), "--listen-address", "127.0.0.1:0")
+			_, err := run(ctx, "--scenario", strings.TrimSuffix(name, ".yaml"), "--listen-address",
+				"127.0.0.1:0")
 			if err != nil && !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}

@@ -67,9 +67,30 @@ var wellKnown = []blueprint{
 // Further services are named for a domain and a role.
 var (
 	domains = []string{
-		"billing", "orders", "media", "maps", "rides", "loyalty", "stock", "returns", "offers", "support",
-		"content", "leads", "banners", "wallet", "tax", "travel", "events", "mail", "chat", "video",
-		"audio", "games", "news", "weather",
+		"billing",
+		"orders",
+		"media",
+		"maps",
+		"rides",
+		"loyalty",
+		"stock",
+		"returns",
+		"offers",
+		"support",
+		"content",
+		"leads",
+		"banners",
+		"wallet",
+		"tax",
+		"travel",
+		"events",
+		"mail",
+		"chat",
+		"video",
+		"audio",
+		"games",
+		"news",
+		"weather",
 	}
 	roles = []struct {
 		name string

@@ -1,17 +1,12 @@
 package sim
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"sync"
-	"time"
-
-	"tocsin/fleet"
 )
 
-// cluster is one simulated cluster. It advances in steps of the same length; what happens in a step depends
-// on the seed and the step's number alone, so it does not matter who asks for it and when.
+// cluster is one simulated cluster. It advances in steps of the same length; what happens in a step
+// depends on the seed and the step's number alone, so it does not matter who asks for it and when.
 type cluster struct {
 	name  string
 	opts  *Options
@@ -176,18 +171,6 @@ func (s *service) badRelease(v revision) (trouble, bool) {
 	return t, false
 }
 
-// desired is the revision that the service should run: a bad release holds the next good one up.
-func (s *service) desired(seconds float64) revision {
-	at, fault := seconds, uint64(0)
-	for _, f := range s.faults {
-		if f.Kind == BadRelease && f.active(seconds) {
-			at, fault = f.At.Seconds(), f.id
-		}
-	}
-	number, _ := s.releases.revision(at)
-	return revision{number, fault}
-}
-
 // crashByFault ends containers when a fault says so.
 func (s *service) crashByFault(seconds float64) {
 	for _, f := range s.faults {
@@ -205,165 +188,6 @@ func (s *service) crashByFault(seconds float64) {
 			}
 		}
 	}
-}
-
-// reconcile takes at most one step of a rollout or of scaling, as the controllers of Kubernetes do: a
-// Deployment starts a new pod before it ends an old one, the others end the old one first.
-func (s *service) reconcile(seconds float64) {
-	if s.external {
-		s.follow(seconds)
-		return
-	}
-	want := s.desired(seconds)
-	fresh, ready, pending := 0, 0, false
-	for _, p := range s.pods {
-		isReady := p.ready(seconds)
-		if p.revision == want {
-			fresh++
-			pending = pending || !isReady
-		}
-		if isReady {
-			ready++
-		}
-	}
-	if s.workload == fleet.Deployment {
-		s.roll(want, fresh, ready, pending, seconds)
-	} else {
-		s.replace(want, ready, seconds)
-	}
-}
-
-func (s *service) roll(want revision, fresh, ready int, pending bool, seconds float64) {
-	surge := s.replicas
-	if fresh < len(s.pods) {
-		surge++
-	}
-	switch {
-	case len(s.pods) < s.replicas, fresh < s.replicas && len(s.pods) < surge && !pending:
-		s.pods = append(s.pods, s.newPod(want, s.born, seconds))
-	case len(s.pods) > s.replicas:
-		s.end(want, ready, seconds)
-	}
-}
-
-// end removes a pod that is too many: one of another revision if there is one, and one that is not ready
-// rather than one that is; it leaves as many ready as there should be.
-func (s *service) end(want revision, ready int, seconds float64) {
-	worst, rank := -1, -1
-	for i, p := range s.pods {
-		r := 0
-		if p.revision != want {
-			r += 2
-		}
-		if !p.ready(seconds) {
-			r++
-		} else if ready <= s.replicas {
-			continue
-		}
-		if r > rank {
-			worst, rank = i, r
-		}
-	}
-	if worst >= 0 && (rank >= 2 || len(s.pods) > s.replicas+1 || ready > s.replicas) {
-		s.pods = slices.Delete(s.pods, worst, worst+1)
-	}
-}
-
-func (s *service) replace(want revision, ready int, seconds float64) {
-	if len(s.pods) < s.replicas {
-		s.pods = append(s.pods, s.newPod(want, s.freeOrdinal(), seconds))
-		return
-	}
-	if len(s.pods) > s.replicas {
-		s.pods = slices.Delete(s.pods, len(s.pods)-1, len(s.pods))
-		return
-	}
-	old, ordinal := -1, -1
-	for i, p := range s.pods {
-		if p.revision != want && p.ordinal > ordinal && (ready == len(s.pods) || !p.ready(seconds)) {
-			old, ordinal = i, p.ordinal
-		}
-	}
-	if old >= 0 {
-		s.pods = slices.Delete(s.pods, old, old+1)
-	}
-}
-
-func (s *service) freeOrdinal() int {
-	for i := 0; ; i++ {
-		if !slices.ContainsFunc(s.pods, func(p *pod) bool { return p.ordinal == i }) {
-			return i
-		}
-	}
-}
-
-// autoscale follows the traffic four times a minute, between half and twice the usual number of pods.
-func (s *service) autoscale(seconds, step, rate float64, usual int) {
-	const every = 15
-	if s.external || s.workload != fleet.Deployment || math.Mod(seconds, every) >= step {
-		return
-	}
-	perPod := s.rate / float64(usual)
-	want := rate / perPod
-	if math.Abs(want/float64(s.replicas)-1) < 0.2 {
-		return
-	}
-	s.replicas = max(1, usual/2, min(2*usual, int(math.Ceil(want))))
-}
-
-// follow makes the pods those that were given, and leaves alone those that are there already.
-func (s *service) follow(seconds float64) {
-	pods := make([]*pod, 0, len(s.outside))
-	for _, given := range s.outside {
-		i := slices.IndexFunc(s.pods, func(p *pod) bool {
-			return p.name == given.Name && p.image == given.Image && p.hash == given.Revision
-		})
-		var p *pod
-		if i >= 0 {
-			p = s.pods[i]
-		} else {
-			p = s.outsidePod(given, seconds)
-		}
-		if given.NotReady {
-			p.readyAt = max(p.readyAt, seconds+1)
-		}
-		pods = append(pods, p)
-	}
-	s.pods = pods
-	s.replicas = len(pods)
-}
-
-// setPods replaces the pods of a service, which may be a new one.
-func (c *cluster) setPods(o *Outside) {
-	i := slices.IndexFunc(c.services, func(s *service) bool {
-		return s.namespace == o.Namespace && s.name == o.Name
-	})
-	if i < 0 {
-		i = c.addService(o.Namespace, o.Name)
-	}
-	s := c.services[i]
-	s.workload = cmp.Or(o.Workload, s.workload)
-	s.rate = cmp.Or(o.Rate, s.rate)
-	s.external = true
-	s.outside = slices.Clone(o.Pods)
-}
-
-// addService makes a service that the catalogue does not have. Nobody calls it.
-func (c *cluster) addService(namespace, name string) int {
-	b := blueprint{namespace: namespace, name: name, tier: front, rate: 40}
-	b.draw(named(c.opts.Seed, "catalogue"))
-	b.errors = max(b.errors, 1e-4)
-	s := newService(b, len(c.services), c.place)
-	s.own = 1
-	for _, f := range c.faults {
-		if !f.wholeCluster() && f.matches(c.name, namespace, name) {
-			s.faults = append(s.faults, f)
-		}
-	}
-	c.services = append(c.services, s)
-	c.own = append(c.own, noTrouble)
-	c.model = newModel(c.services, c.opts.Propagation, c.opts.Spikes)
-	return s.index
 }
 
 // outage says whether a scrape finds nothing: of the whole cluster, or of one service.
@@ -384,7 +208,3 @@ func (s *service) outage(seconds float64) bool {
 	}
 	return false
 }
-
-// minCadence is how close releases of one service may come, however fast the simulated time runs: a rollout
-// takes real time.
-const minCadence = 5 * time.Minute

@@ -63,8 +63,10 @@ func (c *cluster) gather(f *Fleet) []*dto.MetricFamily {
 			p.export(e)
 		}
 	}
-	p.families = slices.DeleteFunc(p.families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 })
-	slices.SortFunc(p.families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	p.families = slices.DeleteFunc(p.families,
+		func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 })
+	slices.SortFunc(p.families,
+		func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return p.families
 }
 
@@ -94,6 +96,18 @@ func (p *page) family(name, help string, kind dto.MetricType) *dto.MetricFamily 
 	return f
 }
 
+func (p *page) counterOf(name, help string) *dto.MetricFamily {
+	return p.family(name, help, dto.MetricType_COUNTER)
+}
+
+func (p *page) gaugeOf(name, help string) *dto.MetricFamily {
+	return p.family(name, help, dto.MetricType_GAUGE)
+}
+
+func (p *page) histogramOf(name, help string) *dto.MetricFamily {
+	return p.family(name, help, dto.MetricType_HISTOGRAM)
+}
+
 const stock = 512
 
 // take returns the next of a stock, and fills the stock up when it is used up.
@@ -119,7 +133,9 @@ func (p *page) count(x uint64) *uint64 {
 }
 
 // counter adds a counter to f that began at an instant.
-func (p *page) counter(f *dto.MetricFamily, labels []*dto.LabelPair, x float64, began *timestamppb.Timestamp) {
+func (p *page) counter(
+	f *dto.MetricFamily, labels []*dto.LabelPair, x float64, began *timestamppb.Timestamp,
+) {
 	m, c := take(&p.metrics), take(&p.counters)
 	c.Value, c.CreatedTimestamp = p.number(x), began
 	m.Label, m.Counter = labels, c
@@ -131,66 +147,6 @@ func (p *page) gauge(f *dto.MetricFamily, labels []*dto.LabelPair, x float64) {
 	g.Value = p.number(x)
 	m.Label, m.Gauge = labels, g
 	f.Metric = append(f.Metric, m)
-}
-
-// unit says in what unit a histogram measures time, and where its classic buckets end.
-type unit struct {
-	perSecond float64
-	bounds    []float64
-}
-
-// histogram adds p.latencies to f: classic buckets, and native ones for those who ask for protobuf.
-func (p *page) histogram(f *dto.MetricFamily, labels []*dto.LabelPair, u *unit, began *timestamppb.Timestamp) {
-	d := &p.latencies
-	h := &dto.Histogram{
-		SampleCount: p.count(d.count()), SampleSum: p.number(d.sum * u.perSecond), CreatedTimestamp: began,
-		Bucket: make([]*dto.Bucket, 0, len(u.bounds)),
-	}
-	for i, bound := range u.bounds {
-		b := take(&p.buckets)
-		b.UpperBound = &u.bounds[i]
-		b.CumulativeCount = p.count(d.cumulative(position(d.first, bound/u.perSecond)))
-		h.Bucket = append(h.Bucket, b)
-	}
-	d.native(h, u.perSecond)
-	m := take(&p.metrics)
-	m.Label, m.Histogram = labels, h
-	f.Metric = append(f.Metric, m)
-}
-
-var (
-	nativeSchema  = int32(schema)
-	zeroThreshold = math.Exp2(-128)
-	zeroCount     = uint64(0)
-)
-
-// native cuts the cells into buckets of the same width whose ends are powers of two in another unit.
-func (d *distribution) native(h *dto.Histogram, perSecond float64) {
-	h.Schema, h.ZeroThreshold, h.ZeroCount = &nativeSchema, &zeroThreshold, &zeroCount
-	shift := cellsPerPower * math.Log2(perSecond)
-	index := d.first + int(math.Floor(shift)) // Of the bucket that holds the lower end of the cells.
-	var last, before uint64
-	var span *dto.BucketSpan
-	next := 0 // Index that would go on with the span.
-	for index <= d.first+int(shift)+numCells+1 {
-		upTo := d.cumulative(float64(index-d.first+1) - shift)
-		n := upTo - before
-		before = upTo
-		if n > 0 {
-			if span == nil || index != next {
-				offset := int32(index - next)
-				span = &dto.BucketSpan{Offset: &offset, Length: new(uint32)}
-				h.PositiveSpan = append(h.PositiveSpan, span)
-			}
-			*span.Length++
-			h.PositiveDelta = append(h.PositiveDelta, int64(n)-int64(last))
-			last, next = n, index+1
-		}
-		index++
-	}
-	if span == nil { // Else nobody could tell that it is a native histogram.
-		h.PositiveSpan = []*dto.BucketSpan{{Offset: new(int32), Length: new(uint32)}}
-	}
 }
 
 // time returns an instant as a timestamp.
@@ -209,14 +165,16 @@ func pairs(namesAndValues ...string) []*dto.LabelPair {
 	for i := 0; i < len(namesAndValues); i += 2 {
 		list = append(list, &dto.LabelPair{Name: &namesAndValues[i], Value: &namesAndValues[i+1]})
 	}
-	slices.SortFunc(list, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(list,
+		func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return list
 }
 
 // with returns labels and one more.
 func with(labels []*dto.LabelPair, name, value string) []*dto.LabelPair {
 	more := append(slices.Clone(labels), &dto.LabelPair{Name: &name, Value: &value})
-	slices.SortFunc(more, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	slices.SortFunc(more,
+		func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return more
 }
 

@@ -78,9 +78,10 @@ func TestSeriesAreUnique(t *testing.T) {
 	opts.Faults = []Fault{{Kind: BadRelease, Service: "*"}, {Kind: PodCrash, Service: "*"}}
 	f := newFleet(t, opts)
 	advance(t, f, 15*time.Second)
-	w := get(t, f, http.MethodGet, "/clusters/east/metrics", "", "Accept", "application/openmetrics-text;version=1.0.0")
-	parser, err := textparse.New(w.Body.Bytes(), w.Header().Get("Content-Type"), labels.NewSymbolTable(),
-		textparse.ParserOptions{})
+	w := get(t, f, http.MethodGet, "/clusters/east/metrics", "", "Accept",
+		"application/openmetrics-text;version=1.0.0")
+	parser, err := textparse.New(w.Body.Bytes(), w.Header().Get("Content-Type"),
+		labels.NewSymbolTable(), textparse.ParserOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +124,8 @@ func TestNativeAndClassicHistogramsAgree(t *testing.T) {
 	}
 }
 
-// compareHistograms checks that the native buckets hold as many as the classic ones, as far as their ends allow
-// to say.
+// compareHistograms checks that the native buckets hold as many as the classic ones, as far as
+// their ends allow to say.
 func compareHistograms(t *testing.T, name string, h *dto.Histogram, perSecond float64) {
 	t.Helper()
 	if h.GetSchema() != schema || h.GetCreatedTimestamp() == nil {
@@ -148,7 +149,8 @@ func compareHistograms(t *testing.T, name string, h *dto.Histogram, perSecond fl
 		at := 8 * math.Log2(b.GetUpperBound())
 		low, high := cumulativeAt(upTo, int(math.Floor(at))), cumulativeAt(upTo, int(math.Ceil(at)))
 		if got := b.GetCumulativeCount(); got < low || got > high {
-			t.Errorf("%s: le=%v holds %d, native buckets say %d to %d", name, b.GetUpperBound(), got, low, high)
+			t.Errorf("%s: le=%v holds %d, native buckets say %d to %d", name, b.GetUpperBound(),
+				got, low, high)
 		}
 	}
 	mean := h.GetSampleSum() / float64(total) / perSecond
@@ -178,14 +180,16 @@ func TestDiscoveryAndIndex(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &targets); err != nil {
 		t.Fatal(err)
 	}
-	if len(targets) != 2 || targets[1].Targets[0] != "sim:9980" || targets[1].Labels["cluster"] != "west" ||
+	if len(targets) != 2 || targets[1].Targets[0] != "sim:9980" ||
+		targets[1].Labels["cluster"] != "west" ||
 		targets[1].Labels["__metrics_path__"] != "/clusters/west/metrics" {
 		t.Errorf("targets are %+v", targets)
 	}
 	if w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("content type %q, which Prometheus refuses", w.Header().Get("Content-Type"))
 	}
-	if body := get(t, f, http.MethodGet, "/", "").Body.String(); !strings.Contains(body, "/clusters/west/metrics") {
+	if body := get(t, f, http.MethodGet, "/",
+		"").Body.String(); !strings.Contains(body, "/clusters/west/metrics") {
 		t.Errorf("the index does not lead to the clusters: %s", body)
 	}
 	for _, path := range []string{"/clusters/nowhere/metrics", "/favicon.ico"} {
@@ -219,14 +223,16 @@ func TestScenarioOverHTTP(t *testing.T) {
 		t.Errorf("faults are %+v", faults)
 	}
 	advance(t, f, 71*time.Second)
-	if w := get(t, f, http.MethodGet, "/clusters/east/metrics", ""); w.Code != http.StatusServiceUnavailable {
+	if w := get(t, f, http.MethodGet, "/clusters/east/metrics",
+		""); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("during the outage a scrape returns %d, want 503", w.Code)
 	}
 	if w := get(t, f, http.MethodDelete, "/api/scenario", ""); w.Code != http.StatusNoContent {
 		t.Errorf("DELETE: %d", w.Code)
 	}
 	if n := len(scrape(t, f, "east")); n == 0 || len(f.State().Faults) != 0 {
-		t.Errorf("%d families and %d faults after the faults were deleted", n, len(f.State().Faults))
+		t.Errorf("%d families and %d faults after the faults were deleted", n,
+			len(f.State().Faults))
 	}
 }
 
@@ -249,12 +255,14 @@ func TestPodsOverHTTP(t *testing.T) {
 	}
 	advance(t, f, time.Minute)
 	var state State
-	if err := json.Unmarshal(get(t, f, http.MethodGet, "/api/state", "").Body.Bytes(), &state); err != nil {
+	if err := json.Unmarshal(get(t, f, http.MethodGet, "/api/state", "").Body.Bytes(),
+		&state); err != nil {
 		t.Fatal(err)
 	}
 	services := state.Clusters[0].Services
 	web := services[len(services)-1]
-	if web.Name != "web" || web.Workload != "StatefulSet" || len(web.Pods) != 1 || !web.Pods[0].Ready {
+	if web.Name != "web" || web.Workload != "StatefulSet" || len(web.Pods) != 1 ||
+		!web.Pods[0].Ready {
 		t.Errorf("the service is %+v", web)
 	}
 	if n := scrape(t, f, "east").count("kube_statefulset_replicas", "statefulset", "web"); n != 1 {

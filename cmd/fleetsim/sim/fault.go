@@ -15,9 +15,9 @@ const (
 	LatencyShift Kind = "latency_shift" // Requests are slower.
 	TrafficDrop  Kind = "traffic_drop"  // Requests stay away.
 	Leak         Kind = "leak"          // Memory grows until the limit kills the container.
-	BadRelease   Kind = "bad_release"   // A rollout to a revision that is worse; undone by another at the end.
+	BadRelease   Kind = "bad_release"   // A rollout to a revision that is worse, undone at the end.
 	PodCrash     Kind = "pod_crash"     // Containers end and start again.
-	ScrapeOutage Kind = "scrape_outage" // Metrics are missing: of the cluster, or of the service's pods.
+	ScrapeOutage Kind = "scrape_outage" // A cluster or the pods of a service have no metrics.
 )
 
 // Kinds lists all of them.
@@ -25,8 +25,8 @@ func Kinds() []Kind {
 	return []Kind{ErrorBurst, LatencyShift, TrafficDrop, Leak, BadRelease, PodCrash, ScrapeOutage}
 }
 
-// Fault is something that happens to services for a while. Times are real ones: a time scale does not
-// compress them.
+// Fault is something that happens to services for a while. Times are real ones: a time scale does
+// not compress them.
 type Fault struct {
 	Kind    Kind
 	At      time.Duration // Since the fleet began.
@@ -51,7 +51,8 @@ type Fault struct {
 	id   uint64 // Which of a fleet's faults this is, from 1.
 }
 
-// fields names, for each kind, the fields that shape it beyond those that all kinds have, and gives defaults.
+// fields names, for each kind, the fields that shape it beyond those that all kinds have, and gives
+// defaults.
 var fields = map[Kind]struct {
 	names    []string
 	defaults Fault
@@ -64,7 +65,10 @@ var fields = map[Kind]struct {
 		[]string{"errors", "latency", "tail", "cpu", "per_minute", "crash"},
 		Fault{Errors: 0.2, Latency: 1, Tail: 1, CPU: 1},
 	},
-	PodCrash:     {[]string{"every", "reason", "pods"}, Fault{Every: 30 * time.Second, Reason: reasonError, Pods: 1}},
+	PodCrash: {
+		[]string{"every", "reason", "pods"},
+		Fault{Every: 30 * time.Second, Reason: reasonError, Pods: 1},
+	},
 	ScrapeOutage: {nil, Fault{}},
 }
 
@@ -160,7 +164,8 @@ func (t *trouble) suffer(f *Fault, strength float64) {
 // hits says whether the pod of that rank, counted from the oldest, has the fault.
 func (f *Fault) hits(rank int) bool { return f.Pods == 0 || rank < f.Pods }
 
-// behaviour is what an image of that tag does. Tests with pods of a real cluster choose it by image.
+// behaviour is what an image of that tag does. Tests with pods of a real cluster choose it by
+// image.
 func behaviour(image string) (trouble, bool) {
 	t := noTrouble
 	crash := false
@@ -177,8 +182,8 @@ func behaviour(image string) (trouble, bool) {
 	return t, crash
 }
 
-// tagWord returns the part of an image's tag that says how it behaves: all of it, or what follows its last
-// dash, so that shop:v7-bad is bad as shop:bad is.
+// tagWord returns the part of an image's tag that says how it behaves: all of it, or what follows
+// its last dash, so that shop:v7-bad is bad as shop:bad is.
 func tagWord(image string) string {
 	for i := len(image) - 1; i >= 0 && image[i] != '/'; i-- {
 		if image[i] == ':' || image[i] == '-' {

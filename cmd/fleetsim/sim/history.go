@@ -8,8 +8,8 @@ import (
 	"tocsin/fleet"
 )
 
-// Signals is what a Prometheus would answer about the services of a cluster at one instant, column by column,
-// each as long as Services. NaN is no sample.
+// Signals is what a Prometheus would answer about the services of a cluster at one instant, column
+// by column, each as long as Services. NaN is no sample.
 type Signals struct {
 	Services    []fleet.Service
 	Traffic     []float64 // Requests a second.
@@ -42,9 +42,10 @@ type Column struct {
 	Values []float64
 }
 
-// History computes the signals of one cluster without its pods: weeks of them in seconds. They follow the same
-// calendar, noise, call graph, releases and faults as the pods do, but chance has its say once for a service
-// and not for each of its pods. A History belongs to one goroutine; those of several clusters may run at once.
+// History computes the signals of one cluster without its pods: weeks of them in seconds. They
+// follow the same calendar, noise, call graph, releases and faults as the pods do, but chance has
+// its say once for a service and not for each of its pods. A History belongs to one goroutine;
+// those of several clusters may run at once.
 type History struct {
 	opts     *Options
 	cluster  *cluster
@@ -69,8 +70,8 @@ type reign struct {
 // rolloutPerPod is about how long a rollout takes for each pod, in seconds.
 const rolloutPerPod = 8
 
-// History returns the signals of a cluster, each over a step of that length. It sees the faults that the fleet
-// has by now.
+// History returns the signals of a cluster, each over a step of that length. It sees the faults
+// that the fleet has by now.
 func (f *Fleet) History(cluster string, step time.Duration) (*History, error) {
 	c, err := f.cluster(cluster)
 	if err != nil {
@@ -108,8 +109,9 @@ func (h *History) allocate(n int) {
 	}
 }
 
-// At returns the signals over the step that ends at that distance of real time from the fleet's beginning. They
-// are overwritten by the next call. Going forward step by step is the fastest way, but any order gives the same.
+// At returns the signals over the step that ends at that distance of real time from the fleet's
+// beginning. They are overwritten by the next call. Going forward step by step is the fastest way,
+// but any order gives the same.
 func (h *History) At(end time.Duration) *Signals {
 	now := end.Seconds() - h.step/2
 	for i, s := range h.services {
@@ -129,8 +131,8 @@ func (h *History) At(end time.Duration) *Signals {
 	return &h.signals
 }
 
-// historicTrouble is what faults do to the mean pod of a service, with a bad release in proportion to its
-// rollout.
+// historicTrouble is what faults do to the mean pod of a service, with a bad release in proportion
+// to its rollout.
 func (s *service) historicTrouble(seconds float64) trouble {
 	t := s.trouble(seconds, -1, s.replicas)
 	for _, f := range s.faults {
@@ -197,7 +199,7 @@ func (h *History) observe(i int, s *service, seconds float64, r *stream) {
 	out.CPU[i] = min(cpu, pods*s.cpuLimit)
 	share := out.CPU[i] / (pods * s.cpuLimit)
 	periods := uint64(10 * h.step * pods)
-	out.Throttled[i] = float64(r.binomial(periods, 1/(1+math.Exp(-(share-0.8)/0.06)))) / float64(periods)
+	out.Throttled[i] = float64(r.binomial(periods, throttled(share))) / float64(periods)
 	out.Memory[i] = s.memory / s.limit * level.memory * now.memory
 	out.Unavailable[i] = 0
 	if rolled < 1 {
@@ -233,8 +235,8 @@ func (h *History) ail(i int, s *service, seconds float64) {
 	}
 }
 
-// leaked is the mean share of the limit in use so long after the leak began: it grows until the container is
-// killed and starts again. What has leaked by the end of the fault stays.
+// leaked is the mean share of the limit in use so long after the leak began: it grows until the
+// container is killed and starts again. What has leaked by the end of the fault stays.
 func (f *Fault) leaked(since, usual float64, pods int) float64 {
 	if f.For > 0 {
 		since = min(since, f.For.Seconds())

@@ -28,8 +28,10 @@ func TestHistoryIsTheSameInAnyOrder(t *testing.T) {
 	want := once.At(end).Columns()
 	for i, column := range forth.At(end).Columns() {
 		for j, value := range column.Values {
-			if other := want[i].Values[j]; value != other && !(math.IsNaN(value) && math.IsNaN(other)) {
-				t.Errorf("%s of service %d is %v in order, %v at once", column.Signal, j, value, other)
+			if other := want[i].Values[j]; value != other &&
+				!(math.IsNaN(value) && math.IsNaN(other)) {
+				t.Errorf("%s of service %d is %v in order, %v at once", column.Signal, j, value,
+					other)
 			}
 		}
 	}
@@ -39,7 +41,10 @@ func TestHistoryIsTheSameInAnyOrder(t *testing.T) {
 func TestHistoryAgreesWithPods(t *testing.T) {
 	opts := calm
 	opts.Services = 12
-	opts.Faults = []Fault{{Kind: ErrorBurst, Service: "cart", Errors: 0.2}, {Kind: LatencyShift, Service: "search", Latency: 2}}
+	opts.Faults = []Fault{
+		{Kind: ErrorBurst, Service: "cart", Errors: 0.2},
+		{Kind: LatencyShift, Service: "search", Latency: 2},
+	}
 	f := newFleet(t, opts)
 	h, err := f.History("east", time.Minute)
 	if err != nil {
@@ -50,7 +55,9 @@ func TestHistoryAgreesWithPods(t *testing.T) {
 	mean := map[string][]float64{}
 	for minute := 1; minute <= minutes; minute++ {
 		for _, column := range h.At(time.Duration(minute) * time.Minute).Columns() {
-			mean[column.Signal] = append(mean[column.Signal], make([]float64, 12-len(mean[column.Signal]))...)
+			mean[column.Signal] = append(
+				mean[column.Signal],
+				make([]float64, 12-len(mean[column.Signal]))...)
 			for i, value := range column.Values {
 				mean[column.Signal][i] += value / minutes
 			}
@@ -60,9 +67,11 @@ func TestHistoryAgreesWithPods(t *testing.T) {
 	last := scrape(t, f, "east")
 	for i, s := range h.At(time.Minute).Services {
 		rate := between(first, last, "http_requests_total", "service", s.Name) / (60 * minutes)
-		cpu := between(first, last, "container_cpu_usage_seconds_total", "container", s.Name) / (60 * minutes)
+		cpu := between(first, last, "container_cpu_usage_seconds_total", "container",
+			s.Name) / (60 * minutes)
 		memory := last.sum("container_memory_working_set_bytes", "container", s.Name) /
-			last.sum("kube_pod_container_resource_limits", "container", s.Name, "resource", "memory")
+			last.sum("kube_pod_container_resource_limits", "container", s.Name, "resource",
+				"memory")
 		closeTo(t, s.Name+" traffic", mean["traffic"][i], rate, 0.1)
 		closeTo(t, s.Name+" cpu", mean["cpu"][i], cpu, 0.25)
 		closeTo(t, s.Name+" memory", mean["memory"][i], memory, 0.15)
@@ -110,7 +119,12 @@ func TestHistoryShowsFaults(t *testing.T) {
 	before := *h.At(30 * time.Minute)
 	var old [6]float64
 	copy(old[:], []float64{
-		before.Errors[0], before.P99[1], before.Traffic[2], before.Memory[3], before.Unavailable[4], before.Traffic[5],
+		before.Errors[0],
+		before.P99[1],
+		before.Traffic[2],
+		before.Memory[3],
+		before.Unavailable[4],
+		before.Traffic[5],
 	})
 	now := h.At(90 * time.Minute)
 	for name, ok := range map[string]bool{

@@ -17,11 +17,11 @@ func (p *page) kube() {
 }
 
 func (p *page) kubePods() {
-	info := p.family("kube_pod_info", "The pod.", dto.MetricType_GAUGE)
-	owner := p.family("kube_pod_owner", "What made the pod.", dto.MetricType_GAUGE)
-	created := p.family("kube_pod_created", "When the pod was made.", dto.MetricType_GAUGE)
-	phase := p.family("kube_pod_status_phase", "The phase of the pod.", dto.MetricType_GAUGE)
-	ready := p.family("kube_pod_status_ready", "Whether the pod is ready.", dto.MetricType_GAUGE)
+	info := p.gaugeOf("kube_pod_info", "The pod.")
+	owner := p.gaugeOf("kube_pod_owner", "What made the pod.")
+	created := p.gaugeOf("kube_pod_created", "When the pod was made.")
+	phase := p.gaugeOf("kube_pod_status_phase", "The phase of the pod.")
+	ready := p.gaugeOf("kube_pod_status_ready", "Whether the pod is ready.")
 	for _, s := range p.cluster.services {
 		kind := string(s.workload)
 		for _, pod := range s.pods {
@@ -30,8 +30,10 @@ func (p *page) kubePods() {
 			if s.workload == fleet.Deployment {
 				by, name = "ReplicaSet", s.name+"-"+pod.hash
 			}
-			p.gauge(info, merge(base, "node", pod.node, "created_by_kind", by, "created_by_name", name), 1)
-			p.gauge(owner, merge(base, "owner_kind", by, "owner_name", name, "owner_is_controller", "true"), 1)
+			p.gauge(info,
+				merge(base, "node", pod.node, "created_by_kind", by, "created_by_name", name), 1)
+			p.gauge(owner,
+				merge(base, "owner_kind", by, "owner_name", name, "owner_is_controller", "true"), 1)
 			p.gauge(created, base, p.unix(pod.created))
 			p.gauge(phase, with(base, "phase", "Running"), 1)
 			isReady := pod.ready(p.seconds)
@@ -42,19 +44,19 @@ func (p *page) kubePods() {
 }
 
 func (p *page) kubeContainers() {
-	info := p.family("kube_pod_container_info", "The container.", dto.MetricType_GAUGE)
-	ready := p.family("kube_pod_container_status_ready", "Whether the container is ready.", dto.MetricType_GAUGE)
-	restarts := p.family("kube_pod_container_status_restarts_total",
-		"How often the container was started again.", dto.MetricType_COUNTER)
-	last := p.family("kube_pod_container_status_last_terminated_reason",
-		"Why the container ended last.", dto.MetricType_GAUGE)
-	waiting := p.family("kube_pod_container_status_waiting_reason",
-		"Why the container waits.", dto.MetricType_GAUGE)
-	limits := p.family("kube_pod_container_resource_limits", "Limits of resources.", dto.MetricType_GAUGE)
-	requests := p.family("kube_pod_container_resource_requests", "Requests of resources.", dto.MetricType_GAUGE)
+	info := p.gaugeOf("kube_pod_container_info", "The container.")
+	ready := p.gaugeOf("kube_pod_container_status_ready", "Whether the container is ready.")
+	restarts := p.counterOf("kube_pod_container_status_restarts_total",
+		"Restarts of the container.")
+	last := p.gaugeOf("kube_pod_container_status_last_terminated_reason",
+		"Why it ended last.")
+	waiting := p.gaugeOf("kube_pod_container_status_waiting_reason", "Why the container waits.")
+	limits := p.gaugeOf("kube_pod_container_resource_limits", "Limits of resources.")
+	requests := p.gaugeOf("kube_pod_container_resource_requests", "Requests of resources.")
 	for _, s := range p.cluster.services {
 		for _, pod := range s.pods {
-			base := pairs("namespace", s.namespace, "pod", pod.name, "uid", pod.uid, "container", s.name)
+			base := pairs("namespace", s.namespace, "pod", pod.name, "uid", pod.uid, "container",
+				s.name)
 			p.gauge(info, merge(base, "image", pod.image, "image_spec", pod.image), 1)
 			p.gauge(ready, base, indicator(pod.ready(p.seconds)))
 			p.counter(restarts, base, float64(pod.restarts), nil)
@@ -75,8 +77,8 @@ func (p *page) kubeContainers() {
 }
 
 func (p *page) kubeReplicaSets() {
-	owner := p.family("kube_replicaset_owner", "What made the ReplicaSet.", dto.MetricType_GAUGE)
-	spec := p.family("kube_replicaset_spec_replicas", "Pods wanted of the ReplicaSet.", dto.MetricType_GAUGE)
+	owner := p.gaugeOf("kube_replicaset_owner", "What made the ReplicaSet.")
+	spec := p.gaugeOf("kube_replicaset_spec_replicas", "Pods wanted of the ReplicaSet.")
 	for _, s := range p.cluster.services {
 		if s.workload != fleet.Deployment {
 			continue
@@ -102,7 +104,7 @@ func (p *page) kubeReplicaSets() {
 }
 
 func (p *page) kubeWorkloads() {
-	gauge := func(name, help string) *dto.MetricFamily { return p.family(name, help, dto.MetricType_GAUGE) }
+	gauge := p.gaugeOf
 	type workload struct{ spec, ready, unavailable, updated *dto.MetricFamily }
 	of := map[fleet.Workload]workload{
 		fleet.Deployment: {
@@ -121,11 +123,14 @@ func (p *page) kubeWorkloads() {
 			gauge("kube_daemonset_status_desired_number_scheduled", "Nodes that should run a pod."),
 			gauge("kube_daemonset_status_number_ready", "Nodes whose pod can serve."),
 			gauge("kube_daemonset_status_number_unavailable", "Nodes whose pod can't serve."),
-			gauge("kube_daemonset_status_updated_number_scheduled", "Nodes with a pod of the newest revision."),
+			gauge("kube_daemonset_status_updated_number_scheduled",
+				"Nodes with a pod of the newest revision."),
 		},
 	}
 	names := map[fleet.Workload]string{
-		fleet.Deployment: "deployment", fleet.StatefulSet: "statefulset", fleet.DaemonSet: "daemonset",
+		fleet.Deployment:  "deployment",
+		fleet.StatefulSet: "statefulset",
+		fleet.DaemonSet:   "daemonset",
 	}
 	for _, s := range p.cluster.services {
 		labels := pairs("namespace", s.namespace, names[s.workload], s.name)

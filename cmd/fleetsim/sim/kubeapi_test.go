@@ -53,7 +53,9 @@ func next[T any](t *testing.T, w watch.Interface, kind watch.EventType) T {
 
 func TestKubernetesAPIShowsReleases(t *testing.T) {
 	opts := calm
-	opts.Faults = []Fault{{Kind: BadRelease, Service: "checkout", At: time.Minute, For: time.Minute}}
+	opts.Faults = []Fault{
+		{Kind: BadRelease, Service: "checkout", At: time.Minute, For: time.Minute},
+	}
 	f := newFleet(t, opts)
 	api := kubeClient(t, f).AppsV1().Deployments("")
 	list, err := api.List(t.Context(), metav1.ListOptions{})
@@ -82,7 +84,8 @@ func TestKubernetesAPIShowsReleases(t *testing.T) {
 		bad.Spec.Template.Spec.Containers[0].Image != "shop/checkout:v40.1" {
 		t.Errorf("the bad release is %+v", bad)
 	}
-	if edit := bad.ManagedFields[0]; edit.Manager != "deploy" || !edit.Time.Time.Equal(calm.Start.Add(time.Minute)) {
+	if edit := bad.ManagedFields[0]; edit.Manager != "deploy" ||
+		!edit.Time.Time.Equal(calm.Start.Add(time.Minute)) {
 		t.Errorf("it was written by %s at %v", edit.Manager, edit.Time)
 	}
 	good := next[*appsv1.Deployment](t, w, watch.Modified)
@@ -110,7 +113,8 @@ func TestKubernetesAPIShowsWarnings(t *testing.T) {
 	first := next[*corev1.Event](t, w, watch.Added)
 	again := next[*corev1.Event](t, w, watch.Modified)
 	if first.Reason != "BackOff" || first.Type != "Warning" || first.InvolvedObject.Kind != "Pod" ||
-		!strings.HasPrefix(first.InvolvedObject.Name, "cart-") || again.UID != first.UID || again.Count != 2 {
+		!strings.HasPrefix(first.InvolvedObject.Name,
+			"cart-") || again.UID != first.UID || again.Count != 2 {
 		t.Errorf("the events are %+v and %+v", first, again)
 	}
 	list, err := client.CoreV1().Events("").List(t.Context(), metav1.ListOptions{})
@@ -131,15 +135,22 @@ func TestKubernetesAPIHasLimits(t *testing.T) {
 	if version, err := client.Discovery().ServerVersion(); err != nil || version.Major != "1" {
 		t.Errorf("version: %v, %v", version, err)
 	}
-	if _, err := client.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := client.CoreV1().
+		Secrets("").
+		List(t.Context(), metav1.ListOptions{}); !apierrors.IsNotFound(
+		err,
+	) {
 		t.Errorf("secrets: %v, want not found", err)
 	}
-	if err := client.AppsV1().Deployments("shop").Delete(t.Context(), "cart", metav1.DeleteOptions{}); err == nil {
+	if err := client.AppsV1().
+		Deployments("shop").
+		Delete(t.Context(), "cart", metav1.DeleteOptions{}); err == nil {
 		t.Error("a deployment can be deleted")
 	}
 	api := client.AppsV1().DaemonSets("")
 	yes := true
-	_, err = api.Watch(t.Context(), metav1.ListOptions{SendInitialEvents: &yes, AllowWatchBookmarks: true})
+	_, err = api.Watch(t.Context(),
+		metav1.ListOptions{SendInitialEvents: &yes, AllowWatchBookmarks: true})
 	if !apierrors.IsInvalid(err) {
 		t.Errorf("a streaming list: %v, want invalid", err)
 	}
@@ -151,7 +162,9 @@ func TestKubernetesAPIHasLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if err := apierrors.FromObject(next[*metav1.Status](t, w, watch.Error)); !apierrors.IsResourceExpired(err) {
+	if err := apierrors.FromObject(
+		next[*metav1.Status](t, w, watch.Error),
+	); !apierrors.IsResourceExpired(err) {
 		t.Errorf("a watch from long ago: %v, want expired", err)
 	}
 }
@@ -159,7 +172,8 @@ func TestKubernetesAPIHasLimits(t *testing.T) {
 func TestWatchEndsWithItsClient(t *testing.T) {
 	f := newFleet(t, calm)
 	ctx, cancel := context.WithCancel(t.Context())
-	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/clusters/east/kube/api/v1/events?watch=true", nil)
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet,
+		"/clusters/east/kube/api/v1/events?watch=true", nil)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -2,17 +2,17 @@ package sim
 
 import dto "github.com/prometheus/client_model/go"
 
-// cadvisor writes what the kubelets measure: for each container, and again for each pod as a whole, whose
-// label container is empty.
+// cadvisor writes what the kubelets measure: for each container, and again for each pod as a whole,
+// whose label container is empty.
 func (p *page) cadvisor() {
-	usage := p.family("container_cpu_usage_seconds_total", "CPU time used.", dto.MetricType_COUNTER)
-	periods := p.family("container_cpu_cfs_periods_total", "Enforcement periods.", dto.MetricType_COUNTER)
-	throttled := p.family("container_cpu_cfs_throttled_periods_total",
-		"Enforcement periods in which the container had to wait.", dto.MetricType_COUNTER)
-	memory := p.family("container_memory_working_set_bytes", "Memory in use.", dto.MetricType_GAUGE)
-	resident := p.family("container_memory_rss", "Anonymous memory.", dto.MetricType_GAUGE)
-	limit := p.family("container_spec_memory_limit_bytes", "Memory limit.", dto.MetricType_GAUGE)
-	began := p.family("container_start_time_seconds", "When the container started.", dto.MetricType_GAUGE)
+	usage := p.counterOf("container_cpu_usage_seconds_total", "CPU time used.")
+	periods := p.counterOf("container_cpu_cfs_periods_total", "Enforcement periods.")
+	throttled := p.counterOf("container_cpu_cfs_throttled_periods_total",
+		"Those that it had to wait in.")
+	memory := p.gaugeOf("container_memory_working_set_bytes", "Memory in use.")
+	resident := p.gaugeOf("container_memory_rss", "Anonymous memory.")
+	limit := p.gaugeOf("container_spec_memory_limit_bytes", "Memory limit.")
+	began := p.gaugeOf("container_start_time_seconds", "When the container started.")
 	for _, s := range p.cluster.services {
 		for _, pod := range s.pods {
 			if pod.down {

@@ -90,7 +90,8 @@ type eventObject struct {
 	LastTimestamp  time.Time `json:"lastTimestamp"`
 }
 
-// written is a workload as it was written to the API server: a state of it, not a reference to the service.
+// written is a workload as it was written to the API server: a state of it, not a reference to the
+// service.
 type written struct {
 	version    uint64
 	generation int64
@@ -124,16 +125,24 @@ func (w *written) object(s *service, at epoch) workloadObject {
 	o := workloadObject{
 		typeMeta: typeMeta{Kind: string(s.workload), APIVersion: "apps/v1"},
 		Metadata: objectMeta{
-			Name: s.name, Namespace: s.namespace, UID: uid(s.key), Generation: w.generation,
-			ResourceVersion: strconv.FormatUint(w.version, 10), CreationTimestamp: &created, Labels: labels,
+			Name:              s.name,
+			Namespace:         s.namespace,
+			UID:               uid(s.key),
+			Generation:        w.generation,
+			ResourceVersion:   strconv.FormatUint(w.version, 10),
+			CreationTimestamp: &created,
+			Labels:            labels,
 			ManagedFields: []managedFields{
-				wrote("deploy", at.at(w.templateAt), "f:template"), wrote("autoscaler", at.at(w.scaledAt), "f:replicas"),
+				wrote("deploy", at.at(w.templateAt), "f:template"),
+				wrote("autoscaler", at.at(w.scaledAt), "f:replicas"),
 			},
 		},
 		Status: workloadStatus{w.generation},
 	}
 	if s.workload == fleet.Deployment {
-		o.Metadata.Annotations = map[string]string{"deployment.kubernetes.io/revision": strconv.Itoa(w.number)}
+		o.Metadata.Annotations = map[string]string{
+			"deployment.kubernetes.io/revision": strconv.Itoa(w.number),
+		}
 	}
 	if s.workload != fleet.DaemonSet {
 		o.Spec.Replicas = &w.replicas
@@ -151,8 +160,12 @@ func (w *written) object(s *service, at epoch) workloadObject {
 
 func wrote(manager string, at time.Time, field string) managedFields {
 	return managedFields{
-		Manager: manager, Operation: "Update", APIVersion: "apps/v1", Time: at, FieldsType: "FieldsV1",
-		FieldsV1: map[string]any{"f:spec": map[string]any{field: map[string]any{}}},
+		Manager:    manager,
+		Operation:  "Update",
+		APIVersion: "apps/v1",
+		Time:       at,
+		FieldsType: "FieldsV1",
+		FieldsV1:   map[string]any{"f:spec": map[string]any{field: map[string]any{}}},
 	}
 }
 
@@ -162,14 +175,18 @@ func (w *warning) object(s *service, at epoch) eventObject {
 	o := eventObject{
 		typeMeta: typeMeta{Kind: "Event", APIVersion: "v1"},
 		Metadata: objectMeta{
-			Name: w.pod + "." + suffix(named(s.key, w.pod), 10), Namespace: s.namespace, UID: uid(named(s.key, w.pod)),
-			ResourceVersion: strconv.FormatUint(w.version, 10), CreationTimestamp: &created,
+			Name:              w.pod + "." + suffix(named(s.key, w.pod), 10),
+			Namespace:         s.namespace,
+			UID:               uid(named(s.key, w.pod)),
+			ResourceVersion:   strconv.FormatUint(w.version, 10),
+			CreationTimestamp: &created,
 		},
 		Reason: "BackOff", Type: "Warning", Count: w.count,
 		Message:        "Back-off restarting failed container " + s.name + " in pod " + w.pod,
 		FirstTimestamp: created, LastTimestamp: at.at(w.last),
 	}
-	o.InvolvedObject.Kind, o.InvolvedObject.Namespace, o.InvolvedObject.Name = "Pod", s.namespace, w.pod
+	o.InvolvedObject.Kind, o.InvolvedObject.Name = "Pod", w.pod
+	o.InvolvedObject.Namespace = s.namespace
 	return o
 }
 

@@ -2,9 +2,9 @@ package sim
 
 import "math"
 
-// Latencies are counted in the buckets of a native histogram of schema 3 (eight for each power of two), from
-// four powers of two below a service's median to eight above it. Classic buckets, and native ones in another
-// unit, are cut from these when they are served.
+// Latencies are counted in the buckets of a native histogram of schema 3 (eight for each power of
+// two), from four powers of two below a service's median to eight above it. Classic buckets, and
+// native ones in another unit, are cut from these when they are served.
 const (
 	schema        = 3
 	cellsPerPower = 1 << schema
@@ -12,7 +12,8 @@ const (
 	numCells      = 12 * cellsPerPower
 )
 
-// latency is the shape of a service's latencies: most are near the median, some belong to a slow tail.
+// latency is the shape of a service's latencies: most are near the median, some belong to a slow
+// tail.
 type latency struct {
 	median float64 // In seconds.
 	spread float64 // Standard deviation in powers of two.
@@ -58,7 +59,8 @@ func (l *latency) observe(r *stream, n uint64, factor, tail float64, h *histogra
 	}
 }
 
-// deal deals n requests out to the cells, one after the other, by the normal distribution around middle.
+// deal deals n requests out to the cells, one after the other, by the normal distribution around
+// middle.
 func (h *histogram) deal(r *stream, n uint64, first int, middle, width float64) {
 	rest := 1.0 // Probability of the cells not yet dealt to.
 	for c := cellOf(middle - 4*width); n > 0; c++ {
@@ -79,7 +81,8 @@ func seconds(first int, position float64) float64 {
 	return math.Exp2((position + float64(first-1)) / cellsPerPower)
 }
 
-// counter is a total and how much of it the last step added: in the middle of a step a part is served.
+// counter is a total and how much of it the last step added: in the middle of a step a part is
+// served.
 type counter struct {
 	total uint64
 	step  uint64
@@ -87,12 +90,14 @@ type counter struct {
 
 func (c *counter) add(n uint64) { c.total += n; c.step += n }
 
-// served returns the total when that share of the last step has yet to happen. It never falls with time.
+// served returns the total when that share of the last step has yet to happen. It never falls with
+// time.
 func (c *counter) served(left float64) uint64 {
 	return c.total - uint64(math.Ceil(float64(c.step)*left))
 }
 
-// cell is a counter in less room, for a pod has many: it is full after a year of 100 requests a second.
+// cell is a counter in less room, for a pod has many: it is full after a year of 100 requests a
+// second.
 type cell struct{ total, step uint32 }
 
 func (c *cell) add(n uint64) { c.total += uint32(n); c.step += uint32(n) }
@@ -150,8 +155,8 @@ func (d *distribution) fill(first int, left float64, histograms ...*histogram) {
 
 func (d *distribution) count() uint64 { return d.below[numCells] }
 
-// cumulative returns how many requests were at most at that position. Within a cell they are spread evenly.
-// It never falls with time nor with position.
+// cumulative returns how many requests were at most at that position. Within a cell they are spread
+// evenly. It never falls with time nor with position.
 func (d *distribution) cumulative(position float64) uint64 {
 	if position <= 0 {
 		return 0

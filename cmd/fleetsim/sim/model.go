@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// conditions is what a service meets at one instant, before chance has its say about single requests.
+// conditions is what a service meets at one instant, before chance has its say about single
+// requests.
 type conditions struct {
 	rate    float64   // Expected requests a second.
 	sources []float64 // The part of it of each caller; what remains is from outside.
@@ -17,8 +18,8 @@ type conditions struct {
 	job     float64   // Factor on idle CPU.
 }
 
-// model computes the conditions of a cluster's services at any instant, from the calendar, the noise, the call
-// graph, and the troubles that it is told of. It belongs to one goroutine.
+// model computes the conditions of a cluster's services at any instant, from the calendar, the
+// noise, the call graph, and the troubles that it is told of. It belongs to one goroutine.
 type model struct {
 	services  []*service
 	order     []int
@@ -61,8 +62,8 @@ func newModel(services []*service, propagate, spikes float64) *model {
 	return m
 }
 
-// at computes the conditions at an instant: seconds of real time, calendar of the simulated week. own is the
-// mean trouble of each service's pods.
+// at computes the conditions at an instant: seconds of real time, calendar of the simulated week.
+// own is the mean trouble of each service's pods.
 func (m *model) at(seconds float64, calendar time.Duration, own []trouble) {
 	m.spreadTroubles(own)
 	for _, i := range m.order {
@@ -101,9 +102,9 @@ func (m *model) serve(i int, seconds float64, calendar time.Duration, own *troub
 		d := &s.called[k]
 		from := d.service
 		// Who fails does not get as far as calling others.
-		calls := d.perRequest * m.now[from].rate * (1 - 0.5*min(1, m.failed[from])) * wave * own.keep
-		now.sources[k] = calls
-		now.rate += calls / (wave * own.keep)
+		calls := d.perRequest * m.now[from].rate * (1 - 0.5*min(1, m.failed[from]))
+		now.sources[k] = calls * wave * own.keep
+		now.rate += calls
 	}
 	now.rate *= wave * own.keep
 	now.job, now.cpu = 1, 1

@@ -3,8 +3,6 @@ package sim
 import (
 	"strings"
 
-	dto "github.com/prometheus/client_model/go"
-
 	"tocsin/fleet"
 )
 
@@ -18,11 +16,11 @@ var linkerdUnit = unit{1000, []float64{
 
 // linkerd writes what the proxies beside the pods count of inbound requests.
 func (p *page) linkerd() {
-	total := p.family("response_total", "Responses that the proxy saw.", dto.MetricType_COUNTER)
-	took := p.family("response_latency_ms", "Time to the last byte of responses.", dto.MetricType_HISTOGRAM)
+	total := p.counterOf("response_total", "Responses that the proxy saw.")
+	took := p.histogramOf("response_latency_ms", "Time to the last byte of responses.")
 	for s, pod := range p.visible {
-		base := pairs("namespace", s.namespace, "pod", pod.name, "direction", "inbound", "tls", "true",
-			strings.ToLower(string(s.workload)), s.name)
+		base := pairs("namespace", s.namespace, "pod", pod.name, "direction", "inbound", "tls",
+			"true", strings.ToLower(string(s.workload)), s.name)
 		for code, name := range codes {
 			class := "success"
 			if code == codeError || code == codeUnavailable {
@@ -45,14 +43,15 @@ var otelUnit = unit{1, []float64{
 
 // otel writes the histogram of the semantic conventions: its count is the only counter of requests.
 func (p *page) otel() {
-	took := p.family("http_server_request_duration_seconds", "Duration of requests.", dto.MetricType_HISTOGRAM)
+	took := p.histogramOf("http_server_request_duration_seconds", "Duration of requests.")
 	kinds := map[fleet.Workload]string{
 		fleet.Deployment: "k8s_deployment_name", fleet.StatefulSet: "k8s_statefulset_name",
 		fleet.DaemonSet: "k8s_daemonset_name",
 	}
 	for s, pod := range p.visible {
-		base := pairs("k8s_namespace_name", s.namespace, "k8s_pod_name", pod.name, kinds[s.workload], s.name,
-			"service_name", s.name, "http_request_method", "GET", "http_route", "/", "url_scheme", "http")
+		base := pairs("k8s_namespace_name", s.namespace, "k8s_pod_name", pod.name,
+			kinds[s.workload], s.name, "service_name", s.name, "http_request_method", "GET",
+			"http_route", "/", "url_scheme", "http")
 		first, began := s.latency.first(), p.labels(s, pod).began
 		p.latencies.fill(first, p.left, &pod.served)
 		p.histogram(took, with(base, "http_response_status_code", "200"), &otelUnit, began)
@@ -68,9 +67,9 @@ var grpcCodes = [len(codes)]string{"OK", "NotFound", "Internal", "Unavailable"}
 
 // grpc writes what the interceptors of a server count.
 func (p *page) grpc() {
-	handled := p.family("grpc_server_handled_total", "RPCs that ended, by code.", dto.MetricType_COUNTER)
-	started := p.family("grpc_server_started_total", "RPCs that began.", dto.MetricType_COUNTER)
-	took := p.family("grpc_server_handling_seconds", "Duration of RPCs.", dto.MetricType_HISTOGRAM)
+	handled := p.counterOf("grpc_server_handled_total", "RPCs that ended, by code.")
+	started := p.counterOf("grpc_server_started_total", "RPCs that began.")
+	took := p.histogramOf("grpc_server_handling_seconds", "Duration of RPCs.")
 	for s, pod := range p.visible {
 		base := pairs("namespace", s.namespace, "service", s.name, "pod", pod.name,
 			"grpc_service", s.namespace+"."+s.name, "grpc_method", "Do", "grpc_type", "unary")

@@ -7,7 +7,8 @@ import (
 
 const day = 24 * time.Hour
 
-// pattern is how the calendar moves the traffic of a service. Its mean over an ordinary week is about 1.
+// pattern is how the calendar moves the traffic of a service. Its mean over an ordinary week is
+// about 1.
 type pattern struct {
 	daily    float64 // Amplitude of the day.
 	second   float64 // Amplitude of the half-day: lunch and evening.
@@ -37,7 +38,9 @@ func (p *pattern) at(sinceMidnightMonday time.Duration) float64 {
 // weekFactor goes from weekdays to the weekend and back within an hour around midnight.
 func (p *pattern) weekFactor(t time.Duration) float64 {
 	const turnover = time.Hour
-	into := func(at time.Duration) float64 { return min(1, max(0, float64(t-at)/float64(turnover))) }
+	into := func(at time.Duration) float64 {
+		return min(1, max(0, float64(t-at)/float64(turnover)))
+	}
 	weekend := into(5*day) - into(7*day-turnover)
 	return p.weekdays + weekend*(p.weekend-p.weekdays)
 }
@@ -74,8 +77,8 @@ func weekTime(t time.Time) time.Duration {
 	return time.Duration(days)*day + t.Sub(time.Date(y, m, d, 0, 0, 0, 0, time.UTC))
 }
 
-// spike returns the factor of sporadic harmless spikes of traffic at a second of real time: perDay of them
-// come on an average day of real time, each of one to three minutes.
+// spike returns the factor of sporadic harmless spikes of traffic at a second of real time: perDay
+// of them come on an average day of real time, each of one to three minutes.
 func spike(key uint64, seconds, perDay float64) float64 {
 	if perDay <= 0 {
 		return 1
@@ -94,7 +97,8 @@ func spike(key uint64, seconds, perDay float64) float64 {
 	return 1 + (0.3+0.5*r.uniform())*math.Sin(math.Pi*at/length)
 }
 
-// cadence is when a service is released: once in every period, at a time that differs from one to the next.
+// cadence is when a service is released: once in every period, at a time that differs from one to
+// the next.
 type cadence struct {
 	key    uint64
 	period float64 // In seconds of real time; 0 is never.

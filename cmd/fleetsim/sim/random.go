@@ -2,10 +2,12 @@ package sim
 
 import "math"
 
-// Everything random is a function of a key, and a key is made of what the number is for: seed, cluster,
-// service, pod, step. So a value does not depend on who asked, how often, or in what order.
+// Everything random is a function of a key, and a key is made of what the number is for: seed,
+// cluster, service, pod, step. So a value does not depend on who asked, how often, or in what
+// order.
 
-// mix scatters the bits of x: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (2014).
+// mix scatters the bits of x: Steele, Lea and Flood, "Fast splittable pseudorandom number
+// generators" (2014).
 func mix(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
@@ -50,8 +52,8 @@ func (r *stream) next() uint64 {
 func (r *stream) uniform() float64 { return uniform(r.next()) }
 func (r *stream) normal() float64  { return normal(r.next()) }
 
-// few is the mean below which counts are drawn exactly; above it a normal with the right mean, variance
-// and skewness (Cornish and Fisher) is as good and does not cost more with size.
+// few is the mean below which counts are drawn exactly; above it a normal with the right mean,
+// variance and skewness (Cornish and Fisher) is as good and does not cost more with size.
 const few = 16
 
 // poisson draws a count with that mean.
@@ -98,8 +100,8 @@ func (r *stream) binomial(n uint64, p float64) uint64 {
 	return k
 }
 
-// gamma draws a number with mean 1 and that variance: Marsaglia and Tsang, "A simple method for generating
-// gamma variables" (2000). The variance is at most 1.
+// gamma draws a number with mean 1 and that variance: Marsaglia and Tsang, "A simple method for
+// generating gamma variables" (2000). The variance is at most 1.
 func (r *stream) gamma(variance float64) float64 {
 	if variance <= 0 {
 		return 1
@@ -126,9 +128,9 @@ func atLeastZero(x float64) uint64 {
 	return uint64(x + 0.5)
 }
 
-// wander is noise with a memory: three sums of smoothed steps, of half a minute, five minutes and an hour.
-// It has mean 0, variance 1, and can be asked for any instant. The last steps are kept, so that asking for
-// one instant after the other is cheap.
+// wander is noise with a memory: three sums of smoothed steps, of half a minute, five minutes and
+// an hour. It has mean 0, variance 1, and can be asked for any instant. The last steps are kept, so
+// that asking for one instant after the other is cheap.
 type wander struct {
 	key   uint64
 	steps [3]struct {

@@ -11,8 +11,12 @@ import (
 func TestDrawsHaveTheirMoments(t *testing.T) {
 	const n = 100000
 	type draw func(*stream) float64
-	poisson := func(mean float64) draw { return func(r *stream) float64 { return float64(r.poisson(mean)) } }
-	binomial := func(n uint64, p float64) draw { return func(r *stream) float64 { return float64(r.binomial(n, p)) } }
+	poisson := func(mean float64) draw {
+		return func(r *stream) float64 { return float64(r.poisson(mean)) }
+	}
+	binomial := func(n uint64, p float64) draw {
+		return func(r *stream) float64 { return float64(r.binomial(n, p)) }
+	}
 	for _, tc := range []struct {
 		name                 string
 		draw                 draw
@@ -83,7 +87,8 @@ func TestWanderHasAMemory(t *testing.T) {
 			far = append(far, w.at(at+20000))
 		}
 	}
-	if mean, variance := stat.MeanVariance(xs, nil); math.Abs(mean) > 0.05 || math.Abs(variance-1) > 0.05 {
+	if mean, variance := stat.MeanVariance(xs, nil); math.Abs(mean) > 0.05 ||
+		math.Abs(variance-1) > 0.05 {
 		t.Errorf("mean %.3f, variance %.3f, want 0 and 1", mean, variance)
 	}
 	if c := stat.Correlation(xs, near, nil); c < 0.9 {

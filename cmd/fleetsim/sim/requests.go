@@ -29,11 +29,11 @@ var istioUnit = unit{1000, []float64{
 // httpUnit has the default buckets of Prometheus' client libraries.
 var httpUnit = unit{1, []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}}
 
-// istio writes what the proxies of the destinations count. The duration has no labels of sources and codes, as
-// operators configure it who mind its cost.
+// istio writes what the proxies of the destinations count. The duration has no labels of sources
+// and codes, as operators configure it who mind its cost.
 func (p *page) istio() {
-	total := p.family("istio_requests_total", "Requests that the proxy saw.", dto.MetricType_COUNTER)
-	took := p.family("istio_request_duration_milliseconds", "Duration of requests.", dto.MetricType_HISTOGRAM)
+	total := p.counterOf("istio_requests_total", "Requests that the proxy saw.")
+	took := p.histogramOf("istio_request_duration_milliseconds", "Duration of requests.")
 	for s, pod := range p.visible {
 		l := p.labels(s, pod)
 		for k := range pod.counts {
@@ -50,8 +50,8 @@ func (p *page) istio() {
 
 // http writes what the services count themselves.
 func (p *page) http() {
-	total := p.family("http_requests_total", "Requests by code and method.", dto.MetricType_COUNTER)
-	took := p.family("http_request_duration_seconds", "Duration of requests.", dto.MetricType_HISTOGRAM)
+	total := p.counterOf("http_requests_total", "Requests by code and method.")
+	took := p.histogramOf("http_request_duration_seconds", "Duration of requests.")
 	for s, pod := range p.visible {
 		l := p.labels(s, pod)
 		for code := range codes {
@@ -81,21 +81,23 @@ func (p *page) labels(s *service, pod *pod) *podLabels {
 }
 
 func (s *service) podLabels(all []*service, pod *pod) *podLabels {
-	destination := pairs(
-		"reporter", "destination", "namespace", s.namespace, "pod", pod.name,
+	destination := pairs("reporter", "destination", "namespace", s.namespace, "pod", pod.name,
 		"destination_workload", s.name, "destination_workload_namespace", s.namespace,
 		"destination_service", s.name+"."+s.namespace+".svc.cluster.local",
 		"destination_service_name", s.name, "destination_service_namespace", s.namespace,
-		"request_protocol", "http", "connection_security_policy", "mutual_tls",
-	)
-	l := &podLabels{duration: destination, istio: make([][len(codes)][]*dto.LabelPair, len(pod.counts))}
+		"request_protocol", "http", "connection_security_policy", "mutual_tls")
+	l := &podLabels{
+		duration: destination,
+		istio:    make([][len(codes)][]*dto.LabelPair, len(pod.counts)),
+	}
 	for k := range pod.counts {
 		from, namespace := "unknown", "unknown"
 		if k < len(s.called) {
 			caller := all[s.called[k].service]
 			from, namespace = caller.name, caller.namespace
 		}
-		source := with(with(destination, "source_workload", from), "source_workload_namespace", namespace)
+		source := with(with(destination, "source_workload", from), "source_workload_namespace",
+			namespace)
 		for i, code := range codes {
 			l.istio[k][i] = with(source, "response_code", code)
 		}
@@ -106,7 +108,8 @@ func (s *service) podLabels(all []*service, pod *pod) *podLabels {
 			l.requests[i][j] = with(with(l.http, "code", code), "method", method)
 		}
 	}
-	l.container = pairs("namespace", s.namespace, "pod", pod.name, "container", s.name, "image", pod.image)
+	l.container = pairs("namespace", s.namespace, "pod", pod.name, "container", s.name, "image",
+		pod.image)
 	l.cgroup = pairs("namespace", s.namespace, "pod", pod.name, "container", "", "image", "")
 	l.cpu = [2][]*dto.LabelPair{with(l.container, "cpu", "total"), with(l.cgroup, "cpu", "total")}
 	return l

@@ -33,8 +33,8 @@ func (e *ScenarioError) Error() string {
 	return text
 }
 
-// ParseScenario reads a list of faults in YAML or JSON. Its error joins a *ScenarioError for everything that
-// is wrong.
+// ParseScenario reads a list of faults in YAML or JSON. Its error joins a *ScenarioError for
+// everything that is wrong.
 func ParseScenario(file string, text []byte) ([]Fault, error) {
 	p := &parser{file: file}
 	var doc yaml.Node
@@ -46,7 +46,8 @@ func ParseScenario(file string, text []byte) ([]Fault, error) {
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.SequenceNode {
-		p.fail(root, "", "a scenario is a list of faults", "- {at: 3m, kind: error_burst, service: checkout}")
+		p.fail(root, "", "a scenario is a list of faults",
+			"- {at: 3m, kind: error_burst, service: checkout}")
 		return nil, errors.Join(p.errs...)
 	}
 	faults := make([]Fault, 0, len(root.Content))
@@ -129,7 +130,8 @@ func (p *parser) field(f *Fault, at string, key, n *yaml.Node) {
 		}
 	case "pods":
 		if err := n.Decode(&f.Pods); err != nil || f.Pods < 1 {
-			p.fail(n, at, fmt.Sprintf("%q is not a number of pods", n.Value), "1 or more, or leave it out for all")
+			p.fail(n, at, fmt.Sprintf("%q is not a number of pods", n.Value),
+				"1 or more, or leave it out for all")
 		}
 	case "at", "for", "ramp", "every":
 		*f.duration(name) = p.duration(at, n)
@@ -139,7 +141,9 @@ func (p *parser) field(f *Fault, at string, key, n *yaml.Node) {
 }
 
 func (f *Fault) duration(name string) *time.Duration {
-	return map[string]*time.Duration{"at": &f.At, "for": &f.For, "ramp": &f.Ramp, "every": &f.Every}[name]
+	return map[string]*time.Duration{
+		"at": &f.At, "for": &f.For, "ramp": &f.Ramp, "every": &f.Every,
+	}[name]
 }
 
 func (f *Fault) number(name string) *float64 {
@@ -176,7 +180,8 @@ func (p *parser) number(at, name string, n *yaml.Node) float64 {
 
 func (p *parser) pattern(at string, n *yaml.Node) string {
 	if _, err := path.Match(n.Value, ""); err != nil || n.Kind != yaml.ScalarNode || n.Value == "" {
-		p.fail(n, at, fmt.Sprintf("%q is not a name or glob", n.Value), "a name such as checkout or a glob such as check*")
+		p.fail(n, at, fmt.Sprintf("%q is not a name or glob", n.Value),
+			"a name such as checkout or a glob such as check*")
 		return ""
 	}
 	return n.Value
@@ -190,7 +195,8 @@ func (p *parser) reason(at string, n *yaml.Node) string {
 	return n.Value
 }
 
-// nearest returns the name that takes the fewest edits to become what was written, and names all if none is near.
+// nearest returns the name that takes the fewest edits to become what was written, and names all if
+// none is near.
 func nearest(written string, names []string) string {
 	best, fewest := "", len(written)/2+1
 	for _, name := range names {

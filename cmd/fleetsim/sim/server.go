@@ -17,7 +17,7 @@ import (
 //
 //	GET    /                          an index for people
 //	GET    /clusters/<name>/metrics   the metrics of a cluster
-//	GET    /clusters/<name>/kube/     its Kubernetes API: workloads and Warning events, to list and to watch
+//	GET    /clusters/<name>/kube/     its Kubernetes API: workloads and Warning events
 //	GET    /sd                        the clusters, for http_sd_configs
 //	GET    /kubeconfig                a context for each cluster
 //	GET    /api/state                 State
@@ -35,7 +35,8 @@ func (f *Fleet) Handler() http.Handler {
 	mux.HandleFunc("GET /{$}", f.index)
 	mux.HandleFunc("GET /sd", f.discovery)
 	mux.HandleFunc("GET /kubeconfig", f.kubeconfig)
-	mux.HandleFunc("GET /api/state", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, f.State()) })
+	mux.HandleFunc("GET /api/state",
+		func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, f.State()) })
 	mux.HandleFunc("POST /api/scenario", f.postScenario)
 	mux.HandleFunc("DELETE /api/scenario", func(w http.ResponseWriter, _ *http.Request) {
 		f.Calm()
@@ -48,8 +49,9 @@ func (f *Fleet) Handler() http.Handler {
 
 // metrics serves one cluster. Compression costs more than it saves on a loopback.
 func (f *Fleet) metrics(c *cluster) http.Handler {
-	gather := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return c.gather(f), nil })
-	h := promhttp.HandlerFor(gather, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
+	gather := func() ([]*dto.MetricFamily, error) { return c.gather(f), nil }
+	opts := promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true}
+	h := promhttp.HandlerFor(prometheus.GathererFunc(gather), opts)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		out := c.outage(f.Elapsed().Seconds())
@@ -64,8 +66,10 @@ func (f *Fleet) metrics(c *cluster) http.Handler {
 
 var indexPage = template.Must(template.New("index").Parse(`<!doctype html><title>fleetsim</title>
 <h1>fleetsim</h1><p>{{.Now}} in the fleet, seed {{.Seed}}.
-<ul>{{range .Clusters}}<li><a href="/clusters/{{.Name}}/metrics">{{.Name}}</a>, {{len .Services}} services{{end}}</ul>
-<p><a href="/api/state">state</a>, <a href="/sd">targets</a>, <a href="/kubeconfig">kubeconfig</a>, {{len .Faults}} faults on the script.
+<ul>{{range .Clusters}}<li><a href="/clusters/{{.Name}}/metrics">{{.Name}}</a>,
+{{len .Services}} services{{end}}</ul>
+<p><a href="/api/state">state</a>, <a href="/sd">targets</a>, <a href="/kubeconfig">kubeconfig</a>,
+{{len .Faults}} faults on the script.
 `))
 
 func (f *Fleet) index(w http.ResponseWriter, _ *http.Request) {
@@ -86,7 +90,10 @@ func (f *Fleet) discovery(w http.ResponseWriter, r *http.Request) {
 	for _, c := range f.clusters {
 		targets = append(targets, target{
 			Targets: []string{r.Host},
-			Labels:  map[string]string{"__metrics_path__": "/clusters/" + c.name + "/metrics", "cluster": c.name},
+			Labels: map[string]string{
+				"__metrics_path__": "/clusters/" + c.name + "/metrics",
+				"cluster":          c.name,
+			},
 		})
 	}
 	writeJSON(w, targets)

@@ -21,7 +21,7 @@ type service struct {
 	levels   uint64 // Key of how the releases differ; the same in all clusters.
 	image    string // Without its tag.
 
-	uneven     float64 // Variance of a pod's requests in a second, as a share of the square of their mean.
+	uneven     float64 // Variance of a pod's requests in a second over their squared mean.
 	idleCPU    float64 // Cores that a pod uses without requests.
 	requestCPU float64 // Core-seconds of one request.
 	cpuLimit   float64 // Cores.
@@ -105,11 +105,13 @@ func byTier(services []*service) []int {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(services[a].tier, services[b].tier) })
+	slices.SortStableFunc(order,
+		func(a, b int) int { return cmp.Compare(services[a].tier, services[b].tier) })
 	return order
 }
 
-// levels is how a revision differs from the service's own mean: every release shifts something a little.
+// levels is how a revision differs from the service's own mean: every release shifts something a
+// little.
 type levels struct{ latency, cpu, errors, memory float64 }
 
 func (s *service) level(number int) levels {
@@ -122,7 +124,8 @@ func (s *service) level(number int) levels {
 	}
 }
 
-// trouble returns what faults of the service as a whole do to the pod of that rank; rank -1 is the mean pod of n.
+// trouble returns what faults of the service as a whole do to the pod of that rank; rank -1 is the
+// mean pod of n.
 func (s *service) trouble(seconds float64, rank, n int) trouble {
 	t := noTrouble
 	for _, f := range s.faults {

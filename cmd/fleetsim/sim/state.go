@@ -96,18 +96,3 @@ func (c *cluster) state(seconds float64) ClusterState {
 	}
 	return st
 }
-
-// Calm ends all faults now, without their ramp, and forgets them.
-func (f *Fleet) Calm() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.faults = nil
-	for _, c := range f.clusters {
-		c.mu.Lock()
-		c.faults = nil
-		for _, s := range c.services {
-			s.faults = nil
-		}
-		c.mu.Unlock()
-	}
-}
