@@ -52,6 +52,9 @@ type slotSum struct {
 
 // cells builds the cells of one metric from everything but what p leaves out.
 func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes) {
+	if m == CPU {
+		p.least = max(p.least, settledCPU)
+	}
 	if m == P99 {
 		return l.quantileCells(model, nz, p)
 	}

@@ -67,10 +67,12 @@ var ages = [...]time.Duration{
 	0, 30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute,
 }
 
-// Groups is the number of age groups; grown is the first group whose pods count as warmed up.
+// Groups is the number of age groups; grown is the first group whose pods count as warmed up. The CPU of pods
+// younger than settledCPU tells of compilers and caches, not of the release.
 const (
-	Groups = len(ages)
-	grown  = 4
+	Groups     = len(ages)
+	grown      = 4
+	settledCPU = 3
 )
 
 // group returns the age group of a pod; pods of unknown age are old.

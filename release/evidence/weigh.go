@@ -182,8 +182,9 @@ func (s *Scale) describe(f *Finding, m *Model, cells []cell, pod, base float64) 
 	for i := range cells {
 		c := &cells[i]
 		mean, v := c.estimate()
-		w, sd := e.warm[c.group].predict()
-		any.add(mean-w, v+sd*sd)
+		if w, sd := e.warm[c.group].predict(); v > 0 {
+			any.add(mean-w, v+sd*sd)
+		}
 		f.New += c.size
 		f.NewEvents += c.x
 		f.OldEvents += c.n - c.x
