@@ -23,7 +23,7 @@ import (
 // apiServer behaves as an API server does, on pipes, so that it lives in a synctest bubble: it lists, streams lists,
 // watches, sends bookmarks, forgets old versions, and fails on demand.
 type apiServer struct {
-	t        *testing.T
+	t        testing.TB
 	listener *pipes
 	server   http.Server
 
@@ -59,7 +59,7 @@ type request struct {
 	path string
 }
 
-func newAPIServer(t *testing.T) *apiServer {
+func newAPIServer(t testing.TB) *apiServer {
 	s := &apiServer{
 		t: t, uid: "cluster-1", version: 100, oldest: 1,
 		listener: &pipes{conns: make(chan net.Conn), closed: make(chan struct{})},
@@ -299,7 +299,7 @@ func within(namespace string, object []byte) bool {
 	return namespace == "" || strings.Contains(string(object), `"namespace":"`+namespace+`"`)
 }
 
-func bookmark(t *testing.T, resource string, version int, end bool) []byte {
+func bookmark(t testing.TB, resource string, version int, end bool) []byte {
 	apiVersion, kind := kindOfResource(resource)
 	meta := map[string]any{"resourceVersion": strconv.Itoa(version)}
 	if end {
@@ -334,7 +334,7 @@ func answer(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func encode(t *testing.T, v any) []byte {
+func encode(t testing.TB, v any) []byte {
 	text, err := json.Marshal(v)
 	if err != nil {
 		t.Errorf("encode %T: %v", v, err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -323,4 +324,22 @@ func TestRightsThatAreMissingAreNamed(t *testing.T) {
 	}
 	c.Kubectl("set", "image", "deployment/cart", "main=cart:v2")
 	w.want("rollout cart: image cart:v1 -> cart:v2")
+}
+
+func TestAHungAPIServerIsStaleAndComesBack(t *testing.T) {
+	c := testbed.StartCluster(t, testbed.ClusterOptions{Name: "hung"})
+	apply(c, fleet.Deployment, "cart", "cart:v1")
+	w := startWatch(t, c, kube.Options{Stale: 9 * time.Second})
+	c.APIServer.Signal(syscall.SIGSTOP)
+	testbed.Eventually(t, soon, "a stale cluster", func() error {
+		s := w.Status()
+		if s.State != kube.Stale || !strings.Contains(s.Reason, "did not answer") {
+			return fmt.Errorf("status %+v", s)
+		}
+		return nil
+	})
+	c.APIServer.Signal(syscall.SIGCONT)
+	c.Kubectl("set", "image", "deployment/cart", "main=cart:v2")
+	w.want("rollout cart: image cart:v1 -> cart:v2")
+	w.fresh()
 }
