@@ -67,7 +67,7 @@ type App struct {
 }
 
 // New builds the daemon: it opens the stores and reads back what was known, and starts nothing.
-func New(opts Options) (a *App, err error) {
+func New(opts Options) (_ *App, err error) {
 	if opts.Config == nil {
 		return nil, errors.New("app: no configuration")
 	}
@@ -78,7 +78,7 @@ func New(opts Options) (a *App, err error) {
 		promcollectors.NewProcessCollector(promcollectors.ProcessCollectorOpts{}),
 		version.NewCollector("tocsin"),
 	)
-	a = &App{
+	a := &App{
 		opts:     opts,
 		logger:   opts.Logger.With("component", "app"),
 		reg:      reg,

@@ -213,7 +213,7 @@ func (d *demo) daemon(at places) (*app.App, error) {
 			StoragePath: filepath.Join(d.dir, "data"),
 		},
 		Logger:  logger,
-		Observe: func(i incident.Incident) { show(d.out, &i) },
+		Observe: newBoard(d.out).show,
 	})
 }
 
@@ -255,11 +255,24 @@ incidents: {related_window: 30s, hold: 30s}
 // Clusters are the clusters that fleetsim has.
 func (places) Clusters() []string { return []string{"east", "west", "north"} }
 
-// show prints an incident for a person at a terminal.
-func show(w io.Writer, i *incident.Incident) {
-	at := i.Updated
+// board prints for a person at a terminal when an incident opens and when it closes.
+type board struct {
+	out   io.Writer
+	shown map[string]incident.State // By ID.
+}
+
+func newBoard(out io.Writer) *board { return &board{out, make(map[string]incident.State)} }
+
+// show implements app.Options.Observe, which one goroutine calls at a time.
+func (b *board) show(i incident.Incident) {
+	if b.shown[i.ID] == i.State {
+		return
+	}
+	b.shown[i.ID] = i.State
+	at := i.Opened
 	if i.State == incident.Resolved {
 		at = i.End
 	}
-	fmt.Fprintf(w, "%s  %-8s %-8s %s\n", at.Local().Format(time.TimeOnly), strings.ToUpper(string(i.State)), i.Severity, i.Title)
+	fmt.Fprintf(b.out, "%s  %-8s %-8s %s\n",
+		at.Local().Format(time.TimeOnly), strings.ToUpper(string(i.State)), i.Severity, i.Title)
 }

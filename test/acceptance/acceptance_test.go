@@ -59,8 +59,11 @@ func targets(fleet *sim.Fleet, address string) []testbed.Target {
 
 // daemon is a running tocsin.
 type daemon struct {
-	URL  string
-	app  *app.App
+	URL      string
+	file     string // Of its configuration.
+	config   *config.Config
+	settings config.Settings
+
 	t    *testing.T
 	stop context.CancelFunc
 	done chan error // Holds what Run returned.
@@ -78,18 +81,21 @@ func start(t *testing.T, text, dir string) *daemon {
 		t.Fatal(err)
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", testbed.Port(t))
+	settings := config.Settings{
+		ConfigFile: file, ListenAddress: address, StoragePath: dir, ExternalURL: "http://" + address,
+	}
 	a, err := app.New(app.Options{
-		Config: c,
-		Settings: config.Settings{
-			ConfigFile: file, ListenAddress: address, StoragePath: dir, ExternalURL: "http://" + address,
-		},
+		Config: c, Settings: settings,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &daemon{URL: "http://" + address, app: a, t: t, stop: cancel, done: make(chan error, 1)}
+	d := &daemon{
+		URL: "http://" + address, file: file, config: c, settings: settings,
+		t: t, stop: cancel, done: make(chan error, 1),
+	}
 	go func() { d.done <- a.Run(ctx) }()
 	t.Cleanup(d.end)
 	testbed.Eventually(t, time.Minute, "the daemon to listen", func() error {

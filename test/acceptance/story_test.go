@@ -65,6 +65,7 @@ func (b *slackBoard) all() []slackCall {
 // checkout of one cluster is deployed and begins to fail; one incident names it and the deployment, one alert
 // fires and resolves, one Slack message is posted and edited, and nothing else is told.
 func TestAFaultIsToldOnce(t *testing.T) {
+	t.Parallel()
 	simulated, address := simulate(t, sim.Options{
 		Clusters: 2, Services: 8, Pods: 3, Seed: 7, TimeScale: 1, ReleaseEvery: -1, Spikes: -1, Jobs: -1,
 		Exporters: []sim.Exporter{sim.Istio, sim.CAdvisor, sim.Kube},
