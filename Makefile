@@ -34,6 +34,12 @@ lint: ## What a reviewer should not have to say.
 bench: ## The figures of docs/performance.md.
 	$(GO) test -run '^$$' -bench . -benchmem ./series/... ./detector/... ./collectors/... ./store/...
 
+RELEASES ?= 10000
+judge-table: build ## Measure the judges of releases anew and write docs/verdicts.md's tables.
+	@bin/tocsin judge simulate --releases $(RELEASES) >bin/judge-table.md
+	@sed '/<!-- judge-table -->/q' docs/verdicts.md >bin/verdicts.md && echo >>bin/verdicts.md
+	@cat bin/judge-table.md >>bin/verdicts.md && mv bin/verdicts.md docs/verdicts.md
+
 FUZZTIME ?= 30s
 fuzz: ## Every fuzz target for FUZZTIME.
 	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \

@@ -242,7 +242,7 @@ func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise) {
 		}
 		extra /= c.time
 		if _, sd := e.warm[c.group].predict(); sd > 0 {
-			extra += 0.09 * sd * sd
+			extra += 0.16 * sd * sd // Ages do not follow the amplitude to the letter; and nodes stand apart.
 		}
 		c.conclude(l.chance(m, c), extra)
 	}

@@ -65,7 +65,7 @@ func (g *grid) null(variance float64) *[points]float64 {
 func amplitudes() (nodes, weights [9]float64) {
 	var sum float64
 	for i := range nodes {
-		nodes[i] = 0.75 * float64(i-4)
+		nodes[i] = float64(i - 4)
 		weights[i] = math.Exp(-nodes[i]*nodes[i]/2) + 0.01
 		sum += weights[i]
 	}

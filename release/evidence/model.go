@@ -56,7 +56,7 @@ func (w *warmth) predict() (mean, sd float64) {
 	if w.fleet == 0 {
 		return 0, 0
 	}
-	usual := 0.3 * w.fleet
+	usual := 0.45 * w.fleet
 	if w.n == 0 {
 		return w.mean, w.fleet
 	}
