@@ -51,7 +51,8 @@ func (s *Server) act(
 	case err != nil:
 		return page{}, err
 	}
-	s.logger.Info("Incident was changed by a person", "path", r.URL.Path, "by", o.By, "client", r.RemoteAddr)
+	s.logger.Info("Incident was changed by a person",
+		"path", r.URL.Path, "by", o.By, "client", r.RemoteAddr)
 	return page{data: i}, nil
 }
 
@@ -62,17 +63,18 @@ func (s *Server) reconcile(r *http.Request) (page, error) {
 		return page{}, err
 	}
 	if o.Note = strings.TrimSpace(o.Note); o.Note == "" || len(o.Note) > maxNote {
-		return page{}, bad("note: write what was compared with the world, in at most %d letters", maxNote)
+		return page{}, bad("note: write what was compared, in at most %d letters", maxNote)
 	}
 	if err := s.opts.Reconcile(r.Context(), o.By, o.Note); err != nil {
 		return page{}, err
 	}
-	s.logger.Warn("Damage of the journal was accepted by a person", "by", o.By, "client", r.RemoteAddr)
+	s.logger.Warn("Damage of the journal was accepted by a person",
+		"by", o.By, "client", r.RemoteAddr)
 	return page{data: o}, nil
 }
 
-// ordered reads the body of r: who wants something done. The type of the content matters: a form that another site
-// has a browser send cannot have it.
+// ordered reads the body of r: who wants something done. The type of the content matters: a form
+// that another site has a browser send cannot have it.
 func ordered(r *http.Request) (order, error) {
 	var o order
 	if _, err := parameters(r); err != nil {

@@ -80,7 +80,7 @@ func respond(w http.ResponseWriter, code int, answer Response) {
 	body, err := json.Marshal(answer)
 	if err != nil {
 		code = http.StatusInternalServerError
-		body = []byte(`{"status":"error","errorType":"internal","error":"the answer has no form in JSON"}`)
+		body = []byte(`{"status":"error","errorType":"internal","error":"no form in JSON"}`)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -1,7 +1,9 @@
-// Package api serves HTTP: queries over scores, the JSON API, health, readiness, reload and metrics.
+// Package api serves HTTP: queries over scores, the JSON API, health, readiness, reload and
+// metrics.
 //
-// docs/formats/api.md describes every endpoint. What changes state is refused to strangers: a request must be
-// authenticated or come from the same host, and a browser may send it only from a page of tocsin's own.
+// docs/formats/api.md describes every endpoint. What changes state is refused to strangers: a
+// request must be authenticated or come from the same host, and a browser may send it only from a
+// page of tocsin's own.
 package api
 
 import (
@@ -32,7 +34,7 @@ const maxConnections = 512
 type Options struct {
 	Addresses   []string // To listen on; ":9977".
 	WebConfig   string   // File of the exporter toolkit with TLS and users; none.
-	ExternalURL *url.URL // By which people reach the server; its path is put before all others. "/".
+	ExternalURL *url.URL // As people reach the server; its path stands before all others. "/".
 	Anonymous   bool     // Whoever reaches the server may change state.
 	Version     string   // Of tocsin.
 
@@ -72,14 +74,16 @@ type Findings interface {
 	Findings(ctx context.Context) ([]detector.Finding, error)
 }
 
-// Incidents knows the incidents as they are now. Errors wrap incident.ErrUnknown and incident.ErrResolved.
+// Incidents knows the incidents as they are now. Errors wrap incident.ErrUnknown and
+// incident.ErrResolved.
 type Incidents interface {
 	Incidents() []incident.Incident
 	Acknowledge(id, by string, at time.Time) (incident.Incident, error)
 	Resolve(id, by string, at time.Time) (incident.Incident, error)
 }
 
-// History reads back what was reported, newest first, and of what was reported repeatedly only the newest report.
+// History reads back what was reported, newest first, and of what was reported repeatedly only
+// the newest report.
 type History interface {
 	Read(ctx context.Context, q HistoryQuery) ([]Record, error)
 }
@@ -111,9 +115,11 @@ type Record struct {
 
 func (o *Options) setDefaults() error {
 	for name, missing := range map[string]bool{
-		"Gatherer": o.Gatherer == nil, "Query": o.Query == nil, "Ready": o.Ready == nil, "Reload": o.Reload == nil,
-		"Status": o.Status == nil, "Clusters": o.Clusters == nil, "Services": o.Services == nil,
-		"Findings": o.Findings == nil, "Incidents": o.Incidents == nil, "History": o.History == nil,
+		"Gatherer": o.Gatherer == nil, "Query": o.Query == nil,
+		"Ready": o.Ready == nil, "Reload": o.Reload == nil,
+		"Status": o.Status == nil, "Clusters": o.Clusters == nil,
+		"Services": o.Services == nil, "Findings": o.Findings == nil,
+		"Incidents": o.Incidents == nil, "History": o.History == nil,
 	} {
 		if missing {
 			return fmt.Errorf("api: option %s is missing", name)
@@ -123,7 +129,9 @@ func (o *Options) setDefaults() error {
 		o.Addresses = []string{":9977"}
 	}
 	if o.Reconcile == nil {
-		o.Reconcile = func(context.Context, string, string) error { return errors.New("there is no journal") }
+		o.Reconcile = func(context.Context, string, string) error {
+			return errors.New("there is no journal")
+		}
 	}
 	if o.ExternalURL == nil {
 		o.ExternalURL = &url.URL{Path: "/"}
@@ -149,7 +157,8 @@ type Server struct {
 	listeners []net.Listener
 }
 
-// New returns a server that does not listen yet. It fails if the web configuration file cannot be used.
+// New returns a server that does not listen yet. It fails if the web configuration file cannot be
+// used.
 func New(opts Options) (*Server, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
@@ -171,7 +180,8 @@ func New(opts Options) (*Server, error) {
 // Handler returns what Run serves, but for TLS and authentication.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Listen opens the listening sockets, so that what is wrong with the addresses is known before anything runs.
+// Listen opens the listening sockets, so that what is wrong with the addresses is known before
+// anything runs.
 func (s *Server) Listen(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +221,8 @@ func (s *Server) closeListeners() error {
 	return err
 }
 
-// Run serves until ctx is done; requests under way may then go on for Grace. It returns nil unless serving failed.
+// Run serves until ctx is done; requests under way may then go on for Grace. It returns nil
+// unless serving failed.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(ctx); err != nil {
 		return err

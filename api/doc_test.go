@@ -52,7 +52,8 @@ func TestEveryEndpointIsDocumented(t *testing.T) {
 		title := strings.TrimSpace(e.method + " " + strings.TrimSuffix(e.path, "{$}"))
 		served = append(served, title)
 		for _, s := range sections {
-			if s.title == title && strings.Contains(s.text, "Changes state.") != e.changes && e.method != "PUT" {
+			says := strings.Contains(s.text, "Changes state.")
+			if s.title == title && says != e.changes && e.method != "PUT" {
 				t.Errorf("%s: the page does not say rightly whether it changes state", title)
 			}
 		}
@@ -60,16 +61,17 @@ func TestEveryEndpointIsDocumented(t *testing.T) {
 	slices.Sort(documented)
 	slices.Sort(served)
 	if !slices.Equal(documented, served) {
-		t.Errorf("documented are\n%s\nserved are\n%s", strings.Join(documented, "\n"), strings.Join(served, "\n"))
+		t.Errorf("documented are\n%s\nserved are\n%s",
+			strings.Join(documented, "\n"), strings.Join(served, "\n"))
 	}
 }
 
-// TestEveryParameterIsDocumented asks each list for a parameter that it cannot have, and compares what it says that it
-// knows with what the page says.
+// TestEveryParameterIsDocumented asks each list for a parameter that it cannot have, and compares
+// what it says that it knows with what the page says.
 func TestEveryParameterIsDocumented(t *testing.T) {
 	_, sections := documentation(t)
 	s := newHouse(t).server(t, nil)
-	listed := regexp.MustCompile("(?s)Parameters: (.*?)\\.(\\s|$)")
+	listed := regexp.MustCompile(`(?s)Parameters: (.*?)\.(\s|$)`)
 	names := regexp.MustCompile("`([a-z]+)`")
 	inside := regexp.MustCompile(`\([^)]*\)`)
 	for _, sec := range sections {
@@ -99,8 +101,9 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	text, _ := documentation(t)
 	seen := make(map[reflect.Type]bool)
 	for _, v := range []any{
-		Response{}, Status{}, Cluster{}, detector.Status{}, journal.Status{}, tsdb.Status{}, remediation.Status{},
-		promql.Status{}, kube.Status{}, detector.ServiceStatus{}, detector.Finding{}, incident.Incident{}, fleet.Change{},
+		Response{}, Status{}, Cluster{}, detector.Status{}, journal.Status{}, tsdb.Status{},
+		remediation.Status{}, promql.Status{}, kube.Status{}, detector.ServiceStatus{},
+		detector.Finding{}, incident.Incident{}, fleet.Change{},
 	} {
 		for _, name := range fields(reflect.TypeOf(v), seen) {
 			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, `"`+name+`":`) {
@@ -110,8 +113,8 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	}
 }
 
-// fields returns the names that a type and those within have in JSON, apart from detector.Status's clusters, which are
-// not shown.
+// fields returns the names that a type and those within have in JSON, apart from
+// detector.Status's clusters, which are not shown.
 func fields(typ reflect.Type, seen map[reflect.Type]bool) []string {
 	for typ.Kind() == reflect.Slice || typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()

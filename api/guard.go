@@ -15,21 +15,23 @@ func (s *Server) guard(h http.Handler, crossSite *http.CrossOriginProtection) ht
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := crossSite.Check(r); err != nil {
 			s.metrics.refused.WithLabelValues(refusedCrossSite).Inc()
-			fail(w, http.StatusForbidden, errorForbidden, "a page of another site may not change anything here")
+			fail(w, http.StatusForbidden, errorForbidden,
+				"a page of another site may not change anything here")
 			return
 		}
 		if !s.known(r) {
 			s.metrics.refused.WithLabelValues(refusedStranger).Inc()
 			s.logger.Warn("Change of state was refused", "path", r.URL.Path, "client", r.RemoteAddr)
-			fail(w, http.StatusForbidden, errorForbidden, "only users of --web.config.file and clients on the "+
-				"same host may change anything; see docs/formats/api.md")
+			fail(w, http.StatusForbidden, errorForbidden, "only users of --web.config.file and "+
+				"clients on the same host may change anything; see docs/formats/api.md")
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-// known says whether the client of r may change state: it has shown a certificate or a password, or is on this host.
+// known says whether the client of r may change state: it has shown a certificate or a password,
+// or is on this host.
 func (s *Server) known(r *http.Request) bool {
 	if s.opts.Anonymous || s.hasUsers() || r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		return true
@@ -47,8 +49,8 @@ func (s *Server) known(r *http.Request) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// hasUsers says whether the web configuration names users: then nobody else has come this far. The file is read each
-// time because the exporter toolkit does so, too.
+// hasUsers says whether the web configuration names users: then nobody else has come this far.
+// The file is read each time because the exporter toolkit does so, too.
 func (s *Server) hasUsers() bool {
 	if s.opts.WebConfig == "" {
 		return false

@@ -34,7 +34,8 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 // reload applies the configuration file. The old one stays in force if it cannot be used.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	if err := s.opts.Reload(r.Context()); err != nil {
-		plain(w, http.StatusInternalServerError, fmt.Sprintf("the old configuration stays: %v\n", err))
+		text := fmt.Sprintf("the old configuration stays: %v\n", err)
+		plain(w, http.StatusInternalServerError, text)
 		return
 	}
 	plain(w, http.StatusOK, "the configuration was reloaded\n")
@@ -75,8 +76,8 @@ var indexPage = template.Must(template.New("index").Parse(`<!DOCTYPE html>
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	err := indexPage.Execute(w, map[string]any{"Version": s.opts.Version, "Prefix": s.prefix, "Links": links})
-	if err != nil {
+	values := map[string]any{"Version": s.opts.Version, "Prefix": s.prefix, "Links": links}
+	if err := indexPage.Execute(w, values); err != nil {
 		s.logger.Debug("Client went away", "err", err)
 	}
 }

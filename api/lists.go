@@ -12,8 +12,8 @@ import (
 	"tocsin/incident"
 )
 
-// list is one of those whose items the journal has. Those in a live state come from their owner, as they are now; the
-// others from the journal, by their last report, the newest first.
+// list is one of those whose items the journal has. Those in a live state come from their owner,
+// as they are now; the others from the journal, by their last report, the newest first.
 type list struct {
 	name string            // In cursors.
 	kind string            // Of records.
@@ -129,7 +129,7 @@ func (l *list) current(p params, q HistoryQuery, items []item) (page, error) {
 	})
 	if from != "" {
 		n := slices.IndexFunc(items, func(i item) bool { return key(i) == from })
-		items = items[n+1:] // From the beginning if the last one of the page before is live no more.
+		items = items[n+1:] // From the beginning if that item is live no more.
 	}
 	out := make([]any, 0, q.Limit)
 	last := ""
@@ -156,8 +156,11 @@ func (i *item) wanted(p params, q HistoryQuery) bool {
 	return p.names(i.service) && !i.at.Before(q.Since) && (q.Until.IsZero() || i.at.Before(q.Until))
 }
 
-// past returns a page of what the journal has. An item that is live is given as its owner knows it.
-func (s *Server) past(r *http.Request, l list, p params, q HistoryQuery, items []item) (page, error) {
+// past returns a page of what the journal has. An item that is live is given as its owner knows
+// it.
+func (s *Server) past(
+	r *http.Request, l list, p params, q HistoryQuery, items []item,
+) (page, error) {
 	var err error
 	if q.Before, err = p.number(l.name); err != nil {
 		return page{}, err
@@ -245,7 +248,8 @@ func (s *Server) incident(r *http.Request) (page, error) {
 	return s.one(r, incidentList(), s.knownIncidents)
 }
 
-// knownIncidents returns the incidents that their manager has: the open ones, and some that are over.
+// knownIncidents returns the incidents that their manager has: the open ones, and some that are
+// over.
 func (s *Server) knownIncidents() ([]item, error) {
 	all := s.opts.Incidents.Incidents()
 	items := make([]item, 0, len(all))

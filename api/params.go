@@ -19,7 +19,8 @@ const (
 // params are those that a request has given, all of them known.
 type params map[string]string
 
-// parameters reads those of r. One that is not among known is refused, with the one that may have been meant.
+// parameters reads those of r. One that is not among known is refused, with the one that may have
+// been meant.
 func parameters(r *http.Request, known ...string) (params, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -100,7 +101,8 @@ func (p params) time(name string) (time.Time, error) {
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
 	if err != nil || math.IsNaN(seconds) || math.Abs(seconds) > 1e10 {
-		return time.Time{}, bad("%s %q: write a time as 2026-03-01T12:00:00Z or in seconds since 1970", name, text)
+		return time.Time{}, bad(
+			"%s %q: write a time as 2026-03-01T12:00:00Z or in seconds since 1970", name, text)
 	}
 	whole, rest := math.Modf(seconds)
 	return time.Unix(int64(whole), int64(rest*1e9)).UTC(), nil

@@ -89,8 +89,8 @@ func (s *Server) underPrefix(h http.Handler) http.Handler {
 	return mux
 }
 
-// observe counts and times requests, bounds their bodies, sets the headers that keep browsers from guessing, and
-// turns a panic into an answer.
+// observe counts and times requests, bounds their bodies, sets the headers that keep browsers
+// from guessing, and turns a panic into an answer.
 func (s *Server) observe(name string, h http.Handler) http.Handler {
 	duration := s.metrics.duration.WithLabelValues(name)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -108,13 +108,15 @@ func (s *Server) observe(name string, h http.Handler) http.Handler {
 		header := w.Header()
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("X-Frame-Options", "DENY")
-		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+		header.Set("Content-Security-Policy",
+			"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		h.ServeHTTP(rec, r)
 	})
 }
 
-// recovered answers a request whose handler has panicked. http.ErrAbortHandler is not a bug but a wish.
+// recovered answers a request whose handler has panicked. http.ErrAbortHandler is not a bug but a
+// wish.
 func (s *Server) recovered(w *recorder, r *http.Request, p any) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
@@ -123,7 +125,7 @@ func (s *Server) recovered(w *recorder, r *http.Request, p any) {
 	s.logger.Error("Request ended in a panic", "method", r.Method, "path", r.URL.Path,
 		"err", p, "stack", string(debug.Stack()))
 	if w.code == 0 {
-		fail(w, http.StatusInternalServerError, errorInternal, "an internal error, which was logged")
+		fail(w, http.StatusInternalServerError, errorInternal, "a bug, which was logged")
 	}
 }
 
@@ -166,7 +168,7 @@ func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(known) == 0 {
-		fail(w, http.StatusNotFound, errorNotFound, fmt.Sprintf("there is nothing at %s", r.URL.Path))
+		fail(w, http.StatusNotFound, errorNotFound, "there is nothing at "+r.URL.Path)
 		return
 	}
 	var methods []string
@@ -176,8 +178,8 @@ func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	fail(w, http.StatusMethodNotAllowed, errorMethod,
-		fmt.Sprintf("%s does not know %s; use %s", r.URL.Path, r.Method, strings.Join(methods, " or ")))
+	fail(w, http.StatusMethodNotAllowed, errorMethod, fmt.Sprintf("%s does not know %s; use %s",
+		r.URL.Path, r.Method, strings.Join(methods, " or ")))
 }
 
 // matches says whether path is one that a pattern stands for.

@@ -166,7 +166,8 @@ func TestTLS(t *testing.T) {
 		t.Errorf("with a certificate: %d", code)
 	}
 	// A proxy in front makes no difference to one who has shown a certificate.
-	if code := status(t, a.client("ann"), "POST", "https://"+address+"/-/reload", "X-Forwarded-For", "192.0.2.1"); code != 200 {
+	code := status(t, a.client("ann"), "POST", "https://"+address+"/-/reload", "X-Forwarded-For", "192.0.2.1")
+	if code != 200 {
 		t.Errorf("reload with a certificate: %d", code)
 	}
 	if code := status(t, a.client(""), "GET", "https://"+address+"/-/healthy"); code != 0 {
@@ -177,7 +178,8 @@ func TestTLS(t *testing.T) {
 	}
 	old := a.client("ann")
 	transport := old.Transport.(*http.Transport)
-	transport.TLSClientConfig.MinVersion, transport.TLSClientConfig.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	transport.TLSClientConfig.MinVersion = tls.VersionTLS10
+	transport.TLSClientConfig.MaxVersion = tls.VersionTLS11
 	if code := status(t, old, "GET", "https://"+address+"/-/healthy"); code != 0 {
 		t.Errorf("with TLS 1.1: %d", code)
 	}
@@ -206,7 +208,8 @@ func TestUsers(t *testing.T) {
 		{"wrong password", "GET", "/metrics", "Basic YW5uOnNlY3JlVA==", 401},
 		{"bearer nothing", "POST", "/-/reload", "Bearer ", 401},
 	} {
-		code := status(t, http.DefaultClient, tc.method, url+tc.path, "Authorization", tc.authorization, proxied, "192.0.2.1")
+		code := status(t, http.DefaultClient, tc.method, url+tc.path,
+			"Authorization", tc.authorization, proxied, "192.0.2.1")
 		if code != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, code, tc.want)
 		}

@@ -14,8 +14,8 @@ func (s *Server) services(r *http.Request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	_, err = p.oneOf("state", string(detector.Warming), string(detector.Normal), string(detector.Finds),
-		string(detector.Silent))
+	_, err = p.oneOf("state", string(detector.Warming), string(detector.Normal),
+		string(detector.Finds), string(detector.Silent))
 	if err != nil {
 		return page{}, err
 	}
@@ -35,7 +35,9 @@ func (s *Server) services(r *http.Request) (page, error) {
 			}
 		}
 	}
-	slices.SortFunc(kept, func(a, b detector.ServiceStatus) int { return a.Service.Compare(b.Service) })
+	slices.SortFunc(kept, func(a, b detector.ServiceStatus) int {
+		return a.Service.Compare(b.Service)
+	})
 	return cut(p, "services", kept, func(s detector.ServiceStatus) string {
 		// Sorts as Compare does: no name has a character below the separator.
 		return s.Service.Cluster + "\x00" + s.Service.Namespace + "\x00" + s.Service.Name
@@ -79,7 +81,9 @@ func (p params) wants(s *detector.ServiceStatus) bool {
 
 // names says whether p asks for a service.
 func (p params) names(s fleet.Service) bool {
-	for name, value := range map[string]string{"cluster": s.Cluster, "namespace": s.Namespace, "service": s.Name} {
+	for name, value := range map[string]string{
+		"cluster": s.Cluster, "namespace": s.Namespace, "service": s.Name,
+	} {
 		if want, ok := p[name]; ok && want != value {
 			return false
 		}

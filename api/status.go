@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Status says how the daemon is. What the parts say of themselves has the form that each of them documents.
+// Status says how the daemon is. What the parts say of themselves has the form that each of them
+// documents.
 type Status struct {
 	Version       string       `json:"version"`
 	Started       time.Time    `json:"started"`
@@ -19,7 +20,7 @@ type Status struct {
 	// Signals that no series of any cluster has: mistyped, or not there.
 	UnmatchedSignals []UnmatchedSignal `json:"unmatched_signals"`
 
-	Detector      any `json:"detector"`      // detector.Status without its clusters: series, warm, warming.
+	Detector      any `json:"detector"`      // detector.Status without its clusters.
 	Journal       any `json:"journal"`       // journal.Status.
 	Scores        any `json:"scores"`        // tsdb.Status.
 	Notifications any `json:"notifications"` // Receivers, by name.
@@ -55,7 +56,7 @@ type Cluster struct {
 	Silent    int       `json:"silent"`
 	Findings  int       `json:"findings"` // Open.
 	Incidents int       `json:"incidents"`
-	Backfill  float64   `json:"backfill_ratio"` // How much of the history that was wanted has been read.
+	Backfill  float64   `json:"backfill_ratio"` // How much of the wanted history was read.
 
 	Metrics   any `json:"metrics,omitempty"`   // promql.Status: packs and signals.
 	Workloads any `json:"workloads,omitempty"` // kube.Status: resources.

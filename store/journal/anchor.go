@@ -15,10 +15,10 @@ const anchorSize = 8 + 8 + len(hash{}) + 4
 
 const anchorMagic = "tocsinA1"
 
-// anchor notes the end of the chain in a file beside the database, after each transaction and without a sync. An
-// anchor that is ahead of the database proves that synced events were lost: their frames were damaged or
-// the database is an old copy. One that is behind, after a power failure, proves nothing. The file is locked while
-// the journal is open.
+// anchor notes the end of the chain in a file beside the database, after each transaction and
+// without a sync. An anchor that is ahead of the database proves that synced events were lost:
+// their frames were damaged or the database is an old copy. One that is behind, after a power
+// failure, proves nothing. The file is locked while the journal is open.
 type anchor struct {
 	file *os.File
 }

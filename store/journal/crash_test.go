@@ -57,7 +57,8 @@ func child(t testing.TB, what, path, life string) *exec.Cmd {
 	return cmd
 }
 
-// appendForEver appends from four goroutines and prints the key of each event that was acknowledged.
+// appendForEver appends from four goroutines and prints the key of each event that was
+// acknowledged.
 func appendForEver(path, life string) error {
 	j, err := Open(Options{Path: path})
 	if err != nil {
@@ -80,7 +81,8 @@ func appendForEver(path, life string) error {
 	return <-failed
 }
 
-// TestKill kills a process that appends, again and again: what it was told is written must be there.
+// TestKill kills a process that appends, again and again: what it was told is written must be
+// there.
 func TestKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	random := rand.New(rand.NewPCG(5, 6))

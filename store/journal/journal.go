@@ -1,8 +1,10 @@
-// Package journal keeps the event log: what was found, told and done, synced to disk and chained by hashes.
+// Package journal keeps the event log: what was found, told and done, synced to disk and chained
+// by hashes.
 //
-// It is an SQLite database in one file. An append returns once its events are on the disk; concurrent appends
-// share one transaction and one sync. Each event carries the hash of the one before, so that a lost, changed or
-// exchanged event is noticed: by Verify, and by every Read of it. docs/formats/journal.md describes the file.
+// It is an SQLite database in one file. An append returns once its events are on the disk;
+// concurrent appends share one transaction and one sync. Each event carries the hash of the one
+// before, so that a lost, changed or exchanged event is noticed: by Verify, and by every Read of
+// it. docs/formats/journal.md describes the file.
 package journal
 
 import (
@@ -49,12 +51,14 @@ type Entry struct {
 
 // Event is an entry that was written.
 type Event struct {
-	Seq     int64
-	At      time.Time
-	Kind    string
-	Key     string
-	Data    json.RawMessage
-	Suspect bool // It cannot be shown that it is as it was written: its hash does not fit, or the event before is lost.
+	Seq  int64
+	At   time.Time
+	Kind string
+	Key  string
+	Data json.RawMessage
+	// Suspect says that it cannot be shown to be as it was written: its hash does not fit, or the
+	// event before is lost.
+	Suspect bool
 }
 
 // Decode reads the data of an event.
@@ -68,9 +72,9 @@ func Decode[T any](e Event) (T, error) {
 
 // Options configures a Journal. Zero values of optional fields stand for the defaults given here.
 type Options struct {
-	Path        string                // Required. The database; its neighbours have names that begin with it.
+	Path        string                // Required. Names of other files begin with it.
 	Retention   time.Duration         // How long Run keeps events; 400 days.
-	Keep        func(Event) bool      // Newest events of their keys for which it says true outlive Retention; none.
+	Keep        func(Event) bool      // Newest events of keys that outlive Retention; none.
 	VerifyEvery time.Duration         // How often Run walks the whole chain; 24h.
 	Queue       int                   // Appends that may wait; 1,024.
 	Buffer      int                   // Recorded entries that may wait for the disk; 65,536.
@@ -118,7 +122,7 @@ type Journal struct {
 	closing chan struct{} // Closed by Close.
 	done    chan struct{} // Closed when the writer has ended.
 
-	upkeep sync.Mutex // Held while the chain is walked or pruned, so that neither sees the other's half.
+	upkeep sync.Mutex // Held while the chain is walked or pruned.
 
 	mu          sync.Mutex // Guards what follows.
 	closed      bool
@@ -135,8 +139,9 @@ type Journal struct {
 	verified    Report // Of the last walk over the whole chain.
 }
 
-// Open opens the journal, begins one where there is none, and verifies its end. What it finds damaged it says in
-// Damaged, the log and a break event; only a file that SQLite cannot open is set aside and a new one begun.
+// Open opens the journal, begins one where there is none, and verifies its end. What it finds
+// damaged it says in Damaged, the log and a break event; only a file that SQLite cannot open is
+// set aside and a new one begun.
 func Open(opts Options) (*Journal, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
@@ -183,8 +188,8 @@ func (j *Journal) Close() error {
 	return err
 }
 
-// Run keeps the journal in order until ctx is done, then returns nil: it prunes what is older than Retention,
-// and walks the whole chain soon after the start and then at every VerifyEvery.
+// Run keeps the journal in order until ctx is done, then returns nil: it prunes what is older
+// than Retention, and walks the whole chain soon after the start and then at every VerifyEvery.
 func (j *Journal) Run(ctx context.Context) error {
 	verify := time.NewTimer(time.Minute)
 	defer verify.Stop()
@@ -214,7 +219,7 @@ type Status struct {
 	First      int64   `json:"first"` // Numbers of the oldest and the newest event.
 	Last       int64   `json:"last"`
 	SizeBytes  int64   `json:"size_bytes"`
-	Waiting    int     `json:"waiting"`               // Recorded events that the disk does not have yet.
+	Waiting    int     `json:"waiting"`               // Recorded events that are not on disk.
 	WriteError string  `json:"write_error,omitempty"` // Of the last transaction, if it went wrong.
 	Damaged    bool    `json:"damaged"`
 	Breaks     []Break `json:"breaks,omitempty"` // Not reconciled.

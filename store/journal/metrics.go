@@ -47,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"reason"}),
 		dropped: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tocsin_journal_dropped_total",
-			Help: "Recorded entries that were not written, by reason; a superseded one had a newer of its key.",
+			Help: "Recorded entries that were not written, by reason.",
 		}, []string{"reason"}),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "tocsin_journal_commit_duration_seconds",

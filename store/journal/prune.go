@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Prune removes events older than before, from the oldest on and up to the first that is not, and returns how many.
-// The hash of the last one stays behind, so that the rest can be verified. The newest event of a key for which keep
-// says true is written again at the end first; nil keeps none.
+// Prune removes events older than before, from the oldest on and up to the first that is not, and
+// returns how many. The hash of the last one stays behind, so that the rest can be verified. The
+// newest event of a key for which keep says true is written again at the end first; nil keeps
+// none.
 func (j *Journal) Prune(ctx context.Context, before time.Time, keep func(Event) bool) (int, error) {
 	j.upkeep.Lock()
 	defer j.upkeep.Unlock()
@@ -78,7 +79,8 @@ func (j *Journal) kept(from, end int64, keep func(Event) bool) ([]row, error) {
 	return rows, nil
 }
 
-// cut removes the events up to end and writes again at the end of the chain what is kept, in one transaction.
+// cut removes the events up to end and writes again at the end of the chain what is kept, in one
+// transaction.
 func (j *Journal) cut(end link, again []row) error {
 	tx, err := j.db.Begin()
 	if err != nil {

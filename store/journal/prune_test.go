@@ -10,7 +10,8 @@ import (
 func TestPrune(t *testing.T) {
 	j := open(t, Options{})
 	fill(t, j, 2500)
-	// The newest of f1 and f2 are 2492 and 2493; those of the first thousand are pruned in any case.
+	// The newest of f1 and f2 are 2492 and 2493; those of the first thousand are pruned in any
+	// case.
 	n, err := j.Prune(t.Context(), epoch.Add(2495*time.Minute), func(e Event) bool { return e.Key == "f1" })
 	if err != nil || n != 2495 {
 		t.Fatalf("Prune() = %d, %v", n, err)

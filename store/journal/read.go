@@ -27,12 +27,14 @@ type Query struct {
 // querier runs a query on some connection.
 type querier func(query string, args ...any) (*sql.Rows, error)
 
-// columns are those that scan reads. The event before gives its hash; without it the place in the chain is not known.
+// columns are those that scan reads. The event before gives its hash; without it the place in the
+// chain is not known.
 const columns = `SELECT e.seq, e.at, e.kind, e.key, e.data, e.hash, p.hash
 	FROM events e LEFT JOIN events p ON p.seq = e.seq - 1 `
 
-// Read returns the events that q asks for. Each is compared with its hash; those that do not agree are marked
-// Suspect and noted as damage. Events on damaged pages are left out, the rest is returned.
+// Read returns the events that q asks for. Each is compared with its hash; those that do not
+// agree are marked Suspect and noted as damage. Events on damaged pages are left out, the rest is
+// returned.
 func (j *Journal) Read(ctx context.Context, q Query) ([]Event, error) {
 	query, err := j.reader(ctx)
 	if err != nil {
@@ -45,7 +47,8 @@ func (j *Journal) Read(ctx context.Context, q Query) ([]Event, error) {
 	return events, nil
 }
 
-// Latest returns, by key, the newest event of each key of a kind: the state from which its owner is rebuilt.
+// Latest returns, by key, the newest event of each key of a kind: the state from which its owner
+// is rebuilt.
 func (j *Journal) Latest(ctx context.Context, kind string) (map[string]Event, error) {
 	out := make(map[string]Event)
 	q := Query{Kinds: []string{kind}, Latest: true, Limit: 1000}
@@ -133,7 +136,8 @@ func (q *Query) where() (string, []any) {
 	}
 	for path, value := range q.Match {
 		// Data that a flipped bit has made invalid would otherwise fail the whole query.
-		add("CASE WHEN json_valid(e.data) THEN json_extract(e.data, ?) = ? ELSE 0 END", "$."+path, value)
+		add("CASE WHEN json_valid(e.data) THEN json_extract(e.data, ?) = ? ELSE 0 END",
+			"$."+path, value)
 	}
 	if q.Latest {
 		add(`NOT EXISTS (SELECT 1 FROM events n
@@ -179,8 +183,9 @@ func scan(rows *sql.Rows) (r row, before []byte, err error) {
 	return r, before, nil
 }
 
-// follows says whether the hash of r is right behind the event before it, and notes it if not. Where the event before
-// is missing that cannot be shown; the gap is noted by those that walk the chain.
+// follows says whether the hash of r is right behind the event before it, and notes it if not.
+// Where the event before is missing that cannot be shown; the gap is noted by those that walk the
+// chain.
 func (j *Journal) follows(r *row, before []byte) bool {
 	var prev hash
 	switch {
@@ -202,8 +207,8 @@ func (j *Journal) follows(r *row, before []byte) bool {
 	return false
 }
 
-// salvage reads what q asks for from a database with damaged pages: it goes through the whole table and around
-// them. It is slow, and it is right.
+// salvage reads what q asks for from a database with damaged pages: it goes through the whole
+// table and around them. It is slow, and it is right.
 func (j *Journal) salvage(query querier, q Query) ([]Event, error) {
 	j.mu.Lock()
 	w := walker{query: query, from: j.checkpoint.seq, to: j.tip.seq}

@@ -45,10 +45,11 @@ type Report struct {
 	Last       int64     `json:"last"`
 	Breaks     []Break   `json:"breaks,omitempty"`     // The first is where trust ends.
 	Reconciled int       `json:"reconciled,omitempty"` // How many of Breaks were accepted before.
-	Mended     string    `json:"mended,omitempty"`     // What was wrong with an index, which was built anew.
+	Mended     string    `json:"mended,omitempty"`     // Index damage that was undone.
 }
 
-// Err returns nil if all is well or reconciled, else an error that wraps ErrDamaged and names the first break.
+// Err returns nil if all is well or reconciled, else an error that wraps ErrDamaged and names the
+// first break.
 func (r Report) Err() error {
 	if len(r.Breaks) == r.Reconciled {
 		return nil
@@ -56,8 +57,9 @@ func (r Report) Err() error {
 	return fmt.Errorf("%w: %s", ErrDamaged, r.Breaks[0])
 }
 
-// Damaged returns nil while every event read so far was as it was written, or reconciled since; else an error that
-// wraps ErrDamaged and names the first break. While it does, nothing automatic should rely on the journal.
+// Damaged returns nil while every event read so far was as it was written, or reconciled since;
+// else an error that wraps ErrDamaged and names the first break. While it does, nothing automatic
+// should rely on the journal.
 func (j *Journal) Damaged() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -67,8 +69,8 @@ func (j *Journal) Damaged() error {
 	return fmt.Errorf("%w: %s", ErrDamaged, j.breaks[0])
 }
 
-// Reconcile accepts all breaks that are known, after somebody has compared what was lost with the world. It is an
-// event of its own.
+// Reconcile accepts all breaks that are known, after somebody has compared what was lost with the
+// world. It is an event of its own.
 func (j *Journal) Reconcile(ctx context.Context, by, note string) error {
 	j.mu.Lock()
 	data := struct {
@@ -126,9 +128,9 @@ func (j *Journal) showDamage() {
 	}
 }
 
-// Verify walks the whole chain and has SQLite check the file. What is wrong is in the report, in Damaged and in
-// break events; the error says only that the walk did not come to its end. An index that does not agree with a
-// sound table is built anew.
+// Verify walks the whole chain and has SQLite check the file. What is wrong is in the report, in
+// Damaged and in break events; the error says only that the walk did not come to its end. An
+// index that does not agree with a sound table is built anew.
 func (j *Journal) Verify(ctx context.Context) (Report, error) {
 	j.upkeep.Lock()
 	defer j.upkeep.Unlock()
@@ -177,13 +179,17 @@ func (j *Journal) conclude(ctx context.Context, r *Report) error {
 		return err
 	}
 	return j.do(ctx, func(db *sql.DB) error {
-		_, err := db.Exec("INSERT OR REPLACE INTO verified (id, report) VALUES (0, ?)", string(text))
+		const put = "INSERT OR REPLACE INTO verified (id, report) VALUES (0, ?)"
+		_, err := db.Exec(put, string(text))
 		return err
 	})
 }
 
-// checkFile has SQLite look for damage that the chain does not show: in indexes, free pages and headers.
-func (j *Journal) checkFile(ctx context.Context, query querier, r *Report, found func(Break)) error {
+// checkFile has SQLite look for damage that the chain does not show: in indexes, free pages and
+// headers.
+func (j *Journal) checkFile(
+	ctx context.Context, query querier, r *Report, found func(Break),
+) error {
 	problems, err := integrity(query)
 	if err != nil || problems == "" {
 		return err
@@ -234,7 +240,8 @@ func integrity(query querier) (string, error) {
 	return strings.Join(problems, "; "), err
 }
 
-// verifyTail walks the end of the chain, so that damage of what is about to be used is known from the start.
+// verifyTail walks the end of the chain, so that damage of what is about to be used is known from
+// the start.
 func (j *Journal) verifyTail() error {
 	w := walker{query: j.db.Query, from: j.checkpoint.seq, prev: &j.checkpoint.hash, to: j.tip.seq}
 	if w.to-tail > w.from {

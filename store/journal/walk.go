@@ -5,10 +5,12 @@ import (
 	"strings"
 )
 
-// stride is how many rows a walk asks for at a time, so that no read holds up the database's own upkeep for long.
+// stride is how many rows a walk asks for at a time, so that no read holds up the database's own
+// upkeep for long.
 const stride = 1000
 
-// walker goes through the events behind from, up to and with to, in their order and around damaged pages.
+// walker goes through the events behind from, up to and with to, in their order and around
+// damaged pages.
 type walker struct {
 	query querier
 	from  int64
@@ -64,12 +66,14 @@ func (w *walker) rows(fn func(r row, before []byte), lost func(Break)) error {
 	return nil
 }
 
-// page reads up to limit rows behind after. It returns the number of the last, and how many there were.
+// page reads up to limit rows behind after. It returns the number of the last, and how many there
+// were.
 func (w *walker) page(
 	after int64, limit int, fn func(row, []byte), lost func(Break),
 ) (last int64, n int, err error) {
 	last = after
-	rows, err := w.query(columns+"WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?", after, w.to, limit)
+	const where = "WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT ?"
+	rows, err := w.query(columns+where, after, w.to, limit)
 	if err != nil {
 		return last, 0, err
 	}
@@ -94,7 +98,8 @@ func (w *walker) page(
 	return last, n, err
 }
 
-// beyond returns the number of an event behind which reading goes on after a damaged page that begins behind at.
+// beyond returns the number of an event behind which reading goes on after a damaged page that
+// begins behind at.
 func (w *walker) beyond(at int64) (int64, error) {
 	broken := func(from int64) (bool, error) {
 		_, _, err := w.page(from, 1, func(row, []byte) {}, func(Break) {})
@@ -117,7 +122,8 @@ func (w *walker) beyond(at int64) (int64, error) {
 	}
 }
 
-// bisect finds the first number in (low, high] behind which reading goes on; behind high it does, or all is over.
+// bisect finds the first number in (low, high] behind which reading goes on; behind high it does,
+// or all is over.
 func (w *walker) bisect(low, high int64, broken func(int64) (bool, error)) (int64, error) {
 	for high-low > 1 {
 		mid := low + (high-low)/2

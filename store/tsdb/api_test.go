@@ -63,7 +63,8 @@ func TestQueryAPI(t *testing.T) {
 	if err != nil || info.Version != upstreamVersion || !strings.Contains(info.Revision, "1.2.3") {
 		t.Errorf("buildinfo = %v, %v", info, err)
 	}
-	if run, err := b.api.Runtimeinfo(ctx); err != nil || !run.StartTime.Equal(epoch) || run.StorageRetention != "360h0m0s" {
+	run, err := b.api.Runtimeinfo(ctx)
+	if err != nil || !run.StartTime.Equal(epoch) || run.StorageRetention != "360h0m0s" {
 		t.Errorf("runtimeinfo = %+v, %v", run, err)
 	}
 	if st, err := b.api.TSDB(ctx); err != nil || st.HeadStats.NumSeries != 15 {
@@ -81,7 +82,8 @@ func TestQueryAPI(t *testing.T) {
 	if e, err := b.api.QueryExemplars(ctx, "tocsin_score", epoch, end); err != nil || len(e) != 0 {
 		t.Errorf("exemplars = %+v, %v", e, err)
 	}
-	if q, err := b.api.FormatQuery(ctx, "sum  (tocsin_score)"); err != nil || !strings.Contains(q, "sum(tocsin_score)") {
+	q, err := b.api.FormatQuery(ctx, "sum  (tocsin_score)")
+	if err != nil || !strings.Contains(q, "sum(tocsin_score)") {
 		t.Errorf("format_query = %q, %v", q, err)
 	}
 	if replay, err := b.api.WalReplay(ctx); err != nil {
@@ -103,11 +105,11 @@ func (b *bench) get(method, target, form string) (int, string) {
 
 func TestGrafanaAsks(t *testing.T) {
 	b := filled(t, Options{})
-	now := fmt.Sprint(epoch.Add(10 * time.Minute).Unix())
+	begin, now := fmt.Sprint(epoch.Unix()), fmt.Sprint(epoch.Add(10*time.Minute).Unix())
 	for _, tc := range []struct{ method, target, form string }{
 		{"GET", "/api/v1/status/buildinfo", ""},
 		{"POST", "/api/v1/query", "query=1%2B1&time=" + now},
-		{"POST", "/api/v1/query_range", "query=tocsin_score&start=" + fmt.Sprint(epoch.Unix()) + "&end=" + now + "&step=15"},
+		{"POST", "/api/v1/query_range", "query=tocsin_score&step=15&start=" + begin + "&end=" + now},
 		{"POST", "/api/v1/labels", "match[]=tocsin_score"},
 		{"POST", "/api/v1/series", "match[]=tocsin_score"},
 		{"GET", "/api/v1/label/__name__/values?match[]=%7Bservice%3D%22cart%22%7D", ""},
@@ -127,8 +129,8 @@ func TestNothingCanBeChanged(t *testing.T) {
 	b := filled(t, Options{})
 	for _, path := range []string{
 		"admin/tsdb/delete_series", "admin/tsdb/clean_tombstones", "admin/tsdb/snapshot", "write", "read",
-		"otlp/v1/metrics", "targets", "scrape_pools", "notifications/live", "status/tsdb/blocks", "search/metric_names",
-		"openapi.yaml", "query/", "../query", "status", "",
+		"otlp/v1/metrics", "targets", "scrape_pools", "notifications/live", "status/tsdb/blocks",
+		"search/metric_names", "openapi.yaml", "query/", "../query", "status", "",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 			if code, _ := b.get(method, "http://tocsin/api/v1/"+path, ""); code < 400 || code >= 500 {
@@ -192,7 +194,8 @@ func TestConcurrency(t *testing.T) {
 
 func TestRange(t *testing.T) {
 	b := filled(t, Options{})
-	got, err := b.Range(t.Context(), `tocsin_score{service="cart"}`, epoch, epoch.Add(time.Minute), 30*time.Second)
+	got, err := b.Range(t.Context(), `tocsin_score{service="cart"}`,
+		epoch, epoch.Add(time.Minute), 30*time.Second)
 	if err != nil || len(got) != 1 || len(got[0].Points) != 3 || got[0].Labels["service"] != "cart" {
 		t.Fatalf("Range() = %v, %v", got, err)
 	}

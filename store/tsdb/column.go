@@ -15,7 +15,9 @@ import (
 )
 
 // names are those of the series of a signal, in the order of slot.series.
-var names = [...]string{"tocsin_score", "tocsin_observed", "tocsin_expected", "tocsin_lower", "tocsin_upper"}
+var names = [...]string{
+	"tocsin_score", "tocsin_observed", "tocsin_expected", "tocsin_lower", "tocsin_upper",
+}
 
 var errUnknownRef = errors.New("nobody knows this ref any more")
 
@@ -37,7 +39,8 @@ type group struct {
 	wishes  map[fleet.Service]bool // Of SetDetail, not yet heeded.
 }
 
-// slot is what is known of a signal. There is one for each Ref; labels are not kept, for the head has them.
+// slot is what is known of a signal. There is one for each Ref; labels are not kept, for the head
+// has them.
 type slot struct {
 	series [len(names)]storage.SeriesRef
 	round  uint32 // Of its group, when it was last in a batch.
@@ -123,7 +126,8 @@ func (a *appends) set(s *slot, ref series.Ref, b *batch, k int, t int64, v float
 	a.samples++
 }
 
-// put appends by the number that the series had the last time; where the head does not know it any more, by labels.
+// put appends by the number that the series had the last time; where the head does not know it
+// any more, by labels.
 func (a *appends) put(s *slot, ref series.Ref, lookup Lookup, k int, t int64, v float64) error {
 	if s.series[k] != 0 {
 		_, err := a.app.Append(s.series[k], labels.EmptyLabels(), t, v)
@@ -202,7 +206,8 @@ func (w *writer) decide(s *slot) {
 	w.metrics.detailed.Set(float64(w.detailed.Load()))
 }
 
-// takeWishes takes over what SetDetail was told: for signals to come, and for the columns that are there.
+// takeWishes takes over what SetDetail was told: for signals to come, and for the columns that
+// are there.
 func (w *writer) takeWishes() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -222,8 +227,8 @@ func (w *writer) takeWishes() {
 	clear(w.wishes)
 }
 
-// heedWishes finds the members of which there are wishes. That asks for every member's name, which is why it is done
-// only when a finding opens or resolves.
+// heedWishes finds the members of which there are wishes. That asks for every member's name,
+// which is why it is done only when a finding opens or resolves.
 func (g *group) heedWishes(lookup Lookup) {
 	if len(g.wishes) == 0 {
 		return
@@ -242,7 +247,8 @@ func (g *group) heedWishes(lookup Lookup) {
 	clear(g.wishes)
 }
 
-// sweep forgets columns that get no batches any more: those of clusters and signals that were removed.
+// sweep forgets columns that get no batches any more: those of clusters and signals that were
+// removed.
 func (w *writer) sweep(now time.Time) {
 	if now.Sub(w.swept) < time.Minute {
 		return

@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 )
 
-// openFiles opens the Prometheus TSDB. If that fails, blocks that cannot be read are set aside and it is tried again.
+// openFiles opens the Prometheus TSDB. If that fails, blocks that cannot be read are set aside
+// and it is tried again.
 func (d *DB) openFiles() error {
 	err := d.openOnce()
 	if err == nil {
@@ -29,7 +30,8 @@ func (d *DB) openFiles() error {
 }
 
 func (d *DB) openOnce() error {
-	// The upstream metrics go into a registry of their own first, for it is them that say what was repaired.
+	// The upstream metrics go into a registry of their own first, for it is them that say what
+	// was repaired.
 	inner := prometheus.NewRegistry()
 	db, err := tsdb.Open(d.opts.Dir, d.logger, inner, settings(&d.opts), nil)
 	if err != nil {
@@ -42,12 +44,12 @@ func (d *DB) openOnce() error {
 	}
 	d.db = db
 	if total(inner, "prometheus_tsdb_wal_corruptions_total") > 0 {
-		d.logger.Warn("Write-ahead log was damaged and cut where the damage began", "dir", d.opts.Dir)
+		d.logger.Warn("Write-ahead log was cut where it was damaged", "dir", d.opts.Dir)
 		d.mended = append(d.mended, "the write-ahead log was cut where it was damaged")
 	}
 	if total(inner, "prometheus_tsdb_mmap_chunk_corruptions_total") > 0 {
-		d.logger.Warn("Chunks of the head were damaged and rebuilt from the write-ahead log", "dir", d.opts.Dir)
-		d.mended = append(d.mended, "damaged chunks of the head were rebuilt from the write-ahead log")
+		d.logger.Warn("Damaged chunks were rebuilt from the write-ahead log", "dir", d.opts.Dir)
+		d.mended = append(d.mended, "damaged chunks were rebuilt from the write-ahead log")
 	}
 	d.metrics.mended.Add(float64(len(d.mended)))
 	return nil
@@ -71,7 +73,8 @@ func total(g prometheus.Gatherer, name string) float64 {
 	return sum
 }
 
-// setAside moves blocks that cannot be opened into the directory "damaged" and returns their names.
+// setAside moves blocks that cannot be opened into the directory "damaged" and returns their
+// names.
 func (d *DB) setAside() ([]string, error) {
 	entries, err := os.ReadDir(d.opts.Dir)
 	if err != nil {

@@ -32,7 +32,8 @@ func statfs(dir string) (space, error) {
 	}, nil
 }
 
-// guard stops appends before the disk is full, for the Prometheus TSDB ends the process when it cannot write a chunk.
+// guard stops appends before the disk is full, for the Prometheus TSDB ends the process when it
+// cannot write a chunk.
 type guard struct {
 	opts    *Options
 	logger  *slog.Logger
@@ -76,7 +77,8 @@ func (g *guard) check() {
 		g.logger.Warn("Free space is not known", "err", err)
 	case s.free < limit:
 		g.reason = fmt.Sprintf("%d bytes free, fewer than %d", s.free, limit)
-	case g.reason != "" && float64(s.free) >= float64(limit)*hysteresis && !g.opts.now().Before(g.until):
+	case g.reason != "" && float64(s.free) >= float64(limit)*hysteresis &&
+		!g.opts.now().Before(g.until):
 		g.reason = ""
 	}
 	g.space = s
@@ -94,7 +96,8 @@ func (g *guard) check() {
 	}
 }
 
-// settle writes finished chunks while there is still room, so that none is left to be written when there is none.
+// settle writes finished chunks while there is still room, so that none is left to be written
+// when there is none.
 func (g *guard) settle() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -109,7 +112,8 @@ func (g *guard) refused(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.reason == "" {
-		g.logger.Error("Scores are not stored: the disk refused them", "err", err, "dir", g.opts.Dir)
+		g.logger.Error("Scores are not stored: the disk refused them",
+			"err", err, "dir", g.opts.Dir)
 	}
 	g.reason = err.Error()
 	g.until = g.opts.now().Add(pause)

@@ -90,12 +90,14 @@ func TestGuardLooksBySelf(t *testing.T) {
 	})
 }
 
-// TestDiskRefuses makes the write-ahead log refuse, as a disk does that is full without having said so.
+// TestDiskRefuses makes the write-ahead log refuse, as a disk does that is full without having
+// said so.
 func TestDiskRefuses(t *testing.T) {
 	b := start(t, Options{})
 	b.guard.refused(errors.New("write wal: no space left on device"))
 	b.write(b.scores("errors", epoch, map[string]float64{"a": 1}))
-	if st := b.Status(); st.Writable || !strings.Contains(st.Reason, "no space left") || b.dropped(dropDisk) != 1 {
+	st := b.Status()
+	if st.Writable || !strings.Contains(st.Reason, "no space left") || b.dropped(dropDisk) != 1 {
 		t.Errorf("Status() = %+v", st)
 	}
 	b.guard.check()

@@ -10,7 +10,7 @@ const (
 	dropQueue      = "queue_full"   // The writer is behind.
 	dropDisk       = "disk_low"     // The guard has stopped appends.
 	dropHistory    = "history"      // From before the time that is kept of history.
-	dropOld        = "too_old"      // More than an hour behind the newest sample, or in a finished block.
+	dropOld        = "too_old"      // An hour behind the newest sample, or in a finished block.
 	dropOrder      = "out_of_order" // Older than the newest sample of its own series.
 	dropDuplicate  = "duplicate"    // Another value for the same time.
 	dropFuture     = "future"       // Far ahead of the clock; it would shut everything else out.
@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		samples: counter("tocsin_tsdb_samples_total", "Samples written."),
-		stale:   counter("tocsin_tsdb_staleness_markers_total", "Markers written where a series had no value any more."),
+		stale:   counter("tocsin_tsdb_staleness_markers_total", "Markers written where values ended."),
 		dropped: make(map[string]prometheus.Counter),
 		queue:   gauge("tocsin_tsdb_queue_depth", "Values that wait to be written."),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
@@ -51,7 +51,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}),
 		signals:  gauge("tocsin_tsdb_signals", "Signals that have a score series."),
-		detailed: gauge("tocsin_tsdb_detailed_signals", "Signals that also have series of what was observed and expected."),
+		detailed: gauge("tocsin_tsdb_detailed_signals", "Signals that have all five series."),
 		free:     gauge("tocsin_tsdb_free_bytes", "Free space of the file system."),
 		writable: gauge("tocsin_tsdb_writable", "0 while appends are stopped."),
 		mended:   counter("tocsin_tsdb_repairs_total", "Damages found at the start and repaired."),
@@ -62,7 +62,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help: "Values that were not written, by reason.",
 	}, []string{"reason"})
 	for _, reason := range []string{
-		dropQueue, dropDisk, dropHistory, dropOld, dropOrder, dropDuplicate, dropFuture, dropUnknown, dropWriteError,
+		dropQueue, dropDisk, dropHistory, dropOld, dropOrder, dropDuplicate, dropFuture,
+		dropUnknown, dropWriteError,
 	} {
 		m.dropped[reason] = drops.WithLabelValues(reason)
 	}

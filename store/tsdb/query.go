@@ -64,7 +64,9 @@ func (l limit) Delete(int) { <-l }
 func (l limit) Close() error { return nil }
 
 // Range evaluates a PromQL expression at each step from start to end.
-func (d *DB) Range(ctx context.Context, expr string, start, end time.Time, step time.Duration) ([]Series, error) {
+func (d *DB) Range(
+	ctx context.Context, expr string, start, end time.Time, step time.Duration,
+) ([]Series, error) {
 	q, err := d.engine.NewRangeQuery(ctx, d.db, nil, expr, start, end, step)
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", expr, err)

@@ -1,7 +1,8 @@
-// Package tsdb keeps scores as Prometheus series and answers PromQL about them through Prometheus's own HTTP API.
+// Package tsdb keeps scores as Prometheus series and answers PromQL about them through
+// Prometheus's own HTTP API.
 //
-// It is the Prometheus TSDB with the PromQL engine in front. Scores may be lost, and it is counted why; what they
-// must never do is hold up detection or, on a full disk, end the process.
+// It is the Prometheus TSDB with the PromQL engine in front. Scores may be lost, and it is
+// counted why; what they must never do is hold up detection or, on a full disk, end the process.
 package tsdb
 
 import (
@@ -33,8 +34,8 @@ type Options struct {
 	MinFree      int64   // Bytes; 1 GiB.
 	MinFreeShare float64 // Of the file system; 0.05.
 
-	// All signals get tocsin_score. The other four series are for those that Match, those that were asked for by
-	// SetDetail, and the first so many others.
+	// All signals get tocsin_score. The other four series are for those that Match, those that
+	// were asked for by SetDetail, and the first so many others.
 	Detail int                  // 20,000. Negative: none.
 	Match  func(series.ID) bool // None.
 
@@ -117,9 +118,9 @@ type DB struct {
 	closing sync.Once
 }
 
-// Open opens the database or begins one where there is none; it can be queried from then on, and written to once Run
-// runs. A torn or damaged write-ahead log is cut where the damage begins; damaged blocks are set aside. Status says
-// what was done.
+// Open opens the database or begins one where there is none; it can be queried from then on, and
+// written to once Run runs. A torn or damaged write-ahead log is cut where the damage begins;
+// damaged blocks are set aside. Status says what was done.
 func Open(opts Options) (*DB, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, err
@@ -143,7 +144,8 @@ func Open(opts Options) (*DB, error) {
 	return d, nil
 }
 
-// Run writes the scores that it is handed until ctx is done, then those that still wait, and returns nil.
+// Run writes the scores that it is handed until ctx is done, then those that still wait, and
+// returns nil.
 func (d *DB) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { d.guard.run(ctx) })
@@ -173,8 +175,10 @@ func settings(o *Options) *tsdb.Options {
 	s.MaxBytes = o.MaxBytes
 	s.WALCompression = compression.Snappy
 	s.WALSegmentSize = 32 << 20
-	// As Prometheus does: blocks of a tenth of the retention, so that it cuts off little at a time.
-	s.MaxBlockDuration = max(s.MinBlockDuration, min(31*24*time.Hour, o.Retention/10).Milliseconds())
+	// As Prometheus does: blocks of a tenth of the retention, so that it cuts off little at a
+	// time.
+	longest := min(31*24*time.Hour, o.Retention/10)
+	s.MaxBlockDuration = max(s.MinBlockDuration, longest.Milliseconds())
 	return s
 }
 
@@ -190,7 +194,7 @@ type Status struct {
 	FreeBytes int64     `json:"free_bytes"` // Of the file system.
 	Writable  bool      `json:"writable"`
 	Reason    string    `json:"reason,omitempty"` // Why it is not.
-	Mended    []string  `json:"mended,omitempty"` // What was damaged at the start, and what was done about it.
+	Mended    []string  `json:"mended,omitempty"` // What was damaged, and what was done.
 }
 
 // Status says how the database is.

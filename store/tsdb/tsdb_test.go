@@ -38,7 +38,8 @@ func (c *clock) set(at time.Time) {
 	c.at = at
 }
 
-// bench is a database with all that is around it. Run is left to the tests that are about it: write does its work.
+// bench is a database with all that is around it. Run is left to the tests that are about it:
+// write does its work.
 type bench struct {
 	*DB
 	t     testing.TB
@@ -95,7 +96,8 @@ func (b *bench) ref(id series.ID) series.Ref {
 	return ref
 }
 
-// scores returns scores for services; the other columns follow from the score: observed 10 times it, and so on.
+// scores returns scores for services; the other columns follow from the score: observed 10 times
+// it, and so on.
 func (b *bench) scores(signal string, at time.Time, values map[string]float64) *detector.Scores {
 	s := &detector.Scores{Cluster: "eu-1", Signal: signal, At: at}
 	for service, v := range values {

@@ -32,7 +32,8 @@ const upstreamVersion = "3.15.0"
 // maxForm bounds the body of a query.
 const maxForm = 1 << 20
 
-// paths are those of the upstream API that only read. The others (admin, write, targets) are not served.
+// paths are those of the upstream API that only read. The others (admin, write, targets) are not
+// served.
 var paths = regexp.MustCompile(`^/api/v1/(` + strings.Join([]string{
 	"query", "query_range", "query_exemplars", "format_query", "parse_query",
 	"series", "labels", "label/[^/]+/values", "metadata", "rules", "alerts",
@@ -64,14 +65,15 @@ func newHandler(d *DB) http.Handler {
 // serveConfig shows tocsin's configuration in the form in which Prometheus shows its own.
 func (d *DB) serveConfig(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
-	answer := map[string]any{"status": "success", "data": map[string]string{"yaml": d.opts.Config()}}
+	data := map[string]string{"yaml": d.opts.Config()}
+	answer := map[string]any{"status": "success", "data": data}
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
 		d.logger.Debug("Client went away", "err", err)
 	}
 }
 
-// newAPI returns the upstream API over d. Of its many dependencies those that tocsin has no use for are given as
-// what is always empty, for it calls them without looking whether they are nil.
+// newAPI returns the upstream API over d. Of its many dependencies those that tocsin has no use
+// for are given as what is always empty, for it calls them without looking whether they are nil.
 func newAPI(d *DB) *v1.API {
 	var none nothing
 	return v1.NewAPI(

@@ -271,7 +271,8 @@ func TestSteadyStateAllocatesLittle(t *testing.T) {
 	}
 }
 
-// BenchmarkWriteScores writes ticks of 200 services and 8 signals of 20 clusters, scores only and with details.
+// BenchmarkWriteScores writes ticks of 200 services and 8 signals of 20 clusters, scores only and
+// with details.
 func BenchmarkWriteScores(b *testing.B) {
 	for _, detail := range []int{-1, 1 << 30} {
 		b.Run(fmt.Sprintf("series=%d", map[bool]int{true: 1, false: 5}[detail < 0]), func(b *testing.B) {
@@ -285,7 +286,9 @@ func benchmarkWriteScores(b *testing.B, detail int) {
 	var batches []*detector.Scores
 	for c := range 20 {
 		for g := range 8 {
-			s := &detector.Scores{Cluster: fmt.Sprintf("cluster-%02d", c), Signal: fmt.Sprintf("signal-%d", g), At: epoch}
+			s := &detector.Scores{
+				Cluster: fmt.Sprintf("cluster-%02d", c), Signal: fmt.Sprintf("signal-%d", g), At: epoch,
+			}
 			for n := range 200 {
 				name := id(fmt.Sprintf("service-%03d", n), s.Signal)
 				name.Service.Cluster = s.Cluster
@@ -324,7 +327,8 @@ func benchmarkWriteScores(b *testing.B, detail int) {
 	}
 }
 
-// BenchmarkMemory holds the scores of 100,000 signals for half an hour, and tells what each series costs.
+// BenchmarkMemory holds the scores of 100,000 signals for half an hour, and tells what each
+// series costs.
 func BenchmarkMemory(b *testing.B) {
 	const signals, ticks = 100_000, 120
 	d := start(b, Options{Detail: -1, Queue: 10_000_000})
@@ -335,7 +339,9 @@ func BenchmarkMemory(b *testing.B) {
 	s.Score = make([]float32, signals)
 	details := make([]float64, signals)
 	s.Observed, s.Expected, s.Lower, s.Upper = details, details, details, details
-	lookup := func(ref series.Ref) (series.ID, bool) { return id(fmt.Sprintf("service-%06d", ref), "errors"), true }
+	lookup := func(ref series.Ref) (series.ID, bool) {
+		return id(fmt.Sprintf("service-%06d", ref), "errors"), true
+	}
 	b.ReportAllocs()
 	before := heap()
 	for b.Loop() {

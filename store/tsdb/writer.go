@@ -20,7 +20,8 @@ const (
 	maxCommit = 50_000
 	// maxAhead is how far ahead of the clock a value may be.
 	maxAhead = 10 * time.Minute
-	// maxIdle is how long a column without batches is remembered; by then queries show nothing of it.
+	// maxIdle is how long a column without batches is remembered; by then queries show nothing of
+	// it.
 	maxIdle = 10 * time.Minute
 )
 
@@ -47,7 +48,7 @@ type writer struct {
 	metrics *metrics
 	db      *tsdb.DB
 	guard   *guard
-	inbox   chan *batch // Deep, for a tick of a fleet brings thousands at once; values are what is limited.
+	inbox   chan *batch // Deep: a tick of a fleet is thousands; values are what is limited.
 	free    sync.Pool   // Of batches.
 
 	waiting  atomic.Int64 // Values in the inbox.
@@ -80,14 +81,14 @@ func newWriter(opts *Options, m *metrics, db *tsdb.DB, g *guard) *writer {
 	}
 }
 
-// WriteScores takes a copy of s to be written soon, and returns at once. It is made to be given to the detector. lookup
-// is called later, from another goroutine.
+// WriteScores takes a copy of s to be written soon, and returns at once. It is made to be given
+// to the detector. lookup is called later, from another goroutine.
 func (d *DB) WriteScores(s *detector.Scores, lookup func(series.Ref) (series.ID, bool)) {
 	d.writer.take(s, lookup)
 }
 
-// SetDetail says whether a signal shall have series of what was observed and expected even where there are too many
-// signals for that: while it has a finding.
+// SetDetail says whether a signal shall have series of what was observed and expected even where
+// there are too many signals for that: while it has a finding.
 func (d *DB) SetDetail(id series.ID, on bool) {
 	w := d.writer
 	w.mu.Lock()
