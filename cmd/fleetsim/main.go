@@ -100,7 +100,7 @@ func defineFlags(p *pflag.FlagSet, opts *sim.Options, f *flags) {
 	p.BoolVar(&opts.Autoscale, "autoscale", false, "let Deployments follow their traffic")
 	p.StringVar(&f.listen, "listen-address", "127.0.0.1:9980", "address to serve on")
 	p.StringVar(&f.scenario, "scenario", "",
-		"file of faults, or the name of a built-in one: demo, everything, quiet")
+		"file of faults, or the name of a built-in one: demo, release, everything, quiet")
 	p.StringVar(&f.start, "start", "", "simulated time at the start, RFC 3339 (default now)")
 	p.StringSliceVar(&f.exporters, "exporters", nil, fmt.Sprintf(
 		"metric families to serve, of %v (default %v)", sim.Exporters(), sim.DefaultExporters()))

@@ -150,3 +150,17 @@ func TestHistoryRefuses(t *testing.T) {
 		t.Error("History accepts a step of 1ms")
 	}
 }
+
+// TestOrdinaryPeaksHarmNobody looks at a week with a release of every service each day.
+func TestOrdinaryPeaksHarmNobody(t *testing.T) {
+	h := history(t, Options{Clusters: 1, Services: 100, ReleaseEvery: 24 * time.Hour}, time.Hour)
+	for at := time.Hour; at < 7*day; at += time.Hour {
+		now := h.At(at)
+		for i, s := range now.Services {
+			if now.Throttled[i] > 0.05 || now.Memory[i] > 0.85 || now.Errors[i] > 0.2 && now.Traffic[i] > 1 {
+				t.Errorf("%s after %v: throttled %.2f, memory %.2f, errors %.2f",
+					s.Name, at, now.Throttled[i], now.Memory[i], now.Errors[i])
+			}
+		}
+	}
+}

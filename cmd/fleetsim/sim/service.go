@@ -75,7 +75,8 @@ func newService(b blueprint, index int, at place) *service {
 	perPod := s.rate / float64(at.pods)
 	s.idleCPU = 0.01 + 0.03*r.uniform()
 	s.requestCPU = s.latency.median * (0.1 + 0.25*r.uniform())
-	s.cpuLimit = math.Ceil(10*(2.2+1.5*r.uniform())*(s.idleCPU+perPod*s.requestCPU)) / 10
+	// A peak is up to 2.2 times the mean; more than 0.7 of the limit would have the container wait.
+	s.cpuLimit = math.Ceil(10*(4+2*r.uniform())*(s.idleCPU+perPod*s.requestCPU)) / 10
 	s.memory = 64e6 * math.Exp2(4*r.uniform())
 	s.limit = math.Exp2(math.Ceil(math.Log2(1.5 * s.memory)))
 	s.get = 0.5 + 0.5*r.uniform()

@@ -80,10 +80,10 @@ func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 // work uses CPU and memory. Kernels give CPU out in ten periods a second.
 func (p *pod) work(s *service, m *moment, r *stream, n float64) {
 	request := s.requestCPU * p.level.cpu * p.factor.cpu * m.now.cpu * m.trouble.cpu
-	request *= math.Exp(0.03*p.noise[2].at(m.seconds)) * (1 + p.warm(m.seconds, 30))
+	request *= math.Exp(0.03*p.noise[2].at(m.seconds)) * (1 + 0.6*p.warm(m.seconds, 30))
 	used := n*request + s.idleCPU*m.now.job*m.length*r.gamma(min(1, 0.02/m.length))
 	if !p.ready(m.seconds) {
-		used += 0.4 * s.cpuLimit * m.length // Starting is work.
+		used += 0.3 * s.cpuLimit * m.length // Starting is work.
 	}
 	used = min(used, s.cpuLimit*m.length)
 	p.cpu += used
