@@ -101,9 +101,19 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	text, _ := documentation(t)
 	seen := make(map[reflect.Type]bool)
 	for _, v := range []any{
-		Response{}, Status{}, Cluster{}, detector.Status{}, journal.Status{}, tsdb.Status{},
-		remediation.Status{}, promql.Status{}, kube.Status{}, detector.ServiceStatus{},
-		detector.Finding{}, incident.Incident{}, fleet.Change{},
+		Response{},
+		Status{},
+		Cluster{},
+		detector.Status{},
+		journal.Status{},
+		tsdb.Status{},
+		remediation.Status{},
+		promql.Status{},
+		kube.Status{},
+		detector.ServiceStatus{},
+		detector.Finding{},
+		incident.Incident{},
+		fleet.Change{},
 	} {
 		for _, name := range fields(reflect.TypeOf(v), seen) {
 			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, `"`+name+`":`) {
