@@ -112,7 +112,7 @@ func (v *Verdict) open() (*evidence.Finding, float64) {
 		}
 		need := math.Inf(1)
 		if !math.IsInf(f.Upper, 0) {
-			room := math.Max(limit-math.Max(f.Effect, 0), limit/10)
+			room := math.Max(limit-math.Max(f.Effect, 0), limit/2)
 			need = math.Max(math.Pow((f.Upper-math.Max(f.Effect, 0))/room, 2), 1.1)
 		}
 		if worst == nil || need > factor {

@@ -198,7 +198,8 @@ func (s *Scale) describe(f *Finding, m *Model, cells []cell, pod, base float64) 
 	mean, sd := any.mean(), math.Sqrt(1/any.weight+pod)
 	if f.Metric == Errors {
 		f.Effect = base * math.Expm1(mean)
-		f.Lower, f.Upper = base*math.Expm1(mean-1.96*sd), base*math.Expm1(mean+1.96*sd)
+		f.Lower, f.Upper = base*math.Expm1(mean-1.96*sd), math.Min(base*math.Expm1(mean+1.96*sd), 1)
+		f.Effect, f.Lower = math.Min(f.Effect, 1), math.Min(f.Lower, 1)
 	} else {
 		f.Effect = math.Expm1(mean)
 		f.Lower, f.Upper = math.Expm1(mean-1.96*sd), math.Expm1(mean+1.96*sd)
