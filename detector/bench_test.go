@@ -27,7 +27,9 @@ func newBenchFleet(b *testing.B, clusters, services, signals int) *benchFleet {
 	kinds := []detector.Kind{detector.Rate, detector.Ratio, detector.Latency, detector.Saturation}
 	var of []detector.Signal
 	for i := range signals {
-		of = append(of, detector.Signal{Name: fmt.Sprintf("signal%d", i), Kind: kinds[i%len(kinds)], Bad: detector.Up})
+		of = append(of, detector.Signal{
+			Name: fmt.Sprintf("signal%d", i), Kind: kinds[i%len(kinds)], Bad: detector.Up,
+		})
 	}
 	f := &benchFleet{at: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}
 	var err error
@@ -76,7 +78,8 @@ func (f *benchFleet) tick(b *testing.B) {
 	}
 }
 
-// BenchmarkTick480k is one instant of 300 clusters with 200 services with 8 signals, from batches to scores.
+// BenchmarkTick480k is one instant of 300 clusters with 200 services with 8 signals, from batches
+// to scores.
 func BenchmarkTick480k(b *testing.B) {
 	const clusters, services, signals = 300, 200, 8
 	values := float64(clusters * services * signals)

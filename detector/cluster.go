@@ -13,11 +13,12 @@ import (
 	"tocsin/series"
 )
 
-// rewindAfter is how many instants of the past in a row it takes to believe that the clock was wrong before,
-// and not that they are late.
+// rewindAfter is how many instants of the past in a row it takes to believe that the clock was
+// wrong before, and not that they are late.
 const rewindAfter = 10
 
-// cluster is what a shard knows about one cluster: its columns, its services, and the instant at hand.
+// cluster is what a shard knows about one cluster: its columns, its services, and the instant at
+// hand.
 type cluster struct {
 	shard *shard
 	name  string
@@ -48,8 +49,8 @@ func newCluster(s *shard, name string) *cluster {
 	}
 }
 
-// take puts the values of b in place, and closes the instant when b says that it is complete or belongs to
-// a later one.
+// take puts the values of b in place, and closes the instant when b says that it is complete or
+// belongs to a later one.
 func (c *cluster) take(b *series.Batch) {
 	if !c.enter(b) {
 		c.shard.drops[dropLate] += len(b.Refs)
@@ -104,12 +105,14 @@ func (c *cluster) rewind(b *series.Batch) bool {
 		c.close()
 	}
 	c.shard.metrics.rewinds.Inc()
-	c.shard.engine.logger.Warn("Clock of the source went back", "cluster", c.name, "from", c.closed, "to", b.At)
+	c.shard.engine.logger.Warn("Clock of the source went back",
+		"cluster", c.name, "from", c.closed, "to", b.At)
 	c.behindAt = time.Time{}
 	return true
 }
 
-// column returns the column of a signal, a new one if there is none yet, nil if it is not configured.
+// column returns the column of a signal, a new one if there is none yet, nil if it is not
+// configured.
 func (c *cluster) column(signal string) *column {
 	if col := c.columns[signal]; col != nil {
 		return col
@@ -126,7 +129,9 @@ func (c *cluster) column(signal string) *column {
 func (c *cluster) add(col *column) {
 	c.columns[col.signal.Name] = col
 	c.order = append(c.order, col)
-	slices.SortFunc(c.order, func(a, b *column) int { return cmp.Compare(a.signal.Name, b.signal.Name) })
+	slices.SortFunc(c.order, func(a, b *column) int {
+		return cmp.Compare(a.signal.Name, b.signal.Name)
+	})
 }
 
 // close judges the instant at hand.
@@ -244,8 +249,8 @@ func (v *services) hear(n int32, score float32) {
 	}
 }
 
-// score gives each service one score: the mean of its two highest, so that what only one signal shows
-// counts half, calibrated by the service's own history as signals are.
+// score gives each service one score: the mean of its two highest, so that what only one signal
+// shows counts half, calibrated by the service's own history as signals are.
 func (v *services) score(c *cluster) {
 	if len(v.names) == 0 {
 		return

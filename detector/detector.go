@@ -1,4 +1,5 @@
-// Package detector learns what is normal for every signal of every service, scores each new value, and reports findings.
+// Package detector learns what is normal for every signal of every service, scores each new
+// value, and reports findings.
 package detector
 
 import "tocsin/series"

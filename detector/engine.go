@@ -19,16 +19,16 @@ import (
 // ErrStopped means that Run has returned.
 var ErrStopped = errors.New("detector stopped")
 
-// Options configures an Engine. Zero values of optional fields stand for the defaults given here. The functions
-// are called from the goroutine of a shard, concurrently for clusters of different shards, and must not
-// block for long nor call the Engine.
+// Options configures an Engine. Zero values of optional fields stand for the defaults given here.
+// The functions are called from the goroutine of a shard, concurrently for clusters of different
+// shards, and must not block for long nor call the Engine.
 type Options struct {
 	Signals  []Signal             // What may come. Batches of other signals are dropped and counted.
 	Registry *series.Registry     // Required. The one that the senders of batches use.
 	Scores   func(*Scores)        // Told of every tick; nobody.
-	Services func(*ServiceScores) // Told of every instant of a cluster, after all its scores and findings; nobody.
-	Report   func(Finding)        // Told of findings; nobody. By instant, service and signal within a cluster.
-	Shards   int                  // Goroutines that share the clusters; as many as processors. Results do not depend on it.
+	Services func(*ServiceScores) // Told of every instant, after its scores and findings; nobody.
+	Report   func(Finding)        // Told of findings, by instant, service and signal; nobody.
+	Shards   int                  // Goroutines that share the clusters; as many as processors.
 	Inbox    int                  // Batches that may wait at each shard; 256.
 	Tuning   Tuning
 	Reg      prometheus.Registerer // Nil keeps the metrics private.
@@ -43,9 +43,9 @@ type Tuning struct {
 	OpenOf      int           // 5, at most 8.
 	CloseAfter  int           // Consecutive ticks that close one; 6.
 	WarmUp      int           // Samples a series needs before it is scored; 60.
-	StaleAfter  time.Duration // A finding whose series is silent for so long ends; 10m, at least 5 ticks.
-	ForgetAfter time.Duration // A series silent for so long is forgotten with all that it taught; 168h.
-	AbsorbAfter time.Duration // A deviation that lasts so long and has stopped growing is the new normal; 2h, at least 120 ticks.
+	StaleAfter  time.Duration // Silence after which a finding ends; 10m, at least 5 ticks.
+	ForgetAfter time.Duration // Silence after which a series is forgotten; 168h.
+	AbsorbAfter time.Duration // What lasts so long without growing is normal; 2h, at least 120 ticks.
 	Period      time.Duration // Of the season; 24h.
 }
 
@@ -161,7 +161,8 @@ func (e *Engine) shard(cluster string) *shard {
 	return e.shards[h.Sum32()%uint32(len(e.shards))]
 }
 
-// Run works until ctx is done, finishes what has arrived by then, and returns nil. It can be called once.
+// Run works until ctx is done, finishes what has arrived by then, and returns nil. It can be
+// called once.
 func (e *Engine) Run(ctx context.Context) error {
 	e.mu.Lock()
 	if e.ran {
@@ -184,7 +185,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// on calls f when nobody else touches s, after all batches that have arrived; done gives up waiting.
+// on calls f when nobody else touches s, after all batches that have arrived; done gives up
+// waiting.
 func (e *Engine) on(done <-chan struct{}, s *shard, f func()) error {
 	e.mu.Lock()
 	if !e.running {
@@ -216,8 +218,8 @@ func (e *Engine) onAll(done <-chan struct{}, f func(*shard)) error {
 	return nil
 }
 
-// SetSignals replaces the signals. A signal that is gone, or that is of another kind now, is forgotten with
-// its findings; one that only changed its gates keeps what it has learnt.
+// SetSignals replaces the signals. A signal that is gone, or that is of another kind now, is
+// forgotten with its findings; one that only changed its gates keeps what it has learnt.
 func (e *Engine) SetSignals(signals []Signal) error {
 	if err := checkSignals(signals); err != nil {
 		return fmt.Errorf("detector: %w", err)
@@ -242,8 +244,8 @@ func (e *Engine) Keep(clusters ...string) error {
 	})
 }
 
-// LastAt returns the newest instant of a cluster that is complete; zero if there is none. Batches up to
-// there would be dropped: history is of use only after it.
+// LastAt returns the newest instant of a cluster that is complete; zero if there is none. Batches
+// up to there would be dropped: history is of use only after it.
 func (e *Engine) LastAt(cluster string) time.Time {
 	var at time.Time
 	s := e.shard(cluster)

@@ -211,7 +211,8 @@ func TestFindingOpensAndResolves(t *testing.T) {
 	w.counter("tocsin_detector_open_findings", 0)
 }
 
-// TestResultsDoNotDependOnShards plays six clusters with faults to engines with one and with five shards.
+// TestResultsDoNotDependOnShards plays six clusters with faults to engines with one and with five
+// shards.
 func TestResultsDoNotDependOnShards(t *testing.T) {
 	play := func(shards int) ([]string, []uint64) {
 		w := newWorld(t, func(o *detector.Options) { o.Shards = shards })
@@ -326,7 +327,9 @@ func TestBadDataEqualsCleanReplay(t *testing.T) {
 			again.Signal = "unheard of"
 			dirty.append(&again)
 		case 4: // Refs of something else.
-			again.Refs = []series.Ref{dirty.ref("d", "s0", "latency"), dirty.ref("c", "s0", "other"), 999_999}
+			again.Refs = []series.Ref{
+				dirty.ref("d", "s0", "latency"), dirty.ref("c", "s0", "other"), 999_999,
+			}
 			dirty.append(&again)
 		}
 		dirty.append(&series.Batch{Cluster: "c", At: b.At, Step: time.Minute, Final: true})
@@ -444,7 +447,8 @@ func TestSignalChanges(t *testing.T) {
 	}
 	w.counter("tocsin_detector_series", 0, "warm")
 	bad := []detector.Signal{{Name: "x", Kind: "vibes", Bad: detector.Up}}
-	if err := w.engine.SetSignals(bad); err == nil || !strings.Contains(err.Error(), `unknown kind "vibes"`) {
+	err := w.engine.SetSignals(bad)
+	if err == nil || !strings.Contains(err.Error(), `unknown kind "vibes"`) {
 		t.Errorf("SetSignals() = %v", err)
 	}
 }
@@ -497,7 +501,8 @@ func TestStatus(t *testing.T) {
 	if s.Series != 3 || s.Warming != 3 || s.Clusters[0].Services != 3 {
 		t.Errorf("status %+v", s)
 	}
-	if got, want := s.Clusters[0].Reason, "3 of 3 series warm up: need 12 more samples, about 12m0s"; got != want {
+	want := "3 of 3 series warm up: need 12 more samples, about 12m0s"
+	if got := s.Clusters[0].Reason; got != want {
 		t.Errorf("reason %q, want %q", got, want)
 	}
 	services, err := w.engine.Services(context.Background(), "c")
@@ -518,7 +523,8 @@ func TestStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := services[0].Signals[0]
-	if got.State != detector.Finds || got.Finding != w.findings[0].ID || !(got.Score > 4) || !(services[0].Score > 3) {
+	if got.State != detector.Finds || got.Finding != w.findings[0].ID ||
+		!(got.Score > 4) || !(services[0].Score > 3) {
 		t.Errorf("service %+v", services[0])
 	}
 	if none, err := w.engine.Services(context.Background(), "nowhere"); err != nil || none != nil {
@@ -551,7 +557,8 @@ series two queue
 		t.Fatal(err)
 	}
 	highest := func(name string) float32 {
-		scores := answer.Services[fleet.Service{Cluster: detectortest.Cluster, Namespace: "shop", Name: name}]
+		service := fleet.Service{Cluster: detectortest.Cluster, Namespace: "shop", Name: name}
+		scores := answer.Services[service]
 		return slices.Max(scores[len(scores)-3:])
 	}
 	one, two := highest("one"), highest("two")
@@ -665,9 +672,11 @@ func TestBadBatches(t *testing.T) {
 func TestNewChecks(t *testing.T) {
 	registry := series.NewRegistry(0)
 	for want, opts := range map[string]detector.Options{
-		"no registry":           {},
-		"is there twice":        {Registry: registry, Signals: []detector.Signal{latency, latency}},
-		"above open score":      {Registry: registry, Tuning: detector.Tuning{OpenScore: 2, CloseScore: 3}},
+		"no registry":    {},
+		"is there twice": {Registry: registry, Signals: []detector.Signal{latency, latency}},
+		"above open score": {
+			Registry: registry, Tuning: detector.Tuning{OpenScore: 2, CloseScore: 3},
+		},
 		"of at most 8":          {Registry: registry, Tuning: detector.Tuning{OpenAfter: 9}},
 		"shorter than a minute": {Registry: registry, Tuning: detector.Tuning{Period: time.Second}},
 	} {

@@ -15,8 +15,9 @@ const (
 	Resolved State = "resolved"
 )
 
-// Finding is a stretch of time in which one signal of one service was improbable. It is reported when it opens, when it
-// gets distinctly worse, and when it resolves, each time whole, under the same ID.
+// Finding is a stretch of time in which one signal of one service was improbable. It is reported
+// when it opens, when it gets distinctly worse, and when it resolves, each time whole, under the
+// same ID.
 type Finding struct {
 	ID      string        `json:"id"` // A hash of service, signal and Start: a replay gives the same.
 	Service fleet.Service `json:"service"`
@@ -27,7 +28,9 @@ type Finding struct {
 	Start   time.Time     `json:"start"` // At of the first improbable value.
 	At      time.Time     `json:"at"`    // Of the value that this report is about.
 	End     time.Time     `json:"end,omitzero"`
-	Reason  string        `json:"reason,omitempty"` // Why it resolved: "back to normal", "new level", "series ended", "signal removed", "cluster removed".
+	// Why it resolved: "back to normal", "new level", "series ended", "signal removed",
+	// "cluster removed".
+	Reason string `json:"reason,omitempty"`
 
 	Direction Direction `json:"direction"` // Up or Down: which way it went.
 	Harmful   bool      `json:"harmful"`   // It went the way that is bad for this signal.

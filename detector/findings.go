@@ -30,8 +30,9 @@ const (
 	growth      = 1.2 // A deviation that exceeds the furthest so far by this factor still grows.
 )
 
-// openFinding is a finding that has not resolved. One that opened in history is silent: it keeps the model from learning
-// an outage, and nobody is told of it unless it is still there when history ends.
+// openFinding is a finding that has not resolved. One that opened in history is silent: it keeps
+// the model from learning an outage, and nobody is told of it unless it is still there when
+// history ends.
 type openFinding struct {
 	Finding
 	silent   bool
@@ -96,8 +97,9 @@ func (col *column) effect(slot int) bool {
 	return by >= s.MinEffect && by >= s.MinEffectRelative*math.Abs(expected)
 }
 
-// volume tells whether there was enough to measure. Where nobody measures the volume of a service it cannot
-// be asked for; where it is measured, but not now, there is no telling, and so no finding.
+// volume tells whether there was enough to measure. Where nobody measures the volume of a service
+// it cannot be asked for; where it is measured, but not now, there is no telling, and so no
+// finding.
 func (col *column) volume(slot int) bool {
 	s := col.signal
 	if s.Volume == "" || s.MinVolume == 0 {
@@ -196,14 +198,16 @@ func (f *openFinding) follow(col *column) {
 	case f.silent && !col.cluster.history && f.Score >= t.OpenScore && f.quiet == 0:
 		f.silent, f.told = false, f.Score
 		f.report(col, opened)
-	case f.quiet == 0 && (f.Score >= f.told+worseBy || f.Harmful != harmful) && f.worsened < worseAtMost:
+	case f.quiet == 0 && f.worsened < worseAtMost &&
+		(f.Score >= f.told+worseBy || f.Harmful != harmful):
 		f.worsened++
 		f.told = max(f.told, f.Score)
 		f.report(col, worsened)
 	}
 }
 
-// stays tells whether the deviation is to be the new normal: it has lasted, and it does not grow any more.
+// stays tells whether the deviation is to be the new normal: it has lasted, and it does not grow
+// any more.
 func (f *openFinding) stays(after time.Duration) bool {
 	return f.ticks >= absorbTicks && f.At.Sub(f.Start) >= after && f.At.Sub(f.grew) >= after/2
 }

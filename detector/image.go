@@ -40,7 +40,7 @@ type image struct {
 type columnImage struct {
 	signal   string
 	kind     Kind
-	step     time.Duration
+	window   time.Duration
 	period   time.Duration
 	at       time.Time
 	bucket   int
@@ -126,7 +126,8 @@ func (f *openFinding) encode(w *writer) {
 	}
 }
 
-// decode reads a snapshot. Its memory is proportional to data, whatever data say; the image refers to data.
+// decode reads a snapshot. Its memory is proportional to data, whatever data say; the image
+// refers to data.
 func decode(data []byte) (*image, error) {
 	body, err := unframe(data)
 	if err != nil {
@@ -189,7 +190,7 @@ func unframe(data []byte) ([]byte, error) {
 func (r *reader) column(m *image) columnImage {
 	c := columnImage{
 		signal: r.text(), kind: Kind(r.text()),
-		step: time.Duration(r.i64()), period: time.Duration(r.i64()),
+		window: time.Duration(r.i64()), period: time.Duration(r.i64()),
 		at: r.time(), bucket: int(r.u32()),
 	}
 	c.slots = make([]slotImage, r.count(13))
@@ -211,7 +212,8 @@ func (r *reader) column(m *image) columnImage {
 }
 
 func (r *reader) finding() *openFinding {
-	f := &openFinding{slot: int(r.u32()), quiet: int(r.u32()), ticks: int(r.u32()), worsened: int(r.u32())}
+	f := &openFinding{slot: int(r.u32())}
+	f.quiet, f.ticks, f.worsened = int(r.u32()), int(r.u32()), int(r.u32())
 	f.told, f.furthest, f.grew = r.f64(), r.f64(), r.time()
 	f.State = Open
 	f.ID = r.text()
@@ -226,7 +228,8 @@ func (r *reader) finding() *openFinding {
 	return f
 }
 
-// check tells what in m contradicts itself: it may have been made with a right checksum by something else.
+// check tells what in m contradicts itself: it may have been made with a right checksum by
+// something else.
 func (m *image) check() error {
 	if m.cluster == "" || m.step <= 0 {
 		return errors.New("no cluster, or no step")
@@ -253,8 +256,8 @@ func (m *image) check() error {
 }
 
 func (c *columnImage) check(services []fleet.Service) error {
-	if c.step <= 0 || c.bucket >= kernel.Buckets {
-		return errors.New("no step, or no such bucket")
+	if c.window <= 0 || c.bucket >= kernel.Buckets {
+		return errors.New("no window, or no such bucket")
 	}
 	used := make([]bool, len(services))
 	for slot, s := range c.slots {
@@ -354,7 +357,8 @@ func (r *reader) u64() uint64 {
 func (r *reader) i64() int64   { return int64(r.u64()) }
 func (r *reader) f64() float64 { return math.Float64frombits(r.u64()) }
 
-// count returns how many things follow, of at least size bytes each; 0 if there is no room for so many.
+// count returns how many things follow, of at least size bytes each; 0 if there is no room for so
+// many.
 func (r *reader) count(size int) int {
 	n := int(r.u32())
 	if r.err == nil && (n < 0 || n > len(r.b)/size) {

@@ -11,7 +11,8 @@ import (
 	"tocsin/series"
 )
 
-// FuzzSnapshot reads whatever there is between a right head and a right checksum, and goes on with what it read.
+// FuzzSnapshot reads whatever there is between a right head and a right checksum, and goes on
+// with what it read.
 func FuzzSnapshot(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(seedSnapshot(f))
@@ -30,7 +31,9 @@ func FuzzSnapshot(f *testing.F) {
 		s := e.shard(m.cluster)
 		s.install(m)
 		at := m.closed.Add(m.step)
-		s.take(&series.Batch{Cluster: m.cluster, Signal: "latency", At: at, Step: time.Minute, Final: true})
+		s.take(&series.Batch{
+			Cluster: m.cluster, Signal: "latency", At: at, Step: time.Minute, Final: true,
+		})
 		s.clusters[m.cluster].status()
 		s.clusters[m.cluster].servicesStatus()
 		s.clusters[m.cluster].encode(nil)

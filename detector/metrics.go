@@ -9,14 +9,16 @@ import (
 const (
 	dropBehind    = iota // Append gave up: the shard was behind.
 	dropLate             // Of an instant that is closed already.
-	dropUnknown          // Of a signal that is not configured, or of a Ref that stands for something else.
+	dropUnknown          // Of a signal that is not configured, or of a Ref of something else.
 	dropInfinite         // Infinite.
 	dropNegative         // Below zero where that cannot be.
 	dropDuplicate        // A second value of one series at one instant.
 	dropReasons
 )
 
-var dropNames = [dropReasons]string{"behind", "late", "unknown", "infinite", "negative", "duplicate"}
+var dropNames = [dropReasons]string{
+	"behind", "late", "unknown", "infinite", "negative", "duplicate",
+}
 
 type findingEvent int
 

@@ -61,7 +61,8 @@ func baselineOf(s *Signal, window time.Duration, t *Tuning) baseline.Params {
 	return p
 }
 
-// shareFloor is the deviation that a share of so many events has by chance alone, on the scale kernel.Share.
+// shareFloor is the deviation that a share of so many events has by chance alone, on the scale
+// kernel.Share.
 func shareFloor(events float64) float64 {
 	return 0.7 / math.Sqrt(max(events, 1))
 }

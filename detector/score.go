@@ -7,8 +7,8 @@ import (
 	"tocsin/series"
 )
 
-// Scores says what the detector thinks of one instant of one signal of one cluster, in columns of equal length.
-// Its slices are valid only until the function that was handed them returns.
+// Scores says what the detector thinks of one instant of one signal of one cluster, in columns of
+// equal length. Its slices are valid only until the function that was handed them returns.
 type Scores struct {
 	Cluster string
 	Signal  string
@@ -16,15 +16,15 @@ type Scores struct {
 	History bool // Of a batch of history: nobody was told.
 
 	Refs     []series.Ref
-	Score    []float32 // -log10 of a calibrated tail probability, 0 to 30; NaN: no sample, or still warming up.
+	Score    []float32 // -log10 of a calibrated tail probability, 0 to 30; NaN: none, or not warm.
 	Observed []float64 // As it came; NaN: no sample.
 	Expected []float64 // NaN where Score is NaN for want of learning.
 	Lower    []float64 // Bounds of what is ordinary.
 	Upper    []float64
 }
 
-// ServiceScores gives, once all signals of one instant of one cluster are in, one score for each service.
-// Its slices are valid only until the function that was handed them returns.
+// ServiceScores gives, once all signals of one instant of one cluster are in, one score for each
+// service. Its slices are valid only until the function that was handed them returns.
 type ServiceScores struct {
 	Cluster  string
 	At       time.Time

@@ -10,9 +10,10 @@ import (
 	"tocsin/detector/detectortest"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the answers into testdata/scripts instead of comparing them")
+var rewrite = flag.Bool("rewrite", false, "write the answers of testdata/scripts anew")
 
-// TestScripts plays each script in testdata/scripts and compares the drawing with what follows its "----".
+// TestScripts plays each script in testdata/scripts and compares the drawing with what follows
+// its "----".
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/scripts/*.txt")
 	if err != nil || len(files) == 0 {

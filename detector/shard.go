@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -12,7 +13,7 @@ import (
 type shard struct {
 	engine  *Engine
 	metrics *metrics
-	inbox   chan *series.Batch // Written by Append; Options.Inbox deep, so that a slow tick does not stop the senders.
+	inbox   chan *series.Batch // Options.Inbox deep, so that a slow tick does not stop the senders.
 	control chan func()        // Calls to make between batches.
 
 	signals  map[string]*Signal
@@ -138,13 +139,14 @@ func (s *shard) removeCluster(name string) {
 
 func (s *shard) names() []string { return slices.Sorted(maps.Keys(s.clusters)) }
 
-// flush reports the findings of an instant, in an order that does not depend on that of the batches.
+// flush reports the findings of an instant, in an order that does not depend on that of the
+// batches.
 func (s *shard) flush() {
 	if len(s.reports) == 0 {
 		return
 	}
 	slices.SortStableFunc(s.reports, func(a, b Finding) int {
-		return series.ID{Service: a.Service, Signal: a.Signal}.Compare(series.ID{Service: b.Service, Signal: b.Signal})
+		return cmp.Or(a.Service.Compare(b.Service), cmp.Compare(a.Signal, b.Signal))
 	})
 	if report := s.engine.opts.Report; report != nil {
 		for _, f := range s.reports {

@@ -26,7 +26,9 @@ type SnapshotError struct {
 	Err  error
 }
 
-func (e *SnapshotError) Error() string { return fmt.Sprintf("refuse snapshot %s: %v", e.File, e.Err) }
+func (e *SnapshotError) Error() string {
+	return fmt.Sprintf("refuse snapshot %s: %v", e.File, e.Err)
+}
 
 // Unwrap returns why.
 func (e *SnapshotError) Unwrap() error { return e.Err }
@@ -36,9 +38,10 @@ const (
 	unfinished     = ".unfinished"
 )
 
-// Snapshot writes what is known to dir, one file for each cluster, and removes the files of clusters that were
-// removed. Each file is the old one or the new one, whole, whatever happens. A file that cannot be
-// written does not keep the others from being written; the error names all of them.
+// Snapshot writes what is known to dir, one file for each cluster, and removes the files of
+// clusters that were removed. Each file is the old one or the new one, whole, whatever happens. A
+// file that cannot be written does not keep the others from being written; the error names all of
+// them.
 func (e *Engine) Snapshot(ctx context.Context, dir string) error {
 	timer := prometheus.NewTimer(e.metrics.snapshotTime)
 	defer timer.ObserveDuration()
@@ -67,9 +70,11 @@ func (e *Engine) Snapshot(ctx context.Context, dir string) error {
 	return errors.Join(append(errs, syncDir(dir))...)
 }
 
-// snapshotCluster writes the file of one cluster and returns the buffer that it used, empty if the cluster
-// has gone or has nothing to keep yet.
-func (e *Engine) snapshotCluster(ctx context.Context, s *shard, dir, name string, buffer []byte) ([]byte, error) {
+// snapshotCluster writes the file of one cluster and returns the buffer that it used, empty if
+// the cluster has gone or has nothing to keep yet.
+func (e *Engine) snapshotCluster(
+	ctx context.Context, s *shard, dir, name string, buffer []byte,
+) ([]byte, error) {
 	err := e.on(ctx.Done(), s, func() {
 		if c := s.clusters[name]; c != nil && !c.closed.IsZero() {
 			buffer = c.encode(buffer)
@@ -104,7 +109,8 @@ func (e *Engine) removeSnapshots(ctx context.Context, s *shard, dir string) erro
 	return errors.Join(errs...)
 }
 
-// snapshotName returns the name of the file of a cluster. That of a very long name ends in its hash.
+// snapshotName returns the name of the file of a cluster. That of a very long name ends in its
+// hash.
 func snapshotName(cluster string) string {
 	name := url.QueryEscape(cluster)
 	if len(name) > 200 {
@@ -145,8 +151,9 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// Restore reads all snapshots in dir; there need not be any. It is to be called before the first Append. The error
-// joins a *SnapshotError for each file that was refused; what the others hold is in use all the same.
+// Restore reads all snapshots in dir; there need not be any. It is to be called before the first
+// Append. The error joins a *SnapshotError for each file that was refused; what the others hold
+// is in use all the same.
 func (e *Engine) Restore(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -220,8 +227,8 @@ func (s *shard) install(m *image) {
 	s.metrics.restored.Inc()
 }
 
-// installColumn makes a column. One of a signal that is not configured any more is left out, and its
-// findings resolve.
+// installColumn makes a column. One of a signal that is not configured any more is left out, and
+// its findings resolve.
 func (s *shard) installColumn(c *cluster, m *columnImage) {
 	signal := s.signals[m.signal]
 	t := &s.engine.opts.Tuning
@@ -235,8 +242,9 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 		}
 		return
 	}
-	col := newColumn(c, signal, m.step)
-	col.model = baseline.Restore(baselineOf(signal, m.step, t), m.at, m.bucket, len(m.slots), m.state)
+	col := newColumn(c, signal, m.window)
+	params := baselineOf(signal, m.window, t)
+	col.model = baseline.Restore(params, m.at, m.bucket, len(m.slots), m.state)
 	col.refs = make([]series.Ref, len(m.slots))
 	col.service = make([]int32, len(m.slots))
 	col.seen = make([]int64, len(m.slots))
@@ -273,7 +281,8 @@ func (col *column) installSlot(slot int, m *slotImage) {
 		return
 	}
 	c := col.cluster
-	ref, err := c.shard.engine.opts.Registry.Ref(series.ID{Service: c.names[m.service], Signal: col.signal.Name})
+	id := series.ID{Service: c.names[m.service], Signal: col.signal.Name}
+	ref, err := c.shard.engine.opts.Registry.Ref(id)
 	if err != nil { // The registry counts what it turns away.
 		return
 	}

@@ -42,8 +42,8 @@ series c latency
   12h level=0.5 noise=0.1
 `
 
-// TestRestartContinuesBitForBit stops in the middle of a finding, in another process with other Refs, and
-// compares with an engine that never stopped.
+// TestRestartContinuesBitForBit stops in the middle of a finding, in another process with other
+// Refs, and compares with an engine that never stopped.
 func TestRestartContinuesBitForBit(t *testing.T) {
 	script, err := detectortest.Parse(life)
 	if err != nil {
@@ -63,7 +63,8 @@ func TestRestartContinuesBitForBit(t *testing.T) {
 		}
 	})
 	after := feedPart(t, script, func(e *detector.Engine, r *series.Registry) {
-		if _, err := r.Ref(series.ID{Service: fleet.Service{Cluster: "x", Name: "y"}, Signal: "z"}); err != nil {
+		other := series.ID{Service: fleet.Service{Cluster: "x", Name: "y"}, Signal: "z"}
+		if _, err := r.Ref(other); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Restore(dir); err != nil {
@@ -80,8 +81,8 @@ func TestRestartContinuesBitForBit(t *testing.T) {
 	for id, points := range whole.Points {
 		got := slices.Concat(before.Points[id], after.Points[id])
 		same := slices.EqualFunc(points, got, func(a, b detectortest.Point) bool {
-			return a.At.Equal(b.At) && equal(float64(a.Score), float64(b.Score)) && equal(a.Expected, b.Expected) &&
-				equal(a.Lower, b.Lower) && equal(a.Upper, b.Upper)
+			return a.At.Equal(b.At) && equal(float64(a.Score), float64(b.Score)) &&
+				equal(a.Expected, b.Expected) && equal(a.Lower, b.Lower) && equal(a.Upper, b.Upper)
 		})
 		if !same {
 			t.Errorf("%s: points differ", id.Service.Name+" "+id.Signal)
@@ -89,7 +90,8 @@ func TestRestartContinuesBitForBit(t *testing.T) {
 	}
 	for service, scores := range whole.Services {
 		got := slices.Concat(before.Services[service], after.Services[service])
-		if !slices.EqualFunc(scores, got, func(a, b float32) bool { return equal(float64(a), float64(b)) }) {
+		same := func(a, b float32) bool { return equal(float64(a), float64(b)) }
+		if !slices.EqualFunc(scores, got, same) {
 			t.Errorf("%s: scores of the service differ", service)
 		}
 	}
@@ -98,7 +100,8 @@ func TestRestartContinuesBitForBit(t *testing.T) {
 func equal(a, b float64) bool { return a == b || a != a && b != b }
 
 // feedPart plays instants to a new engine between two calls.
-func feedPart(t *testing.T, script *detectortest.Script, first func(*detector.Engine, *series.Registry),
+func feedPart(
+	t *testing.T, script *detectortest.Script, first func(*detector.Engine, *series.Registry),
 	instants []detectortest.Instant, last func(*detector.Engine),
 ) *detectortest.Answer {
 	t.Helper()
@@ -126,7 +129,8 @@ func feedPart(t *testing.T, script *detectortest.Script, first func(*detector.En
 	return answer
 }
 
-// snapshots writes those of two clusters and returns the folder and the path of the first one's file.
+// snapshots writes those of two clusters and returns the folder and the path of the first one's
+// file.
 func snapshots(t *testing.T) (dir, path string) {
 	t.Helper()
 	w := newWorld(t, nil)
@@ -140,7 +144,8 @@ func snapshots(t *testing.T) (dir, path string) {
 	return dir, filepath.Join(dir, "c.snapshot")
 }
 
-// refusal restores dir and returns why the snapshot at path was refused, having checked that the rest was not.
+// refusal restores dir and returns why the snapshot at path was refused, having checked that the
+// rest was not.
 func refusal(t *testing.T, dir, path string) string {
 	t.Helper()
 	w := newWorld(t, nil)
@@ -149,7 +154,8 @@ func refusal(t *testing.T, dir, path string) string {
 	if !errors.As(err, &refused) || refused.File != path {
 		t.Fatalf("Restore() = %v, want a refusal of %s", err, path)
 	}
-	if s := w.status(); len(s.Clusters) != 1 || s.Clusters[0].Cluster != "well/../off" || s.Series != 2 {
+	s := w.status()
+	if len(s.Clusters) != 1 || s.Clusters[0].Cluster != "well/../off" || s.Series != 2 {
 		t.Fatalf("the rest: %+v", s)
 	}
 	return refused.Err.Error()
@@ -171,10 +177,15 @@ func TestRestoreRefuses(t *testing.T) {
 		{"half", func(b []byte) []byte { return b[:len(b)/2] }, "torn"},
 		{"last byte missing", func(b []byte) []byte { return b[:len(b)-1] }, "torn"},
 		{"something after it", func(b []byte) []byte { return append(b, 0) }, "torn"},
-		{"foreign", func(b []byte) []byte { return bytes.Repeat([]byte("foreign "), 99) }, "not a snapshot"},
+		{"foreign", func([]byte) []byte { return bytes.Repeat([]byte("else "), 99) }, "not a snapshot"},
 		{"newer", func(b []byte) []byte { b[8] = 2; return b }, "version 2"},
-		{"another page", func(b []byte) []byte { copy(b[4096:8192], bytes.Repeat([]byte("x"), 4096)); return b }, "checksum"},
-		{"count of services", func(b []byte) []byte { return reseal(b, servicesAt(b), 0xffffffff) }, "malformed"},
+		{"another page", func(b []byte) []byte {
+			copy(b[4096:8192], bytes.Repeat([]byte("x"), 4096))
+			return b
+		}, "checksum"},
+		{"count of services", func(b []byte) []byte {
+			return reseal(b, servicesAt(b), 0xffffffff)
+		}, "malformed"},
 		{"no step", func(b []byte) []byte { clear(b[33:41]); return reseal(b, 33, 0) }, "no step"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -188,8 +199,8 @@ func TestRestoreRefuses(t *testing.T) {
 	}
 }
 
-// servicesAt returns where the number of services is written: after head, name, closed, step, recent, closes,
-// behind, behind at and day.
+// servicesAt returns where the number of services is written: after head, name, closed, step,
+// recent, closes, behind, behind at and day.
 func servicesAt(b []byte) int {
 	name := int(binary.LittleEndian.Uint32(b[20:]))
 	return 24 + name + 8 + 8 + 8*8 + 8 + 4 + 8 + 8
@@ -264,7 +275,8 @@ func TestSnapshotOfOneFailsAlone(t *testing.T) {
 	w := newWorld(t, nil)
 	w.feed(3, 1)
 	w.append(w.batch("d", 1, 1))
-	if err := os.MkdirAll(filepath.Join(dir, "c.snapshot.unfinished", "in the way"), 0o700); err != nil {
+	inTheWay := filepath.Join(dir, "c.snapshot.unfinished", "a file")
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	err := w.engine.Snapshot(context.Background(), dir)
@@ -305,7 +317,8 @@ func TestRestoreWithoutFolder(t *testing.T) {
 	}
 }
 
-// TestRestoreAfterReload restores under a configuration in which the signal with the finding is of another kind.
+// TestRestoreAfterReload restores under a configuration in which the signal with the finding is
+// of another kind.
 func TestRestoreAfterReload(t *testing.T) {
 	dir, _ := snapshots(t)
 	w := newWorld(t, func(o *detector.Options) {
@@ -319,7 +332,8 @@ func TestRestoreAfterReload(t *testing.T) {
 	}
 	w.at = w.at.Add(24 * time.Hour)
 	w.feed(1, 1)
-	if diff := cmp.Diff([]string{"c/shop/s0 latency resolved: signal removed"}, w.reports()); diff != "" {
+	want := []string{"c/shop/s0 latency resolved: signal removed"}
+	if diff := cmp.Diff(want, w.reports()); diff != "" {
 		t.Error(diff)
 	}
 }

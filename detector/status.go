@@ -112,11 +112,14 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	slices.SortFunc(out.Clusters, func(a, b ClusterStatus) int { return cmp.Compare(a.Cluster, b.Cluster) })
+	slices.SortFunc(out.Clusters, func(a, b ClusterStatus) int {
+		return cmp.Compare(a.Cluster, b.Cluster)
+	})
 	return out, nil
 }
 
-// Services returns what the engine knows about the services of a cluster, ordered; none if it does not know it.
+// Services returns what the engine knows about the services of a cluster, ordered; none if it
+// does not know it.
 func (e *Engine) Services(ctx context.Context, cluster string) ([]ServiceStatus, error) {
 	var out []ServiceStatus
 	s := e.shard(cluster)
@@ -209,12 +212,14 @@ func (col *column) seriesStatus(slot int) SeriesStatus {
 	out := SeriesStatus{
 		Signal: col.signal.Name, Kind: col.signal.Kind, Unit: col.signal.Unit,
 		State: Normal, Seen: time.Unix(0, col.seen[slot]).UTC(), Seasonal: col.model.Seasonal(slot),
-		Score: Number(nan), Observed: Number(nan), Expected: Number(nan), Lower: Number(nan), Upper: Number(nan),
+		Score: Number(nan), Observed: Number(nan),
+		Expected: Number(nan), Lower: Number(nan), Upper: Number(nan),
 	}
 	if i < len(col.result.Score) {
 		r := &col.result
 		out.Score, out.Observed = Number(r.Score[i][l]), Number(col.observed[slot])
-		out.Expected, out.Lower, out.Upper = Number(r.Expected[i][l]), Number(r.Lower[i][l]), Number(r.Upper[i][l])
+		out.Expected = Number(r.Expected[i][l])
+		out.Lower, out.Upper = Number(r.Lower[i][l]), Number(r.Upper[i][l])
 	}
 	if missing := col.model.Params().WarmUp - col.model.Samples(slot); missing > 0 {
 		out.State, out.Reason = Warming, needs(missing, col.cluster.step)

@@ -1,14 +1,16 @@
 // Package baseline describes what is normal for the series of one signal, and keeps it up to date.
 //
-// Normal is a level and a spread over three horizons (60, 300 and 1440 ticks), both robust: a value beyond
-// three deviations counts as three (Huber, 1964). On top lies a daily profile of 96 buckets, each the median
-// of what it was, what the day before held and what today holds; it is used for a series only once it has made
-// that series' errors smaller. Values are compared in a space in which noise does not depend on the
-// level (see kernel.Scale), and no spread is believed that is smaller than counting noise.
+// Normal is a level and a spread over three horizons (60, 300 and 1440 ticks), both robust: a
+// value beyond three deviations counts as three (Huber, 1964). On top lies a daily profile of 96
+// buckets, each the median of what it was, what the day before held and what today holds; it is
+// used for a series only once it has made that series' errors smaller. Values are compared in a
+// space in which noise does not depend on the level (see kernel.Scale), and no spread is believed
+// that is smaller than counting noise.
 //
-// A deviation becomes a score in two steps. The nominal score follows a law with heavy tails. Then the series'
-// own history corrects it: first by what is ordinary as its highest score of a day, then by the
-// share of scores that were at least 1, 2, 3 and 4. So a score of s is exceeded in about 10^-s of ticks.
+// A deviation becomes a score in two steps. The nominal score follows a law with heavy tails.
+// Then the series' own history corrects it: first by what is ordinary as its highest score of a
+// day, then by the share of scores that were at least 1, 2, 3 and 4. So a score of s is exceeded
+// in about 10^-s of ticks.
 package baseline
 
 import (
@@ -21,7 +23,7 @@ import (
 // Params say what kind of series a column holds.
 type Params struct {
 	Scale    kernel.Scale  // The space in which values are compared.
-	Unit     float64       // Of kernel.Root: how many events make one; usually the seconds between ticks.
+	Unit     float64       // Of kernel.Root: the seconds in which events are counted.
 	Floor    float64       // The least spread, in that space.
 	Relative float64       // The least spread, as a share of the level.
 	Period   time.Duration // Of the season.
@@ -120,9 +122,9 @@ func (r *Result) resize(blocks int) {
 // atOnce is how many blocks a kernel takes in one call: a goroutine is not interrupted inside.
 const atOnce = 256
 
-// Tick scores the values x of the instant at, one for each slot, NaN where there is none, and learns from
-// them. Step is the distance between instants when nothing is missing. At must be later than that of
-// the tick before.
+// Tick scores the values x of the instant at, one for each slot, NaN where there is none, and
+// learns from them. Step is the distance between instants when nothing is missing. At must be
+// later than that of the tick before.
 func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration) {
 	r.resize(len(c.blocks))
 	p := c.kernelParams(at, step)
@@ -163,7 +165,8 @@ func (c *Columns) turn(at time.Time, step time.Duration) {
 	c.bucket = bucket
 }
 
-// day numbers the stretches over which the highest score is taken: a period, or 512 ticks if that is longer.
+// day numbers the stretches over which the highest score is taken: a period, or 512 ticks if that
+// is longer.
 func (c *Columns) day(at time.Time, step time.Duration) int64 {
 	return at.UnixNano() / int64(max(c.params.Period, 512*step))
 }
@@ -213,7 +216,8 @@ func (c *Columns) kernelParams(at time.Time, step time.Duration) kernel.Params {
 	return p
 }
 
-// gain returns how far a level with a memory of so many ticks moves towards a value after steps ticks.
+// gain returns how far a level with a memory of so many ticks moves towards a value after steps
+// ticks.
 func gain(ticks, steps float64) float32 {
 	keep := 1 - 1/ticks
 	left := 1.0

@@ -14,7 +14,9 @@ import (
 var start = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newColumns(slots int) *baseline.Columns {
-	c := baseline.New(baseline.Params{Scale: kernel.Linear, Floor: 0.01, Period: 24 * time.Hour, WarmUp: 60})
+	c := baseline.New(baseline.Params{
+		Scale: kernel.Linear, Floor: 0.01, Period: 24 * time.Hour, WarmUp: 60,
+	})
 	c.Grow(slots)
 	return c
 }

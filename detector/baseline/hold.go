@@ -2,9 +2,9 @@ package baseline
 
 import "tocsin/detector/kernel"
 
-// Hold stops a slot from learning that what it sees is normal: from now on it is judged by what was normal
-// before, and the scores of this episode are not held against later ones. Meanwhile the shortest horizon learns
-// the new level, in case it stays.
+// Hold stops a slot from learning that what it sees is normal: from now on it is judged by what
+// was normal before, and the scores of this episode are not held against later ones. Meanwhile
+// the shortest horizon learns the new level, in case it stays.
 func (c *Columns) Hold(slot int) {
 	c.blocks[slot/kernel.Width][kernel.Hold][slot%kernel.Width] = 1
 	c.tails[slot/kernel.Width].Hush(slot % kernel.Width)

@@ -19,7 +19,8 @@ func StateSize(slots int) int {
 // Clock returns the instant of the newest tick and the part of the day that it is in.
 func (c *Columns) Clock() (at time.Time, bucket int) { return c.at, c.bucket }
 
-// AppendState appends all that is known about the slots to dst, block by block, as docs/formats/snapshot.md says.
+// AppendState appends all that is known about the slots to dst, block by block, as
+// docs/formats/snapshot.md says.
 func (c *Columns) AppendState(dst []byte) []byte {
 	for i := range c.blocks {
 		dst = appendLanes(dst, c.blocks[i][:])

@@ -12,9 +12,9 @@ import (
 
 const plotWidth = 96
 
-// Plot draws an answer as text: for each series what was observed and expected, from 0 at its lowest to 9 at its
-// highest, the highest score in each column (. for less than 1, + for more than 9), and its findings (! harmful,
-// = other). Below it lists the reports.
+// Plot draws an answer as text: for each series what was observed and expected, from 0 at its
+// lowest to 9 at its highest, the highest score in each column (. for less than 1, + for more
+// than 9), and its findings (! harmful, = other). Below it lists the reports.
 func (s *Script) Plot(a *Answer) string {
 	var out strings.Builder
 	for _, l := range s.Lives {
@@ -129,7 +129,8 @@ func (r *rows) means(m [plotWidth]mean) string {
 	return string(out)
 }
 
-// mark draws the stretch of a finding: to the end while it is open, and no further than its end after that.
+// mark draws the stretch of a finding: to the end while it is open, and no further than its end
+// after that.
 func (r *rows) mark(f detector.Finding, first, last time.Time, column time.Duration) {
 	end, sign := last, byte('=')
 	if f.State == detector.Resolved {

@@ -116,7 +116,9 @@ func (s *Script) Options(registry *series.Registry) (detector.Options, *Answer) 
 }
 
 // Feed appends the instants to sink, one batch for each signal, the last one final.
-func (s *Script) Feed(ctx context.Context, sink series.Sink, registry *series.Registry, instants []Instant) error {
+func (s *Script) Feed(
+	ctx context.Context, sink series.Sink, registry *series.Registry, instants []Instant,
+) error {
 	for i := range instants {
 		in := &instants[i]
 		for k, signal := range s.Signals {

@@ -7,16 +7,17 @@
 //	signal latency kind=latency bad=up unit=s       and volume=, min_volume=, effect=, relative=
 //	tune open_score=4 absorb=2h                     what is in detector.Tuning
 //	series checkout latency                         begins a series; what follows is its life
-//	  2d level=0.1 noise=0.1                        for two days: 0.1, times 1 plus Gaussian noise of 0.1
+//	  2d level=0.1 noise=0.1                        two days of 0.1 with a tenth of Gaussian noise
 //	  1h level=0.2 noise=0.1
 //	  history 7d level=0.1 noise=0.1                the same, in batches of history
 //	  30m gap                                       no sample
 //	  5m value=NaN                                  or any other constant, Inf and -1 too
 //
-// A segment may have: level, noise (relative), sd (absolute), ar (autocorrelation of the noise), daily (share of
-// the level by which it swings over a day), weekend (factor on Saturdays and Sundays), trend (per hour),
-// poisson=1 (a count with that mean; for a rate, per step), and a job: job (added), every, at, for. A line "jump 1h"
-// in the life of a series moves the clock of the whole cluster there.
+// A segment may have: level, noise (relative), sd (absolute), ar (autocorrelation of the noise),
+// daily (share of the level by which it swings over a day), weekend (factor on Saturdays and
+// Sundays), trend (per hour), poisson=1 (a count with that mean; for a rate, per step), and a
+// job: job (added), every, at, for. A line "jump 1h" in the life of a series moves the clock of
+// the whole cluster there.
 package detectortest
 
 import (
@@ -25,6 +26,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +82,9 @@ func Parse(text string) (*Script, error) {
 }
 
 func (s *Script) parse(words []string) (err error) {
+	if len(words) == 1 && slices.Contains([]string{"step", "start", "signal", "tune"}, words[0]) {
+		return errors.New("want a value")
+	}
 	switch words[0] {
 	case "step":
 		s.Step, err = time.ParseDuration(words[1])
@@ -93,7 +98,8 @@ func (s *Script) parse(words []string) (err error) {
 		if len(words) != 3 {
 			return errors.New("want series SERVICE SIGNAL")
 		}
-		id := series.ID{Service: fleet.Service{Cluster: Cluster, Namespace: "shop", Name: words[1]}, Signal: words[2]}
+		service := fleet.Service{Cluster: Cluster, Namespace: "shop", Name: words[1]}
+		id := series.ID{Service: service, Signal: words[2]}
 		s.Lives = append(s.Lives, &Life{ID: id, seed: uint64(len(s.Lives) + 1)})
 	default:
 		if len(s.Lives) == 0 {
@@ -179,6 +185,9 @@ func (l *Life) parse(words []string) (err error) {
 		s.history, s.jump = words[0] == "history", words[0] == "jump"
 		words = words[1:]
 	}
+	if len(words) == 0 {
+		return errors.New("want a length")
+	}
 	if s.length, err = length(words[0]); err != nil {
 		return err
 	}
@@ -200,7 +209,9 @@ func (l *Life) parse(words []string) (err error) {
 }
 
 // value returns what the series shows at an instant, NaN for no sample.
-func (l *Life) value(s *segment, at time.Time, into, step time.Duration, kind detector.Kind) float64 {
+func (l *Life) value(
+	s *segment, at time.Time, into, step time.Duration, kind detector.Kind,
+) float64 {
 	p := s.params
 	if s.gap {
 		return math.NaN()

@@ -21,8 +21,9 @@ type arena struct {
 func newArena(blocks int, noise float64) *arena {
 	lanes := func() []kernel.Lanes { return make([]kernel.Lanes, blocks) }
 	a := &arena{
-		blocks: make([]kernel.Block, blocks), days: make([]kernel.Day, blocks), tails: make([]kernel.Tail, blocks),
-		y: lanes(), floor: lanes(), z: lanes(), center: lanes(), width: lanes(), up: lanes(),
+		blocks: make([]kernel.Block, blocks), days: make([]kernel.Day, blocks),
+		tails: make([]kernel.Tail, blocks),
+		y:     lanes(), floor: lanes(), z: lanes(), center: lanes(), width: lanes(), up: lanes(),
 		params: testParams(), tail: kernel.TailParams{Ordinary: 3},
 	}
 	rng := rand.New(rand.NewPCG(3, 4))

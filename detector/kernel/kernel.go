@@ -1,10 +1,12 @@
-// Package kernel holds the loops that every value passes: each is elementwise over blocks of 16 series.
+// Package kernel holds the loops that every value passes: each is elementwise over blocks of 16
+// series.
 //
-// Vectors run across series, never along time, so that there is no reduction to reorder: an implementation
-// for a particular processor gives the same bits as the portable one in kernel_generic.go, which is the
-// definition of right. A product that is added to is rounded first, float32(a*b) + c, so that no compiler
-// fuses the two. NaN means "no sample": the lane's state stays as it was and its results are NaN.
-// State decays to zero by way of multiples of 1e-31, because subnormals make a processor slow.
+// Vectors run across series, never along time, so that there is no reduction to reorder: an
+// implementation for a particular processor gives the same bits as the portable one in
+// kernel_generic.go, which is the definition of right. A product that is added to is rounded
+// first, float32(a*b) + c, so that no compiler fuses the two. NaN means "no sample": the lane's
+// state stays as it was and its results are NaN. State decays to zero by way of multiples of
+// 1e-31, because subnormals make a processor slow.
 package kernel
 
 // Width is the number of series in a block.
@@ -13,8 +15,8 @@ const Width = 16
 // Lanes is one field of a block: one number for each of its series.
 type Lanes [Width]float32
 
-// Block is what the tick knows about the level and the spread of 16 series. All its fields are adjacent: one
-// tick is one pass over contiguous memory. The zero Block knows nothing.
+// Block is what the tick knows about the level and the spread of 16 series. All its fields are
+// adjacent: one tick is one pass over contiguous memory. The zero Block knows nothing.
 type Block [Fields]Lanes
 
 // The fields of a Block.
@@ -28,11 +30,11 @@ const (
 	Samples              // How many values there were.
 	Hold                 // How many ticks a finding has been open; 0 when there is none.
 	Season               // 1 when the daily profile is taken off the values, else 0.
-	Plain                // Level of the values as they come; with PlainError it judges life without season.
+	Plain                // Level of the values as they come: life without season.
 	PlainError           // Mean absolute error of Plain.
 	Seasonal             // Level of the values without the profile.
 	SeasonalError        // Mean absolute error of Seasonal.
-	Offset               // Level of the values without the profile over one period: what the profile is relative to.
+	Offset               // Level over one period of the values without the profile: its zero.
 	BucketSum            // Sum of value - Offset in the current bucket of the day.
 	BucketCount          // How many values are in BucketSum.
 	Fields
@@ -41,8 +43,8 @@ const (
 // Buckets is the number of parts into which a day (the period of a season) is divided.
 const Buckets = 96
 
-// Day is the daily profile of 16 series: one row for each bucket, then one for what each bucket held the
-// day before, NaN where nothing was seen. Reset makes a Day ready for use.
+// Day is the daily profile of 16 series: one row for each bucket, then one for what each bucket
+// held the day before, NaN where nothing was seen. Reset makes a Day ready for use.
 type Day [2 * Buckets]Lanes
 
 // Reset makes the profile of lane l flat and forgets what it saw.
@@ -77,7 +79,7 @@ type Params struct {
 	Gain      [3]float32 // Of the three horizons, for as many steps as have passed.
 	GainPlain float32    // Of Plain and Seasonal.
 	GainDay   float32    // Of Offset and the two errors: one period.
-	Ripe      [3]float32 // Samples after which a horizon has its full weight, as a reciprocal; 0 for the first.
+	Ripe      [3]float32 // One over the samples after which a horizon has its full weight.
 	Relative  float32    // The least spread, as a share of the level.
 	WarmUp    float32    // Samples before the first score.
 	Period    float32    // Ticks in one period of the season.
@@ -97,15 +99,16 @@ type Params struct {
 //	Spread[h] += gain[h] (min(|d|, 3 sd[h]) - Spread[h])
 //	z     = weighted mean of z[h]                center, width: where z is 0, and one unit of it
 //
-// gain[h] is at least 1/n, so that a young series learns as fast as it can. While a finding is open (Hold > 0)
-// the two longer horizons and Offset rest, those horizons judge alone, and the shortest one takes the plain mean of
-// the new values.
+// gain[h] is at least 1/n, so that a young series learns as fast as it can. While a finding is
+// open (Hold > 0) the two longer horizons and Offset rest, those horizons judge alone, and the
+// shortest one takes the plain mean of the new values.
 //
-// The results are NaN for a lane with fewer than WarmUp samples. floor is the least spread in the unit of y. All slices
-// are as long as blocks.
+// The results are NaN for a lane with fewer than WarmUp samples. floor is the least spread in the
+// unit of y. All slices are as long as blocks.
 func Tick(z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes, p *Params) {
 	n := len(blocks)
-	if len(z) != n || len(center) != n || len(width) != n || len(days) != n || len(y) != n || len(floor) != n {
+	if len(z) != n || len(center) != n || len(width) != n || len(days) != n ||
+		len(y) != n || len(floor) != n {
 		panic("kernel: column lengths do not match")
 	}
 	for i := range blocks {
@@ -113,10 +116,10 @@ func Tick(z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes
 	}
 }
 
-// Turn ends the bucket that p is in: the profile takes the median of itself, the bucket's mean of the day
-// before and that of today, so that one bad day teaches nothing and two equal days teach all. Then it
-// decides for each series whether the profile is used: when it makes errors at least 15% smaller, after
-// two periods.
+// Turn ends the bucket that p is in: the profile takes the median of itself, the bucket's mean of
+// the day before and that of today, so that one bad day teaches nothing and two equal days teach
+// all. Then it decides for each series whether the profile is used: when it makes errors at least
+// 15% smaller, after two periods.
 func Turn(blocks []Block, days []Day, p *Params) {
 	if len(days) != len(blocks) {
 		panic("kernel: column lengths do not match")
@@ -136,9 +139,9 @@ type TailParams struct {
 //	s     = nominal / Peak
 //	score = -log10 of the share of s this high, between the levels 1, 2, 3, 4 that are counted
 //
-// An episode teaches with its first eight ticks only, and of how high it went it teaches two ticks when it is over:
-// an outage must not make the series deaf to itself, nor for long to the next one.
-// Score may be the same slice as nominal.
+// An episode teaches with its first eight ticks only, and of how high it went it teaches two
+// ticks when it is over: an outage must not make the series deaf to itself, nor for long to the
+// next one. Score may be the same slice as nominal.
 func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
 	if len(score) != len(tails) || len(nominal) != len(tails) {
 		panic("kernel: column lengths do not match")
@@ -148,8 +151,9 @@ func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
 	}
 }
 
-// Bounds writes what is ordinary on both sides of center: three times width, or as much more or less as the
-// series' own highest score of a day says. It is to be called before Calibrate. Upper may be width.
+// Bounds writes what is ordinary on both sides of center: three times width, or as much more or
+// less as the series' own highest score of a day says. It is to be called before Calibrate. Upper
+// may be width.
 func Bounds(lower, upper, center, width []Lanes, tails []Tail) {
 	n := len(tails)
 	if len(lower) != n || len(upper) != n || len(center) != n || len(width) != n {
@@ -160,8 +164,8 @@ func Bounds(lower, upper, center, width []Lanes, tails []Tail) {
 	}
 }
 
-// Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's. If that changes
-// it by a quarter, the shares are counted anew.
+// Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's.
+// If that changes it by a quarter, the shares are counted anew.
 func Roll(tails []Tail) {
 	for i := range tails {
 		roll(&tails[i])
@@ -189,12 +193,13 @@ type Scale uint8
 const (
 	Linear Scale = iota // y = x
 	Root                // y = 2 sqrt(unit x + 3/8): a Poisson count has variance 1 (Anscombe, 1948).
-	Share               // y = sqrt(x) - sqrt(1 - x): a share of n has a deviation of 0.5/sqrt(n) to 0.7/sqrt(n).
+	Share               // y = sqrt(x) - sqrt(1 - x): a share of n deviates by 0.5 to 0.7 / sqrt(n).
 	Log                 // y = log2(x)
 )
 
-// Rescale writes values in scale; unit is that of Root. Dst has room for x in blocks; what is left over in the
-// last one is NaN. A value that is infinite or too large for a float32 counts as no sample.
+// Rescale writes values in scale; unit is that of Root. Dst has room for x in blocks; what is
+// left over in the last one is NaN. A value that is infinite or too large for a float32 counts as
+// no sample.
 func Rescale(dst []Lanes, x []float64, scale Scale, unit float32) {
 	if len(dst) != (len(x)+Width-1)/Width {
 		panic("kernel: column lengths do not match")

@@ -92,15 +92,17 @@ func learn(mean, spread *float32, r, gain, limit float32) {
 	*spread = flush(*spread + float32(gain*(min(abs(d), limit)-*spread)))
 }
 
-// season follows the values with and without the profile, to learn it and to see whether it helps. It goes on while a
-// finding is open: what comes back every day at the same time is known by that.
+// season follows the values with and without the profile, to learn it and to see whether it
+// helps. It goes on while a finding is open: what comes back every day at the same time is known
+// by that.
 func season(b *Block, l int, v, r, free, limit, most, young float32, p *Params) {
 	gain, slow := max(p.GainPlain, young), max(p.GainDay, young)
 	d0, d1 := v-b[Plain][l], r-b[Seasonal][l]
 	b[Plain][l] = flush(b[Plain][l] + float32(gain*clamp(d0, limit)))
 	b[Seasonal][l] = flush(b[Seasonal][l] + float32(gain*clamp(d1, limit)))
-	b[PlainError][l] = flush(b[PlainError][l] + float32(slow*(min(abs(d0), most)-b[PlainError][l])))
-	b[SeasonalError][l] = flush(b[SeasonalError][l] + float32(slow*(min(abs(d1), most)-b[SeasonalError][l])))
+	e0, e1 := min(abs(d0), most), min(abs(d1), most)
+	b[PlainError][l] = flush(b[PlainError][l] + float32(slow*(e0-b[PlainError][l])))
+	b[SeasonalError][l] = flush(b[SeasonalError][l] + float32(slow*(e1-b[SeasonalError][l])))
 	b[Offset][l] = flush(b[Offset][l] + float32(float32(free*slow)*clamp(r-b[Offset][l], limit)))
 	b[BucketSum][l] = flush(b[BucketSum][l] + (v - b[Offset][l]))
 	b[BucketCount][l]++
@@ -136,7 +138,8 @@ func turn(b *Block, day *Day, p *Params) {
 	}
 }
 
-// reseason moves the horizons of lane l to values that differ by shift and have a mean absolute error of spread.
+// reseason moves the horizons of lane l to values that differ by shift and have a mean absolute
+// error of spread.
 func reseason(b *Block, l int, shift, spread float32) {
 	mean := b[Mean0][l] + shift
 	for _, f := range [...]int{Mean0, Mean1, Mean2} {
@@ -222,7 +225,8 @@ func count(rate, hit, gain, least float32) float32 {
 	return max(rate+float32(gain*(hit-rate)), least)
 }
 
-// calibrated reads the score of s off the shares counted in lane l. Below 0.7 a score says little and stays as it is.
+// calibrated reads the score of s off the shares counted in lane l. Below 0.7 a score says little
+// and stays as it is.
 func calibrated(t *Tail, l int, s float32) float32 {
 	const low = 0.7
 	if s < low {
@@ -342,14 +346,14 @@ func clamp(x, limit float32) float32 {
 // clampTo bounds x by 0 and most.
 func clampTo(x, most float32) float32 { return min(max(x, 0), most) }
 
-// flush rounds to multiples of about 1e-31, without a branch, and leaves numbers above 1e-16 as they are: neither it nor
-// its product with a gain is ever subnormal.
+// flush rounds to multiples of about 1e-31, without a branch, and leaves numbers above 1e-16 as
+// they are: neither it nor its product with a gain is ever subnormal.
 func flush(x float32) float32 { return (x + tiny) - tiny }
 
 func median(a, b, c float32) float32 { return max(min(a, b), min(max(a, b), c)) }
 
-// log2 is good to seven digits for normal x > 0, and NaN for NaN: with m in [0.7, 1.4] and t = (m-1)/(m+1),
-// log2 m = 2/ln2 (t + t^3/3 + t^5/5 + t^7/7).
+// log2 is good to seven digits for normal x > 0, and NaN for NaN: with m in [0.7, 1.4] and t =
+// (m-1)/(m+1), log2 m = 2/ln2 (t + t^3/3 + t^5/5 + t^7/7).
 func log2(x float32) float32 {
 	if x != x {
 		return x
