@@ -31,7 +31,6 @@ type cluster struct {
 	open    bool          // There is an instant at hand.
 	history bool          // It is history.
 	step    time.Duration // Distance between instants.
-	window  time.Duration // How far back each value looks.
 	closed  time.Time     // The newest instant that is complete.
 	recent  [8]time.Time  // The newest ones, newest first.
 	closes  int           // How many instants were closed.
@@ -58,7 +57,7 @@ func (c *cluster) take(b *series.Batch) {
 	}
 	c.history = c.history || b.History
 	if b.Signal != "" || len(b.Refs) > 0 {
-		if col := c.column(b.Signal); col != nil {
+		if col := c.column(b); col != nil {
 			col.take(b)
 		} else {
 			c.shard.drops[dropUnknown] += len(b.Refs)
@@ -83,7 +82,6 @@ func (c *cluster) enter(b *series.Batch) bool {
 	}
 	c.behind = 0
 	c.step = or(b.Step, or(c.step, time.Minute))
-	c.window = or(b.Window, c.step)
 	c.at, c.open, c.history = b.At, true, false
 	for _, col := range c.order {
 		col.clear()
@@ -113,15 +111,15 @@ func (c *cluster) rewind(b *series.Batch) bool {
 
 // column returns the column of a signal, a new one if there is none yet, nil if it is not
 // configured.
-func (c *cluster) column(signal string) *column {
-	if col := c.columns[signal]; col != nil {
+func (c *cluster) column(b *series.Batch) *column {
+	if col := c.columns[b.Signal]; col != nil {
 		return col
 	}
-	s := c.shard.signals[signal]
+	s := c.shard.signals[b.Signal]
 	if s == nil {
 		return nil
 	}
-	col := newColumn(c, s, c.window)
+	col := newColumn(c, s, or(b.Window, c.step))
 	c.add(col)
 	return col
 }
