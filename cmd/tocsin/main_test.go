@@ -38,7 +38,7 @@ const good = `clusters:
 
 const mistyped = `clusters:
   - name: eu
-    promethius:
+    prometheuz:
       url: http://127.0.0.1:1
 `
 
@@ -56,7 +56,7 @@ func TestCheckConfig(t *testing.T) {
 		want       []string
 	}{
 		{"good", good, 0, []string{"tocsin.yaml is valid: 1 clusters"}},
-		{"mistyped", mistyped, 2, []string{"tocsin.yaml:3: clusters[0].promethius: ", "prometheus"}},
+		{"mistyped", mistyped, 2, []string{"tocsin.yaml:3: clusters[0].prometheuz: ", "prometheus"}},
 		{"two of one name", twins, 2, []string{"tocsin.yaml:4: clusters[1].name: ", "eu"}},
 		{"not YAML", "clusters: [", 2, []string{"tocsin.yaml:"}},
 	} {
