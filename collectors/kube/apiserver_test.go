@@ -20,8 +20,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// apiServer behaves as an API server does, on pipes, so that it lives in a synctest bubble: it lists, streams lists,
-// watches, sends bookmarks, forgets old versions, and fails on demand.
+// apiServer behaves as an API server does, on pipes, so that it lives in a synctest bubble: it
+// lists, streams lists, watches, sends bookmarks, forgets old versions, and fails on demand.
 type apiServer struct {
 	t        testing.TB
 	listener *pipes
@@ -142,7 +142,9 @@ func (s *apiServer) disconnect() { s.listener.disconnect() }
 func (s *apiServer) since(at time.Time) []request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.requests, at, func(r request, at time.Time) int { return r.at.Compare(at) })
+	i, _ := slices.BinarySearchFunc(s.requests, at, func(r request, at time.Time) int {
+		return r.at.Compare(at)
+	})
 	return slices.Clone(s.requests[i:])
 }
 
@@ -256,7 +258,8 @@ func (s *apiServer) mute(watch int) bool {
 	return watch <= s.muted
 }
 
-// follow sends what happens until the client leaves or the server falls silent, and a bookmark every minute.
+// follow sends what happens until the client leaves or the server falls silent, and a bookmark
+// every minute.
 func (s *apiServer) follow(
 	ctx context.Context, send func(string, []byte), resource, namespace string, at int,
 ) {

@@ -16,7 +16,8 @@ import (
 	"tocsin/fleet"
 )
 
-// bigDeployment returns a Deployment of about 12.4 KB of JSON, as they are in clusters whose owners like sidecars.
+// bigDeployment returns a Deployment of about 12.4 KB of JSON, as they are in clusters whose owners
+// like sidecars.
 func bigDeployment(i int) *appsv1.Deployment {
 	d := deployment(fmt.Sprint("service-", i), fmt.Sprintf("registry.test/team/service-%d:v%d", i, i%7))
 	d.UID = types.UID(fmt.Sprint("uid-", i))
@@ -38,8 +39,8 @@ func bigDeployment(i int) *appsv1.Deployment {
 	return d
 }
 
-// BenchmarkClusterMemory reports the heap that a watched cluster of 200 such Deployments takes, its connections,
-// reflectors and registries included.
+// BenchmarkClusterMemory reports the heap that a watched cluster of 200 such Deployments takes, its
+// connections, reflectors and registries included.
 func BenchmarkClusterMemory(b *testing.B) {
 	const clusters, services = 20, 200
 	api := newAPIServer(b)
@@ -52,7 +53,9 @@ func BenchmarkClusterMemory(b *testing.B) {
 		ctx, cancel := context.WithCancel(b.Context())
 		ended := make(chan error, clusters)
 		for i := range clusters {
-			w, err := New(Options{Cluster: fmt.Sprint("c", i), Config: api.config(), Report: func(fleet.Change) {}})
+			w, err := New(Options{
+				Cluster: fmt.Sprint("c", i), Config: api.config(), Report: func(fleet.Change) {},
+			})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -10,8 +10,8 @@ import (
 	"tocsin/fleet"
 )
 
-// changes says what happened between two sightings of a workload. It may only be asked if the generation differs:
-// whatever else changes is not part of what people asked for.
+// changes says what happened between two sightings of a workload. It may only be asked if the
+// generation differs: whatever else changes is not part of what people asked for.
 func changes(cluster string, old *Workload, s *sighting, now time.Time) []fleet.Change {
 	var out []fleet.Change
 	if old.Paused != s.Paused {
@@ -52,7 +52,8 @@ func createdChange(cluster string, s *sighting, now time.Time) fleet.Change {
 	return c
 }
 
-// deletedChange tells of a workload that is gone. An object that waited for its pods to go says since when.
+// deletedChange tells of a workload that is gone. An object that waited for its pods to go says
+// since when.
 func deletedChange(cluster string, w *Workload, deleted, now time.Time) fleet.Change {
 	if deleted.IsZero() {
 		deleted = now
@@ -69,9 +70,9 @@ type moment struct {
 	mark string
 }
 
-// moment takes time and author from the API server if its record is newer than the change before. A record that is
-// not belongs to that change: this one took fields away, which leaves no trace. Then the time is that of seeing it,
-// and the generation tells it apart.
+// moment takes time and author from the API server if its record is newer than the change before. A
+// record that is not belongs to that change: this one took fields away, which leaves no trace. Then
+// the time is that of seeing it, and the generation tells it apart.
 func (s *sighting) moment(e edit, before, now time.Time) moment {
 	if e.at.After(before) {
 		return moment{e, "@" + strconv.FormatInt(e.at.Unix(), 10)}
@@ -79,7 +80,8 @@ func (s *sighting) moment(e edit, before, now time.Time) moment {
 	return moment{edit{at: now}, "#" + strconv.FormatInt(s.Generation, 10)}
 }
 
-// change returns a change of s. What makes its ID is the same for whoever sees it, now or after a pause.
+// change returns a change of s. What makes its ID is the same for whoever sees it, now or after a
+// pause.
 func (s *sighting) change(
 	cluster string, kind fleet.ChangeKind, summary string, when moment, marks ...string,
 ) fleet.Change {
@@ -107,12 +109,13 @@ func (w *Workload) service(cluster string) fleet.Service {
 
 func (w *Workload) revision() *fleet.Revision {
 	return &fleet.Revision{
-		Hash: w.Hash, Number: w.Number, Images: slices.Clone(w.Images), Template: inflate(w.Template),
+		Hash: w.Hash, Number: w.Number,
+		Images: slices.Clone(w.Images), Template: inflate(w.Template),
 	}
 }
 
-// revision returns the new revision. The annotation with its number follows a moment after the template: as long as
-// it still shows the old one's, the new one has none.
+// revision returns the new revision. The annotation with its number follows a moment after the
+// template: as long as it still shows the old one's, the new one has none.
 func (s *sighting) revision(old *Workload) *fleet.Revision {
 	r := s.Workload.revision()
 	if old != nil && old.Number == r.Number && old.Hash != s.Hash {

@@ -136,7 +136,7 @@ func TestConfig(t *testing.T) {
 		{kubeconfig: path, context: "west", host: "https://b.test"},
 		{kubeconfig: path, context: "north", err: `context "north"`},
 		{kubeconfig: path + "x", err: path + "x"},
-		{err: "not running in a cluster"},
+		{err: "not in a cluster"},
 	} {
 		c, err := Config(tc.kubeconfig, tc.context)
 		if tc.err != "" {

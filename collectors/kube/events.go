@@ -14,7 +14,8 @@ import (
 	"tocsin/fleet"
 )
 
-// What is remembered of events, at most. An API server forgets an event an hour after its last occurrence.
+// What is remembered of events, at most. An API server forgets an event an hour after its last
+// occurrence.
 const (
 	mostGroups  = 1000
 	mostSeen    = 10_000
@@ -39,7 +40,8 @@ type pendingEvent struct {
 	since time.Time
 }
 
-// warn reads an event. There are two generations of them, with different ways to say how often and when.
+// warn reads an event. There are two generations of them, with different ways to say how often and
+// when.
 func warn(e *corev1.Event) warning {
 	w := warning{
 		uid: strings.Clone(string(e.UID)), namespace: strings.Clone(e.InvolvedObject.Namespace),
@@ -63,8 +65,8 @@ func warn(e *corev1.Event) warning {
 	return w
 }
 
-// events adds events to their groups, tries those that wait for their workload, and reports groups that have grown:
-// new ones at once, the others at most every Repeat.
+// events adds events to their groups, tries those that wait for their workload, and reports groups
+// that have grown: new ones at once, the others at most every Repeat.
 func (w *Watcher) events(seen []any, now time.Time) {
 	for _, c := range w.collect(seen, now) {
 		w.report(*c)
@@ -143,8 +145,8 @@ func (w *Watcher) drop(p pendingEvent, reason string) {
 	w.memory.seen[p.uid] = sighted{p.count, p.last}
 }
 
-// group adds an event to its group. One that was over before we came, or after a silence, begins a new group; what
-// was over so long ago is not news.
+// group adds an event to its group. One that was over before we came, or after a silence, begins a
+// new group; what was over so long ago is not news.
 func (m *memory) group(o Options, workload *Workload, p warning, times int, now time.Time) {
 	k := groupKey{workload.key(), p.reason}
 	g := m.groups[k]
@@ -177,8 +179,8 @@ func newGroup(cluster string, workload *Workload, p warning) *EventGroup {
 	return &EventGroup{Change: c}
 }
 
-// expire forgets groups that have been quiet, and events that the API server has forgotten, too. Beyond their
-// bounds the quietest go first.
+// expire forgets groups that have been quiet, and events that the API server has forgotten, too.
+// Beyond their bounds the quietest go first.
 func (m *memory) expire(now time.Time, quiet time.Duration) {
 	for k, g := range m.groups {
 		if e := g.Change.Event; e.Count == g.Reported && now.Sub(e.Last) > quiet {
@@ -196,8 +198,8 @@ func (m *memory) expire(now time.Time, quiet time.Duration) {
 	thin(m.seen, mostSeen, func(s sighted) time.Time { return s.at })
 }
 
-// thin takes the oldest entries out of a map that has more than most, and some more, so that it is not called for
-// each entry.
+// thin takes the oldest entries out of a map that has more than most, and some more, so that it is
+// not called for each entry.
 func thin[K comparable, V any](m map[K]V, most int, at func(V) time.Time) {
 	if len(m) <= most {
 		return

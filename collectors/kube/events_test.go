@@ -16,7 +16,8 @@ import (
 	"tocsin/fleet"
 )
 
-// backOff is the event of a container of a pod that fails for the count-th time; its first time was at first.
+// backOff is the event of a container of a pod that fails for the count-th time; its first time was
+// at first.
 func backOff(pod string, count int, first time.Time) *corev1.Event {
 	return &corev1.Event{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"k8s.io/client-go/rest"
 )
 
@@ -70,9 +69,9 @@ func TestAFailingClusterIsStaleWithinAMinuteAndSaysWhy(t *testing.T) {
 				b.pass(time.Minute)
 				s := b.watcher.Status()
 				if s.State != Stale || !strings.Contains(s.Reason, tc.reason) {
-					t.Errorf("after a minute: %s since %v, %q; want stale, %q", s.State, s.Since, s.Reason, tc.reason)
+					t.Errorf("after a minute: %s, %q; want stale, %q", s.State, s.Reason, tc.reason)
 				}
-				if n := testutil.CollectAndCount(reg, "tocsin_kube_stale"); n != 1 || gauge(t, reg, "tocsin_kube_stale") != 1 {
+				if gauge(t, reg, "tocsin_kube_stale") != 1 {
 					t.Error("the gauge does not say so")
 				}
 				b.pass(9 * time.Minute)

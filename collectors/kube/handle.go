@@ -10,7 +10,8 @@ import (
 	"tocsin/fleet"
 )
 
-// message is what a session tells the Watcher: something was listed, seen, or deleted, or another cluster answers.
+// message is what a session tells the Watcher: something was listed, seen, or deleted, or another
+// cluster answers.
 type message struct {
 	resource  *resource
 	namespace string // Of the watch; empty: all.
@@ -20,8 +21,8 @@ type message struct {
 	identity  string // UID of the cluster that answers; all else is empty.
 }
 
-// handle reports what a message says and then remembers it, in this order: if the process ends in between, the
-// change is found again.
+// handle reports what a message says and then remembers it, in this order: if the process ends in
+// between, the change is found again.
 func (w *Watcher) handle(m message, now time.Time) {
 	switch {
 	case m.resource == nil:
@@ -69,8 +70,8 @@ func (w *Watcher) remember(known *Workload) {
 	w.memory.workloads[known.key()] = known
 }
 
-// put handles a workload that was added or modified. Most modifications are of the status: they leave the generation
-// as it is, and nothing needs to be digested.
+// put handles a workload that was added or modified. Most modifications are of the status: they
+// leave the generation as it is, and nothing needs to be digested.
 func (w *Watcher) put(object any, now time.Time) {
 	meta, ok := object.(metav1.Object)
 	if !ok {
@@ -106,7 +107,8 @@ func kindOf(object any) fleet.Workload {
 	return ""
 }
 
-// renumber takes over the number of the revision, which its controller adds a moment after the revision appeared.
+// renumber takes over the number of the revision, which its controller adds a moment after the
+// revision appeared.
 func (w *Watcher) renumber(old *Workload, object any) {
 	meta, ok := object.(metav1.ObjectMetaAccessor)
 	if !ok || old.Kind != fleet.Deployment {
@@ -121,7 +123,8 @@ func (w *Watcher) renumber(old *Workload, object any) {
 	w.remember(&known)
 }
 
-// compare says what is new about a sighting. A workload that is not remembered is news only if all others are.
+// compare says what is new about a sighting. A workload that is not remembered is news only if all
+// others are.
 func (w *Watcher) compare(s *sighting, complete bool, now time.Time) []fleet.Change {
 	old := w.memory.workloads[s.key()]
 	switch {
@@ -131,7 +134,8 @@ func (w *Watcher) compare(s *sighting, complete bool, now time.Time) []fleet.Cha
 		return []fleet.Change{createdChange(w.opts.Cluster, s, now)}
 	case old.UID != s.UID:
 		return []fleet.Change{
-			deletedChange(w.opts.Cluster, old, s.created, now), createdChange(w.opts.Cluster, s, now),
+			deletedChange(w.opts.Cluster, old, s.created, now),
+			createdChange(w.opts.Cluster, s, now),
 		}
 	case old.Generation == s.Generation && s.Generation != 0:
 		return nil // Should the hash differ, then because another version of tocsin made it.
@@ -164,8 +168,8 @@ func (w *Watcher) forget(k key) {
 	delete(w.memory.workloads, k)
 }
 
-// replace handles a list: of what was there before, whatever is not in it is gone. The first list of a cluster that
-// nothing is known about is no news at all.
+// replace handles a list: of what was there before, whatever is not in it is gone. The first list
+// of a cluster that nothing is known about is no news at all.
 func (w *Watcher) replace(m message, now time.Time) {
 	scope := m.resource.scope(m.namespace)
 	complete := w.memory.complete[scope]
@@ -185,7 +189,8 @@ func (w *Watcher) replace(m message, now time.Time) {
 	}
 	var gone []key
 	for k, old := range w.memory.workloads {
-		if k.kind != m.resource.kind || m.namespace != "" && k.namespace != m.namespace || there[k] != nil {
+		watched := m.namespace == "" || k.namespace == m.namespace
+		if k.kind != m.resource.kind || !watched || there[k] != nil {
 			continue
 		}
 		news = append(news, deletedChange(w.opts.Cluster, old, time.Time{}, now))

@@ -31,7 +31,7 @@ type Status struct {
 	State     Condition        `json:"state"`
 	Since     time.Time        `json:"since,omitzero"`   // Of which on the cluster is stale.
 	Reason    string           `json:"reason,omitempty"` // Why it is starting or stale.
-	Synced    bool             `json:"synced"`           // Every resource that is not refused was listed once.
+	Synced    bool             `json:"synced"`           // All that is not refused was listed once.
 	Contact   time.Time        `json:"contact,omitzero"` // Last sign of life.
 	Workloads int              `json:"workloads"`
 	Resources []ResourceStatus `json:"resources"`
@@ -42,7 +42,7 @@ type ResourceStatus struct {
 	Resource  string    `json:"resource"`            // deployments.apps
 	Namespace string    `json:"namespace,omitempty"` // Empty: all.
 	State     Condition `json:"state"`
-	Reason    string    `json:"reason,omitempty"` // Why it is failing or refused, and what would help.
+	Reason    string    `json:"reason,omitempty"` // Why it fails or is refused; what would help.
 	Since     time.Time `json:"since,omitzero"`   // Of the failure.
 	Activity  time.Time `json:"activity,omitzero"`
 }
@@ -51,7 +51,7 @@ type ResourceStatus struct {
 type health struct {
 	cluster string
 	limit   time.Duration // How long the cluster may be silent.
-	failing atomic.Bool   // The last thing that came from the server was of no use: requests are few.
+	failing atomic.Bool   // What came last was of no use: requests are few.
 
 	mu       sync.Mutex // Guards what follows.
 	began    time.Time
@@ -98,8 +98,8 @@ func (h *health) contacted(now time.Time) {
 	h.contact = now
 }
 
-// known notes who answered a probe, and says whether there is something to be taken up again: probes were in vain
-// before this one, and a resource has not recovered by itself yet.
+// known notes who answered a probe, and says whether there is something to be taken up again:
+// probes were in vain before this one, and a resource has not recovered by itself yet.
 func (h *health) known(uid, version string, now time.Time) (recovered bool) {
 	h.failing.Store(uid == "" && version == "") // Both were refused.
 	h.mu.Lock()
@@ -148,7 +148,8 @@ func (h *health) synced(scope string, now time.Time) {
 	})
 }
 
-// watching notes that a watch was opened. It is worth something once there is a list that it goes on from.
+// watching notes that a watch was opened. It is worth something once there is a list that it goes
+// on from.
 func (h *health) watching(scope string, now time.Time) {
 	h.each(scope, func(r *followed) {
 		r.open, r.activity = true, now
@@ -182,7 +183,8 @@ func (h *health) failed(scope string, err error, now time.Time) {
 	})
 }
 
-// settled says whether each workload resource, or with events each resource, was listed or has failed.
+// settled says whether each workload resource, or with events each resource, was listed or has
+// failed.
 func (h *health) settled(events bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -194,7 +196,8 @@ func (h *health) settled(events bool) bool {
 	return true
 }
 
-// judge says since when the cluster is stale, if it is, and why; and whether it was when judge was called before.
+// judge says since when the cluster is stale, if it is, and why; and whether it was when judge was
+// called before.
 func (h *health) judge(now time.Time) (was bool, since time.Time, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -204,8 +207,8 @@ func (h *health) judge(now time.Time) (was bool, since time.Time, reason string)
 	return was, since, reason
 }
 
-// staleness returns since when the cluster is stale, or zero. A resource that is refused does not make it so, unless
-// nothing else is left: then there is nothing that could be fresh.
+// staleness returns since when the cluster is stale, or zero. A resource that is refused does not
+// make it so, unless nothing else is left: then there is nothing that could be fresh.
 func (h *health) staleness(now time.Time) (since time.Time, reason string) {
 	last := h.contact
 	if last.IsZero() {
@@ -243,7 +246,10 @@ func (h *health) staleness(now time.Time) (since time.Time, reason string) {
 func (h *health) status(now time.Time) Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := Status{Cluster: h.cluster, UID: h.uid, Version: h.version, Contact: h.contact, Synced: true, State: Fresh}
+	s := Status{
+		Cluster: h.cluster, UID: h.uid, Version: h.version,
+		Contact: h.contact, Synced: true, State: Fresh,
+	}
 	for _, r := range h.followed {
 		s.Resources = append(s.Resources, ResourceStatus{
 			Resource: r.resource.String(), Namespace: r.namespace, State: r.condition(),
@@ -285,11 +291,11 @@ func (w *Watcher) Status() Status {
 func explain(err error, r *resource) string {
 	switch {
 	case apierrors.IsForbidden(err) && r != nil:
-		return fmt.Sprintf("forbidden: needs the verbs list and watch; add to the role of its user the rule "+
-			"{apiGroups: [%q], resources: [%q], verbs: [list, watch]}", r.group, r.name)
+		return fmt.Sprintf("forbidden: needs the verbs list and watch; add to the role of its user "+
+			"the rule {apiGroups: [%q], resources: [%q], verbs: [list, watch]}", r.group, r.name)
 	case apierrors.IsUnauthorized(err):
-		return "the API server refuses the credentials (401): the token has expired, was revoked, or is of " +
-			"another cluster"
+		return "the API server refuses the credentials (401): the token has expired, was revoked, " +
+			"or is of another cluster"
 	case apierrors.IsTooManyRequests(err):
 		return "the API server asks to come back later (429)"
 	case apierrors.IsNotFound(err) && r != nil:
@@ -300,7 +306,8 @@ func explain(err error, r *resource) string {
 	}
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
-		return fmt.Sprintf("the API server answers %d: %s", status.Status().Code, shorten(err.Error(), 200))
+		code, text := status.Status().Code, shorten(err.Error(), 200)
+		return fmt.Sprintf("the API server answers %d: %s", code, text)
 	}
 	return shorten(strings.TrimSpace(err.Error()), 300)
 }

@@ -1,8 +1,10 @@
-// Package kube watches the workloads and the Warning events of one Kubernetes cluster and tells what changed.
+// Package kube watches the workloads and the Warning events of one Kubernetes cluster and tells
+// what changed.
 //
-// It keeps a digest of each Deployment, StatefulSet and DaemonSet, not the object, and watches neither pods nor
-// ReplicaSets: the memory of a fleet's hub depends on that. What happened while nobody watched is found by comparing
-// the cluster with that digest, which therefore outlives connections, relists and, through State, the process.
+// It keeps a digest of each Deployment, StatefulSet and DaemonSet, not the object, and watches
+// neither pods nor ReplicaSets: the memory of a fleet's hub depends on that. What happened while
+// nobody watched is found by comparing the cluster with that digest, which therefore outlives
+// connections, relists and, through State, the process.
 package kube
 
 import (
@@ -24,15 +26,15 @@ import (
 type Options struct {
 	Cluster string                       // Name of the cluster: required.
 	Config  *rest.Config                 // How to reach it. Required if Load is nil.
-	Load    func() (*rest.Config, error) // Instead of Config: read at start, and again while access fails.
-	Report  func(fleet.Change)           // Required. Called in order, by one goroutine; blocks the watch.
-	State   *State                       // What an earlier Watcher remembered; nil: what exists is not news.
+	Load    func() (*rest.Config, error) // Instead of Config: asked again while access fails.
+	Report  func(fleet.Change)           // Required. In order, by one goroutine; may block.
+	State   *State                       // Of an earlier Watcher; nil: what exists is not news.
 
 	Namespaces []string      // To watch; all.
 	Stale      time.Duration // How long a cluster may be silent before it counts as stale; 45s.
 	Repeat     time.Duration // How often a growing group of events is reported again; 30s.
 	Quiet      time.Duration // Silence after which the next event begins a new group; 15m.
-	Slots      chan struct{} // Shared with others: a slot is held while listing first. Nil: no limit.
+	Slots      chan struct{} // Shared: one is held while listing first. Nil: no limit.
 
 	Logger *slog.Logger          // Discards.
 	Reg    prometheus.Registerer // Nil keeps the metrics private.
@@ -79,7 +81,7 @@ type Watcher struct {
 	logger  *slog.Logger
 	metrics *metrics
 	health  *health
-	inbox   chan message // Written by the sessions' stores, read by Run; unbuffered, so a slow Report slows the watch.
+	inbox   chan message // From the stores to Run; unbuffered: a slow Report slows the watch.
 
 	mu     sync.Mutex // Guards memory against readers; only Run writes it.
 	memory *memory
@@ -101,8 +103,8 @@ func New(opts Options) (*Watcher, error) {
 	return w, nil
 }
 
-// Run watches until ctx is done, then returns nil. A cluster that cannot be reached is not an error: Status says so,
-// and Run keeps trying.
+// Run watches until ctx is done, then returns nil. A cluster that cannot be reached is not an
+// error: Status says so, and Run keeps trying.
 func (w *Watcher) Run(ctx context.Context) error {
 	if err := w.opts.Reg.Register(w.metrics.registry); err != nil {
 		return fmt.Errorf("watch cluster %s: register metrics: %w", w.opts.Cluster, err)
@@ -130,8 +132,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// State returns what a later Watcher needs to go on where this one is. A change is reported before it is remembered:
-// whoever resumes from a State hears of a change again, with the same ID, rather than never.
+// State returns what a later Watcher needs to go on where this one is. A change is reported before
+// it is remembered: whoever resumes from a State hears of a change again, with the same ID, rather
+// than never.
 func (w *Watcher) State() *State {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -22,8 +22,8 @@ import (
 	"tocsin/fleet"
 )
 
-// TestMain takes away client-go's pause of a millisecond after the last error anywhere in the process: errors of
-// another bubble, whose clock is another, would make it last for years.
+// TestMain takes away client-go's pause of a millisecond after the last error anywhere in the
+// process: errors of another bubble, whose clock is another, would make it last for years.
 func TestMain(m *testing.M) {
 	utilruntime.ErrorHandlers = nil
 	os.Exit(m.Run())
@@ -104,7 +104,9 @@ func (b *bench) want(want ...string) []fleet.Change {
 }
 
 // edited returns the record of an edit as an API server keeps it.
-func edited(manager string, op metav1.ManagedFieldsOperationType, sub string, at time.Time, fields string) metav1.ManagedFieldsEntry {
+func edited(
+	manager string, op metav1.ManagedFieldsOperationType, sub string, at time.Time, fields string,
+) metav1.ManagedFieldsEntry {
 	when := metav1.NewTime(at.Truncate(time.Second))
 	return metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: op, Subresource: sub, Time: &when,
@@ -266,7 +268,8 @@ func TestARolloutOfOtherThanImagesNamesThemAndHidesValues(t *testing.T) {
 		api.put(d)
 		c := b.want("rollout shop/cart: pod template changed: " +
 			"spec.containers[main].env[PASSWORD].value, spec.terminationGracePeriodSeconds")[0]
-		for _, text := range [][]byte{encode(t, c), encode(t, b.watcher.State()), c.New.Template, c.Old.Template} {
+		state := encode(t, b.watcher.State())
+		for _, text := range [][]byte{encode(t, c), state, c.New.Template, c.Old.Template} {
 			if len(text) == 0 || strings.Contains(string(text), "canary") {
 				t.Errorf("a value of the environment shows in %s", text)
 			}
@@ -337,7 +340,9 @@ func TestAWatcherGoesOnWhereAnotherEnded(t *testing.T) {
 		}
 		third := start(t, api, Options{State: &saved})
 		found := third.take() // In the order of the lists, and lists overtake each other.
-		slices.SortStableFunc(found, func(a, b fleet.Change) int { return cmp.Compare(rank(saw, a), rank(saw, b)) })
+		slices.SortStableFunc(found, func(a, b fleet.Change) int {
+			return cmp.Compare(rank(saw, a), rank(saw, b))
+		})
 		if len(found) != len(saw) {
 			t.Fatalf("found %+v, want what another saw: %+v", found, saw)
 		}

@@ -9,11 +9,13 @@ import (
 // safe are the letters that Kubernetes makes random names of.
 const safe = "bcdfghjklmnpqrstvwxz2456789"
 
-// mostGenerated is the length at which a generated name loses the end of what comes before its random suffix.
+// mostGenerated is the length at which a generated name loses the end of what comes before its
+// random suffix.
 const mostGenerated = 63
 
-// owner returns the workload that an event is about, or nil if none is known. Possible is false if it can be about
-// none at all, like a node's. Pods and ReplicaSets are not watched, but their names tell whose they are.
+// owner returns the workload that an event is about, or nil if none is known. Possible is false if
+// it can be about none at all, like a node's. Pods and ReplicaSets are not watched, but their names
+// tell whose they are.
 func (m *memory) owner(e warning) (w *Workload, possible bool) {
 	find := func(kind fleet.Workload, name string) *Workload {
 		return m.workloads[key{kind, e.namespace, name}]
@@ -42,7 +44,8 @@ func (m *memory) owner(e warning) (w *Workload, possible bool) {
 	return nil, false
 }
 
-// truncated finds the owner of a pod whose name was cut: the workload of the longest name that begins alike.
+// truncated finds the owner of a pod whose name was cut: the workload of the longest name that
+// begins alike.
 func (m *memory) truncated(namespace, base string) *Workload {
 	var best *Workload
 	for k, w := range m.workloads {
@@ -57,7 +60,8 @@ func (m *memory) truncated(namespace, base string) *Workload {
 	return best
 }
 
-// dropSuffix returns name without its last part after a hyphen if that is of the kind asked for, else nothing.
+// dropSuffix returns name without its last part after a hyphen if that is of the kind asked for,
+// else nothing.
 func dropSuffix(name string, is func(string) bool) string {
 	i := strings.LastIndexByte(name, '-')
 	if i < 0 || !is(name[i+1:]) {

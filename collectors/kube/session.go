@@ -40,7 +40,9 @@ func (w *Watcher) sessions(ctx context.Context) {
 // session watches until ctx is done, the credentials have changed, or another cluster answers.
 func (w *Watcher) session(ctx context.Context, config *rest.Config) error {
 	c := prepare(config)
-	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return newTransport(next, w.health, w.metrics) })
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return newTransport(next, w.health, w.metrics)
+	})
 	client, err := rest.HTTPClientFor(c)
 	if err != nil {
 		return err
@@ -66,8 +68,8 @@ func (w *Watcher) session(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-// greet asks who the cluster is until it answers, and returns its UID; nothing if that may not be asked. It is not ok
-// if there is reason to end the session.
+// greet asks who the cluster is until it answers, and returns its UID; nothing if that may not be
+// asked. It is not ok if there is reason to end the session.
 func (s *session) greet(ctx context.Context) (uid string, ok bool) {
 	for ctx.Err() == nil {
 		uid, _, err := s.identity(ctx)
@@ -83,8 +85,8 @@ func (s *session) greet(ctx context.Context) (uid string, ok bool) {
 	return "", false
 }
 
-// probe asks from time to time, because a watch does not tell a quiet cluster from a dead one, until ctx is done or
-// there is reason to begin anew.
+// probe asks from time to time, because a watch does not tell a quiet cluster from a dead one,
+// until ctx is done or there is reason to begin anew.
 func (s *session) probe(ctx context.Context, uid string) {
 	tick := time.NewTicker(s.watcher.opts.Stale / 3)
 	defer tick.Stop()
@@ -107,19 +109,21 @@ func (s *session) probe(ctx context.Context, uid string) {
 		case now != uid:
 			s.watcher.metrics.restarts.WithLabelValues(identity).Inc()
 			return
-		case recovered: // The watches may still wait for up to a minute and a half before they try again.
+		case recovered: // The watches may still wait a minute and a half before they try again.
 			s.watcher.metrics.restarts.WithLabelValues(recovery).Inc()
 			return
 		}
 	}
 }
 
-// identity returns the UID of namespace kube-system, which serves as the cluster's, and nothing if that is refused.
-// The version comes along as a sign of life that needs no rights. Recovered says that watches are to be taken up again.
+// identity returns the UID of namespace kube-system, which serves as the cluster's, and nothing if
+// that is refused. The version comes along as a sign of life that needs no rights. Recovered says
+// that watches are to be taken up again.
 func (s *session) identity(ctx context.Context) (uid string, recovered bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.watcher.opts.Stale/3)
 	defer cancel()
-	body, err := s.client.Discovery().RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
+	root, core := s.client.Discovery().RESTClient(), s.client.CoreV1().RESTClient()
+	body, err := root.Get().AbsPath("/version").MaxRetries(0).Do(ctx).Raw()
 	if err != nil && !apierrors.IsForbidden(err) {
 		return "", false, err
 	}
@@ -132,8 +136,7 @@ func (s *session) identity(ctx context.Context) (uid string, recovered bool, err
 		}
 	}
 	var ns corev1.Namespace
-	err = s.client.CoreV1().RESTClient().Get().Resource("namespaces").Name("kube-system").MaxRetries(0).
-		Do(ctx).Into(&ns)
+	err = core.Get().Resource("namespaces").Name("kube-system").MaxRetries(0).Do(ctx).Into(&ns)
 	if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
 		return "", false, err
 	}
@@ -141,7 +144,8 @@ func (s *session) identity(ctx context.Context) (uid string, recovered bool, err
 	return string(ns.UID), recovered, nil
 }
 
-// moved says whether the cluster is reached otherwise by now: a new token in a kubeconfig, a new address.
+// moved says whether the cluster is reached otherwise by now: a new token in a kubeconfig, a new
+// address.
 func (s *session) moved() bool {
 	config, err := s.watcher.opts.Load()
 	if err != nil {
@@ -151,7 +155,8 @@ func (s *session) moved() bool {
 	return !sameAccess(config, s.config)
 }
 
-// watch follows the workloads, and the events once it is known whose they can be, until ctx is done.
+// watch follows the workloads, and the events once it is known whose they can be, until ctx is
+// done.
 func (s *session) watch(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -172,7 +177,8 @@ func (s *session) watch(ctx context.Context) {
 	s.settle(ctx, true)
 }
 
-// slot waits for a place among the clusters that list for the first time, and returns how to leave it.
+// slot waits for a place among the clusters that list for the first time, and returns how to leave
+// it.
 func (s *session) slot(ctx context.Context) (release func()) {
 	slots := s.watcher.opts.Slots
 	if slots == nil {
@@ -186,7 +192,8 @@ func (s *session) slot(ctx context.Context) (release func()) {
 	}
 }
 
-// settle waits until each workload resource, or each resource, has been listed or has failed; half a minute at most.
+// settle waits until each workload resource, or each resource, has been listed or has failed; half
+// a minute at most.
 func (s *session) settle(ctx context.Context, events bool) {
 	for range 300 {
 		if ctx.Err() != nil || s.watcher.health.settled(events) {

@@ -11,8 +11,8 @@ import (
 
 // State is what a Watcher remembers of a cluster, to be given to a later one. It is JSON.
 type State struct {
-	ClusterUID string         `json:"cluster_uid,omitempty"` // Of namespace kube-system; another one voids the rest.
-	Complete   []string       `json:"complete"`              // Resources whose workloads below are all there were.
+	ClusterUID string         `json:"cluster_uid,omitempty"` // Of namespace kube-system; another voids the rest.
+	Complete   []string       `json:"complete"`              // Resources of which Workloads has all.
 	Workloads  []Workload     `json:"workloads"`
 	Groups     []EventGroup   `json:"groups,omitempty"`
 	Seen       map[string]int `json:"seen,omitempty"` // Events by UID: how often they had occurred.
@@ -118,7 +118,8 @@ func restore(opts Options) *memory {
 		event := *g.Change.Event // The State stays its owner's.
 		g.Change.Event = &event
 		c := g.Change
-		m.groups[groupKey{key{c.Workload, c.Service.Namespace, c.Service.Name}, c.Event.Reason}] = &g
+		workload := key{c.Workload, c.Service.Namespace, c.Service.Name}
+		m.groups[groupKey{workload, c.Event.Reason}] = &g
 	}
 	for uid, count := range s.Seen {
 		m.seen[uid] = sighted{count: count}

@@ -11,9 +11,9 @@ import (
 // errStopped means that the session of a store is over.
 var errStopped = errors.New("the watch is stopped")
 
-// store is where a reflector of client-go puts what it lists and watches: it keeps nothing and hands everything to
-// the Watcher. A call returns when the Watcher has taken the message, which slows a watch down to the pace at which
-// its changes are reported.
+// store is where a reflector of client-go puts what it lists and watches: it keeps nothing and
+// hands everything to the Watcher. A call returns when the Watcher has taken the message, which
+// slows a watch down to the pace at which its changes are reported.
 type store struct {
 	resource  *resource
 	namespace string

@@ -19,9 +19,10 @@ import (
 // restartedAt is the annotation by which kubectl rollout restart makes a template differ.
 const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
-// digest strips a pod template of what controllers add and returns its hash and its text. The values of environment
-// variables are hashed before they enter the text: they are often secrets, and to tell two templates apart it is
-// enough that they differ. The hash of the template is that of the whole. The template is changed.
+// digest strips a pod template of what controllers add and returns its hash and its text. The
+// values of environment variables are hashed before they enter the text: they are often secrets,
+// and to tell two templates apart it is enough that they differ. The hash of the template is that
+// of the whole. The template is changed.
 func digest(t *corev1.PodTemplateSpec) (hash string, text []byte, err error) {
 	for _, label := range []string{"pod-template-hash", "controller-revision-hash"} {
 		delete(t.Labels, label)
@@ -62,7 +63,8 @@ func hashOf(text []byte, size int) string {
 	return hex.EncodeToString(sum[:size])
 }
 
-// deflaters are shared by all clusters: a compressor takes half a megabyte and is needed for microseconds.
+// deflaters are shared by all clusters: a compressor takes half a megabyte and is needed for
+// microseconds.
 var deflaters = sync.Pool{New: func() any {
 	w, err := flate.NewWriter(io.Discard, flate.BestSpeed)
 	if err != nil {
@@ -87,8 +89,8 @@ func deflate(text []byte) []byte {
 	return bytes.Clone(out.Bytes())
 }
 
-// inflate returns what deflate was given, or nil if it was cut or damaged on its way through a file, or is larger
-// than any template that an API server accepts.
+// inflate returns what deflate was given, or nil if it was cut or damaged on its way through a
+// file, or is larger than any template that an API server accepts.
 func inflate(packed []byte) json.RawMessage {
 	if len(packed) == 0 {
 		return nil
@@ -100,8 +102,8 @@ func inflate(packed []byte) json.RawMessage {
 	return text
 }
 
-// differences names what differs between two templates, as paths: spec.containers[api].env[LOG_LEVEL]. Values are
-// not shown.
+// differences names what differs between two templates, as paths:
+// spec.containers[api].env[LOG_LEVEL]. Values are not shown.
 func differences(before, after json.RawMessage) []string {
 	var a, b any
 	if json.Unmarshal(before, &a) != nil || json.Unmarshal(after, &b) != nil {

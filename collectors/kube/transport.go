@@ -11,8 +11,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The limits of one request. An API server answers a watch's headers at once, but some proxies hold them back until
-// the first event, and the first bookmark takes a minute.
+// The limits of one request. An API server answers a watch's headers at once, but some proxies hold
+// them back until the first event, and the first bookmark takes a minute.
 const (
 	answerTimeout = 20 * time.Second // To the headers of an answer.
 	watchTimeout  = 90 * time.Second // To the headers of a watch.
@@ -22,9 +22,9 @@ const (
 // errNoAnswer means that a server accepted a request and then said nothing.
 var errNoAnswer = errors.New("the API server accepted the request but did not answer in time")
 
-// transport sees every request to a cluster. It ends those that are not answered, which client-go would wait for
-// without end, and while answers are failures it lets one request a second through, however many watches want to
-// reconnect.
+// transport sees every request to a cluster. It ends those that are not answered, which client-go
+// would wait for without end, and while answers are failures it lets one request a second through,
+// however many watches want to reconnect.
 type transport struct {
 	next    http.RoundTripper
 	health  *health
@@ -33,7 +33,8 @@ type transport struct {
 }
 
 func newTransport(next http.RoundTripper, h *health, m *metrics) *transport {
-	return &transport{next: next, health: h, metrics: m, slow: rate.NewLimiter(rate.Every(time.Second), 1)}
+	slow := rate.NewLimiter(rate.Every(time.Second), 1)
+	return &transport{next: next, health: h, metrics: m, slow: slow}
 }
 
 // WrappedRoundTripper lets client-go find the connections to close.
@@ -97,8 +98,8 @@ func (t *transport) fail(outcome string) {
 	t.metrics.requests.WithLabelValues(outcome).Inc()
 }
 
-// body is the answer's body. It holds the request's context until it is closed, and notices a connection that breaks,
-// so that the watches which share it do not all reconnect at once.
+// body is the answer's body. It holds the request's context until it is closed, and notices a
+// connection that breaks, so that the watches which share it do not all reconnect at once.
 type body struct {
 	io.ReadCloser
 	health *health

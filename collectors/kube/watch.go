@@ -12,8 +12,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// silence is how long a watch may show nothing, not even the bookmark that an API server sends every minute, before
-// it is given up and started anew.
+// silence is how long a watch may show nothing, not even the bookmark that an API server sends
+// every minute, before it is given up and started anew.
 const silence = 4 * time.Minute
 
 // follower lists and watches one resource for a reflector and notes how that goes.
@@ -69,13 +69,13 @@ func (f *follower) list(ctx context.Context, o metav1.ListOptions) (runtime.Obje
 	return list, err
 }
 
-// watch watches the resource. A server that does not know streaming lists refuses the request for one;
-// a list follows then, and its result counts.
+// watch watches the resource. A server that does not know streaming lists refuses the request for
+// one; a list follows then, and its result counts.
 func (f *follower) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	w, err := f.client.watch(ctx, o)
 	if err != nil {
-		streaming := o.SendInitialEvents != nil && *o.SendInitialEvents
-		if ctx.Err() == nil && !(streaming && apierrors.IsInvalid(err)) && !apierrors.IsResourceExpired(err) {
+		unknown := o.SendInitialEvents != nil && *o.SendInitialEvents && apierrors.IsInvalid(err)
+		if ctx.Err() == nil && !unknown && !apierrors.IsResourceExpired(err) {
 			f.health.failed(f.scope(), err, time.Now())
 		}
 		return nil, err
@@ -143,7 +143,8 @@ func (f *follower) pass(ctx context.Context, o *observed) {
 	}
 }
 
-// note keeps the time of an event. That a version has expired is how an API server asks for a relist.
+// note keeps the time of an event. That a version has expired is how an API server asks for a
+// relist.
 func (f *follower) note(event watch.Event) {
 	if event.Type != watch.Error {
 		f.health.active(f.scope(), time.Now())

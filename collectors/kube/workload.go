@@ -23,21 +23,24 @@ type resource struct {
 	group  string
 	name   string
 	expect runtime.Object
-	client func(kubernetes.Interface, string) listWatcher
+	client func(clients, string) listWatcher // For a namespace.
 }
 
-// resources are the kinds of object that are watched: the workloads, then the events, which belong to workloads.
+type clients = kubernetes.Interface
+
+// resources are the kinds of object that are watched: the workloads, then the events, which belong
+// to workloads.
 var resources = []resource{
-	{fleet.Deployment, "apps", "deployments", &appsv1.Deployment{}, func(c kubernetes.Interface, ns string) listWatcher {
+	{fleet.Deployment, "apps", "deployments", &appsv1.Deployment{}, func(c clients, ns string) listWatcher {
 		return typed[*appsv1.DeploymentList]{client: c.AppsV1().Deployments(ns)}
 	}},
-	{fleet.StatefulSet, "apps", "statefulsets", &appsv1.StatefulSet{}, func(c kubernetes.Interface, ns string) listWatcher {
+	{fleet.StatefulSet, "apps", "statefulsets", &appsv1.StatefulSet{}, func(c clients, ns string) listWatcher {
 		return typed[*appsv1.StatefulSetList]{client: c.AppsV1().StatefulSets(ns)}
 	}},
-	{fleet.DaemonSet, "apps", "daemonsets", &appsv1.DaemonSet{}, func(c kubernetes.Interface, ns string) listWatcher {
+	{fleet.DaemonSet, "apps", "daemonsets", &appsv1.DaemonSet{}, func(c clients, ns string) listWatcher {
 		return typed[*appsv1.DaemonSetList]{client: c.AppsV1().DaemonSets(ns)}
 	}},
-	{"", "", "events", &corev1.Event{}, func(c kubernetes.Interface, ns string) listWatcher {
+	{"", "", "events", &corev1.Event{}, func(c clients, ns string) listWatcher {
 		return typed[*corev1.EventList]{client: c.CoreV1().Events(ns), fields: "type=Warning"}
 	}},
 }
@@ -77,7 +80,8 @@ func (t typed[L]) watch(ctx context.Context, o metav1.ListOptions) (watch.Interf
 	return t.client.Watch(ctx, o)
 }
 
-// sighting is a workload as it was just seen: its digest and, for the case that it has changed, by whom.
+// sighting is a workload as it was just seen: its digest and, for the case that it has changed, by
+// whom.
 type sighting struct {
 	Workload
 
@@ -94,7 +98,8 @@ type edit struct {
 	at time.Time
 }
 
-// GetObjectMeta lets client-go keep a sighting in place of the object: it asks for the name and the version.
+// GetObjectMeta lets client-go keep a sighting in place of the object: it asks for the name and the
+// version.
 func (s *sighting) GetObjectMeta() metav1.Object {
 	return &metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}
 }

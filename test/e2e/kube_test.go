@@ -22,7 +22,8 @@ import (
 	"tocsin/test/testbed"
 )
 
-// soon bounds how long a change may take to arrive: generous, because the machine may be busy with all else.
+// soon bounds how long a change may take to arrive: generous, because the machine may be busy with
+// all else.
 const soon = 2 * time.Minute
 
 // watch is a running Watcher and what it reported.
@@ -156,8 +157,8 @@ func apply(c *testbed.Cluster, kind fleet.Workload, name, image string) {
 		spec["replicas"] = 2
 	}
 	c.Apply(map[string]any{
-		"apiVersion": "apps/v1", "kind": kind, "metadata": map[string]string{"name": name, "namespace": "default"},
-		"spec": spec,
+		"apiVersion": "apps/v1", "kind": kind, "spec": spec,
+		"metadata": map[string]string{"name": name, "namespace": "default"},
 	})
 }
 
@@ -293,7 +294,8 @@ func TestNothingIsLostOrDoubledWhenTheAPIServerIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	resumed := startWatch(t, c, kube.Options{State: &saved})
-	resumed.want("rollout svc-1: image app:v1 -> app:r2", "scaled svc-2: scaled from 2 to 5", "deleted svc-3: deleted")
+	resumed.want("rollout svc-1: image app:v1 -> app:r2",
+		"scaled svc-2: scaled from 2 to 5", "deleted svc-3: deleted")
 	known := stays.ids()
 	for _, id := range resumed.ids() {
 		if !slices.Contains(known, id) {

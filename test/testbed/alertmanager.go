@@ -42,8 +42,9 @@ type Alert struct {
 	} `json:"status"`
 }
 
-// StartAlertmanager builds an Alertmanager if need be, starts it and waits until it is ready. After Stop or Kill,
-// Start brings it back on the same port; it has then forgotten its alerts, as it does in production.
+// StartAlertmanager builds an Alertmanager if need be, starts it and waits until it is ready. After
+// Stop or Kill, Start brings it back on the same port; it has then forgotten its alerts, as it does
+// in production.
 func StartAlertmanager(t testing.TB, opts AlertmanagerOptions) *Alertmanager {
 	t.Helper()
 	dir := t.TempDir()

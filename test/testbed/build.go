@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Build builds a command of this module, such as tocsin, and returns where its program is. It shares what is compiled
-// with `make build`; linking takes some seconds.
+// Build builds a command of this module, such as tocsin, and returns where its program is. It
+// shares what is compiled with `make build`; linking takes some seconds.
 func Build(t testing.TB, command string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), command)

@@ -29,8 +29,9 @@ type ClusterOptions struct {
 	Users []string // Besides admin, without any right until a binding gives them some.
 }
 
-// Cluster is a Kubernetes control plane of real programs, with nodes and pods that kwok pretends to run: a pod runs
-// as soon as it is scheduled, and crashes again and again if its image's tag begins with bad or crash.
+// Cluster is a Kubernetes control plane of real programs, with nodes and pods that kwok pretends to
+// run: a pod runs as soon as it is scheduled, and crashes again and again if its image's tag begins
+// with bad or crash.
 type Cluster struct {
 	Name       string
 	URL        string
@@ -44,8 +45,8 @@ type Cluster struct {
 	port int
 }
 
-// StartCluster builds a control plane if need be, starts it and waits until its nodes are ready. It takes about five
-// seconds and 600 MB. It ends with the test.
+// StartCluster builds a control plane if need be, starts it and waits until its nodes are ready. It
+// takes about five seconds and 600 MB. It ends with the test.
 func StartCluster(t testing.TB, opts ClusterOptions) *Cluster {
 	t.Helper()
 	if opts.Name == "" {
@@ -96,7 +97,8 @@ func (c *Cluster) files(users []string) {
 	c.write("kwok.yaml", stages)
 }
 
-// token is a user's bearer token: good enough for a server on the loopback interface that lives for a minute.
+// token is a user's bearer token: good enough for a server on the loopback interface that lives for
+// a minute.
 func token(user string) string { return "token-of-" + user }
 
 func (c *Cluster) startEtcd() (url string) {
@@ -122,7 +124,8 @@ func (c *Cluster) startAPIServer(etcd string) {
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+c.file("sa.key"),
 		"--service-account-signing-key-file="+c.file("sa.key"),
-		"--token-auth-file="+c.file("tokens.csv"), "--authorization-mode=RBAC", "--profiling=false", "--allow-privileged=true")
+		"--token-auth-file="+c.file("tokens.csv"), "--authorization-mode=RBAC",
+		"--profiling=false", "--allow-privileged=true")
 }
 
 func (c *Cluster) startControllers() {
@@ -131,7 +134,8 @@ func (c *Cluster) startControllers() {
 		return []string{
 			"--kubeconfig=" + c.Kubeconfig, "--authentication-kubeconfig=" + c.Kubeconfig,
 			"--authorization-kubeconfig=" + c.Kubeconfig, "--bind-address=127.0.0.1",
-			"--secure-port=" + strconv.Itoa(Port(c.t)), "--cert-dir=" + c.file(name), "--leader-elect=false",
+			"--secure-port=" + strconv.Itoa(Port(c.t)), "--cert-dir=" + c.file(name),
+			"--leader-elect=false",
 		}
 	}
 	c.Controllers = c.start("kube-controller-manager", nil, append(local("certs-controllers"),
@@ -147,7 +151,8 @@ func (c *Cluster) startControllers() {
 func (c *Cluster) start(program string, ready func() error, args ...string) *Process {
 	c.t.Helper()
 	return Start(c.t, ProcessOptions{
-		Name: c.Name + "-" + program, Path: filepath.Join(c.bin, program), Args: args, Dir: c.dir, Ready: ready,
+		Name: c.Name + "-" + program, Path: filepath.Join(c.bin, program),
+		Args: args, Dir: c.dir, Ready: ready,
 	})
 }
 
@@ -158,14 +163,17 @@ func (c *Cluster) startNodes(count int) {
 		name := fmt.Sprintf("node-%d", i)
 		list = append(list, map[string]any{
 			"apiVersion": "v1", "kind": "Node",
-			"metadata": map[string]any{"name": name, "labels": map[string]string{"kubernetes.io/hostname": name}},
+			"metadata": map[string]any{
+				"name": name, "labels": map[string]string{"kubernetes.io/hostname": name},
+			},
 		})
 	}
 	c.Apply(map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
 	Eventually(c.t, time.Minute, "the nodes of "+c.Name, c.ready)
 }
 
-// ready says whether pods can be created and run: all nodes are, and the default service account is there.
+// ready says whether pods can be created and run: all nodes are, and the default service account is
+// there.
 func (c *Cluster) ready() error {
 	if _, err := c.Get("/api/v1/namespaces/default/serviceaccounts/default"); err != nil {
 		return err
@@ -220,7 +228,8 @@ func (c *Cluster) Get(path string) ([]byte, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	trust := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	transport := &http.Transport{TLSClientConfig: trust}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	return get(client, c.URL+path, http.Header{"Authorization": {"Bearer " + token("admin")}})

@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// Port returns a TCP port of 127.0.0.1 that nobody listens on. It lies below the range that the kernel gives to
-// outgoing connections, so that it stays free while its server is down. It is claimed until the test ends by a
-// listener on the same port of 127.0.0.2: two test binaries that run side by side never get the same one.
+// Port returns a TCP port of 127.0.0.1 that nobody listens on. It lies below the range that the
+// kernel gives to outgoing connections, so that it stays free while its server is down. It is
+// claimed until the test ends by a listener on the same port of 127.0.0.2: two test binaries that
+// run side by side never get the same one.
 func Port(t testing.TB) int {
 	t.Helper()
 	for range 1000 {

@@ -26,8 +26,8 @@ type ProcessOptions struct {
 	Grace time.Duration // Between SIGTERM and SIGKILL in Stop; 10s.
 }
 
-// Process is a program under the test's control. It may be stopped and started again; its log goes on. Its methods
-// may be called concurrently but Start, Stop and Kill must not overlap.
+// Process is a program under the test's control. It may be stopped and started again; its log goes
+// on. Its methods may be called concurrently but Start, Stop and Kill must not overlap.
 type Process struct {
 	opts ProcessOptions
 	t    testing.TB
@@ -39,8 +39,9 @@ type Process struct {
 	err  error
 }
 
-// Start starts a program and waits until it is ready. It is stopped when the test ends; if the test has failed, the
-// end of its log is shown. The whole log is in the test's artifacts (go test -artifacts).
+// Start starts a program and waits until it is ready. It is stopped when the test ends; if the test
+// has failed, the end of its log is shown. The whole log is in the test's artifacts (go test
+// -artifacts).
 func Start(t testing.TB, opts ProcessOptions) *Process {
 	t.Helper()
 	if opts.Grace == 0 {
@@ -78,8 +79,9 @@ func (p *Process) Start() {
 	}
 }
 
-// run starts the program and stays until it has ended. It keeps its thread for as long, because the kernel sends
-// the parent-death signal when the thread that started the child ends, not the process.
+// run starts the program and stays until it has ended. It keeps its thread for as long, because the
+// kernel sends the parent-death signal when the thread that started the child ends, not the
+// process.
 func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -139,7 +141,8 @@ func (p *Process) signal(s os.Signal) error {
 	return p.cmd.Process.Signal(s)
 }
 
-// end sends s and waits. An error of signal means that the program has ended already, which is what is wanted.
+// end sends s and waits. An error of signal means that the program has ended already, which is what
+// is wanted.
 func (p *Process) end(s os.Signal) {
 	done := p.Done()
 	_ = p.signal(s)
@@ -174,7 +177,8 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Err returns how the program ended: nil for status 0, else what exec.Cmd's Wait returned. It is nil while it runs.
+// Err returns how the program ended: nil for status 0, else what exec.Cmd's Wait returned. It is
+// nil while it runs.
 func (p *Process) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

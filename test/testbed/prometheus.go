@@ -35,8 +35,8 @@ type Prometheus struct {
 	URL string
 }
 
-// StartPrometheus builds a Prometheus if need be, starts it and waits until it is ready. After Stop or Kill, Start
-// brings it back on the same port with its data.
+// StartPrometheus builds a Prometheus if need be, starts it and waits until it is ready. After Stop
+// or Kill, Start brings it back on the same port with its data.
 func StartPrometheus(t testing.TB, opts PrometheusOptions) *Prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -92,7 +92,7 @@ func prometheusConfig(opts PrometheusOptions) string {
 		for k, v := range target.Labels {
 			labels[k] = v
 		}
-		jobs = append(jobs, job{ // Jobs of one name are refused; the label says what the name may not.
+		jobs = append(jobs, job{ // Two of one name are refused; the label says what the name may not.
 			Name: fmt.Sprintf("%s-%d", name, i), Path: target.Path, Native: true, Classic: true,
 			Static: []group{{Targets: []string{target.Address}, Labels: labels}},
 		})
@@ -111,8 +111,8 @@ func prometheusConfig(opts PrometheusOptions) string {
 	return string(text)
 }
 
-// Query evaluates an instant vector or scalar now and returns the value of each series, keyed by its labels as
-// PromQL writes them: `{job="api"}`, with the metric's name as __name__.
+// Query evaluates an instant vector or scalar now and returns the value of each series, keyed by
+// its labels as PromQL writes them: `{job="api"}`, with the metric's name as __name__.
 func (p *Prometheus) Query(expr string) (map[string]float64, error) {
 	body, err := get(http.DefaultClient, p.URL+"/api/v1/query?query="+url.QueryEscape(expr), nil)
 	if err != nil {

@@ -34,7 +34,8 @@ type WebhookAlert struct {
 	Fingerprint string            `json:"fingerprint"`
 }
 
-// StartReceiver starts a Receiver; it ends with the test, which fails if a message could not be read.
+// StartReceiver starts a Receiver; it ends with the test, which fails if a message could not be
+// read.
 func StartReceiver(t testing.TB) *Receiver {
 	t.Helper()
 	r := &Receiver{}

@@ -1,7 +1,8 @@
-// Package testbed starts real servers as child processes for tests: Prometheus, Alertmanager, and whole Kubernetes
-// control planes. Each is built once from its module (test/e2e/tools), listens on free ports of the loopback
-// interface, keeps its files in the test's own folders, is waited for until it serves, and has ended when the test
-// has: by its handle in t.Cleanup, and on Linux by the kernel if the test binary is killed.
+// Package testbed starts real servers as child processes for tests: Prometheus, Alertmanager, and
+// whole Kubernetes control planes. Each is built once from its module (test/e2e/tools), listens on
+// free ports of the loopback interface, keeps its files in the test's own folders, is waited for
+// until it serves, and has ended when the test has: by its handle in t.Cleanup, and on Linux by the
+// kernel if the test binary is killed.
 package testbed
 
 import (
@@ -18,11 +19,13 @@ import (
 	"time"
 )
 
-// Tools returns the folder that holds the programs of a group: prometheus, alertmanager or k8s. The first call on a
-// machine builds them, which takes minutes; `make tools` does so ahead of the tests' deadlines.
+// Tools returns the folder that holds the programs of a group: prometheus, alertmanager or k8s. The
+// first call on a machine builds them, which takes minutes; `make tools` does so ahead of the
+// tests' deadlines.
 func Tools(t testing.TB, group string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(Root(t), "test", "e2e", "tools", "build"), group)
+	build := filepath.Join(Root(t), "test", "e2e", "tools", "build")
+	cmd := exec.CommandContext(t.Context(), build, group)
 	var log strings.Builder
 	cmd.Stderr = &log
 	out, err := cmd.Output()
@@ -51,8 +54,8 @@ func Root(t testing.TB) string {
 	}
 }
 
-// Eventually calls probe about twenty times a second until it returns nil and fails the test if it has not within
-// the time given. What names that which is waited for.
+// Eventually calls probe about twenty times a second until it returns nil and fails the test if it
+// has not within the time given. What names that which is waited for.
 func Eventually(t testing.TB, within time.Duration, what string, probe func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
