@@ -100,7 +100,7 @@ func (a *App) stop(parts []*part) error {
 			if p.err != nil {
 				errs = append(errs, fmt.Errorf("stop %s: %w", p.name, p.err))
 			}
-			a.logger.Debug("Stopped", "part", p.name, "took", time.Since(began))
+			a.logger.Info("Part stopped", "part", p.name, "took", time.Since(began))
 		case <-patience.C:
 			errs = append(errs, fmt.Errorf("stop %s: it did not within %s", p.name, p.patience))
 		}

@@ -137,15 +137,18 @@ func (a *App) configStatus() api.ConfigStatus {
 	}
 }
 
-// unmatched lists the signals that no cluster has though some was asked for them. A pack that has what another pack
-// has too, such as errors by gRPC, may well lack a signal; it is listed all the same, because silence is worse.
+// unmatched lists the signals that a cluster was asked for in vain: nothing matches, or the source refuses the query. A
+// pack that has what another pack has too, such as errors by gRPC, may well lack a signal; it is listed all the same,
+// because silence is worse. Packs that a source has no metrics of are not listed.
 func (a *App) unmatched() []api.UnmatchedSignal {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	out := []api.UnmatchedSignal{}
 	for name, s := range a.sources {
-		for _, sig := range s.promql.Status().Signals {
-			if sig.State == promql.MatchesNothing {
+		st := s.promql.Status()
+		for _, sig := range st.Signals {
+			refused := sig.State == promql.Off && (sig.Pack == "" || found(st.Packs, sig.Pack))
+			if sig.State == promql.MatchesNothing || refused {
 				out = append(out, api.UnmatchedSignal{Cluster: name, Signal: sig.Signal, Reason: sig.Reason})
 			}
 		}
@@ -154,6 +157,11 @@ func (a *App) unmatched() []api.UnmatchedSignal {
 		return strings.Compare(x.Cluster+"\x00"+x.Signal, y.Cluster+"\x00"+y.Signal)
 	})
 	return out
+}
+
+// found says whether a source has the metrics of a pack.
+func found(packs []promql.PackStatus, name string) bool {
+	return slices.ContainsFunc(packs, func(p promql.PackStatus) bool { return p.Pack == name && p.Found })
 }
 
 // clusterStatus says how well each cluster is known, by name.
