@@ -20,6 +20,7 @@ import (
 
 	"tocsin/app"
 	"tocsin/incident"
+	"tocsin/remediation/webhook"
 	"tocsin/test/testbed"
 )
 
@@ -151,6 +152,7 @@ type hook struct {
 
 type told struct {
 	Key      string // Idempotency-Key.
+	Event    webhook.Event
 	Incident incident.Incident
 }
 
@@ -158,16 +160,14 @@ func startHook(t *testing.T) *hook {
 	t.Helper()
 	h := &hook{}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		var m struct {
-			Incident incident.Incident `json:"incident"`
-		}
+		var m webhook.Message
 		err := json.NewDecoder(r.Body).Decode(&m)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if err != nil {
 			t.Errorf("read a message: %v", err)
 		}
-		h.got = append(h.got, told{r.Header.Get("Idempotency-Key"), m.Incident})
+		h.got = append(h.got, told{r.Header.Get(webhook.IdempotencyHeader), m.Event, m.Incident})
 	}))
 	t.Cleanup(server.Close)
 	h.URL = server.URL
@@ -276,6 +276,17 @@ func TestABadQueryIsOffAndSaysSo(t *testing.T) {
 		}
 		return fmt.Errorf("signals are %+v", c.Metrics.Signals)
 	})
+	if err := d.metric(`tocsin_promql_signals{cluster="c",state="off"} 1`); err != nil {
+		t.Error(err)
+	}
+	type status struct {
+		Unmatched []struct{ Cluster, Signal, Reason string } `json:"unmatched_signals"`
+	}
+	st, err := get[status](d, "/api/tocsin/v1/status")
+	if err != nil || len(st.Unmatched) != 1 || st.Unmatched[0].Cluster != "c" || st.Unmatched[0].Signal != "odd" ||
+		!strings.Contains(st.Unmatched[0].Reason, "no_such_function") {
+		t.Errorf("status lists %+v, %v; want the signal that is off", st.Unmatched, err)
+	}
 }
 
 func TestReloadAddsAndRemovesClusters(t *testing.T) {
