@@ -19,6 +19,7 @@ import (
 
 	"tocsin/api"
 	"tocsin/collectors"
+	"tocsin/collectors/kube"
 	"tocsin/config"
 	"tocsin/detector"
 	"tocsin/incident"
@@ -96,6 +97,7 @@ func New(opts Options) (_ *App, err error) {
 		}
 	}()
 	a.reload = reloadStatus{At: a.began, Hash: a.filesHash()}
+	kube.Logs(opts.Logger)
 	if err := a.openStores(); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,8 @@ type occurrence struct {
 	finding *detector.Finding
 	change  *fleet.Change
 	cluster string
-	at      time.Time // Of the instant; zero: the cluster is no longer watched.
+	at      time.Time     // Of the instant; zero: the cluster is no longer watched.
+	settled chan struct{} // Instead of all that: closed when everything before is recorded.
 }
 
 func newRecorder(j *journal.Journal, m *incident.Manager, logger *slog.Logger, reg prometheus.Registerer) *recorder {
@@ -67,6 +68,22 @@ func (r *recorder) change(c fleet.Change) { r.inbox <- occurrence{change: &c} }
 func (r *recorder) advance(s *detector.ServiceScores) {
 	if !s.History {
 		r.inbox <- occurrence{cluster: s.Cluster, at: s.At}
+	}
+}
+
+// settle waits until everything that is in the inbox now is recorded, or ctx is done.
+func (r *recorder) settle(ctx context.Context) error {
+	settled := make(chan struct{})
+	select {
+	case r.inbox <- occurrence{settled: settled}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -102,6 +119,8 @@ func (r *recorder) take(o occurrence) {
 		r.incidents.Find(*f)
 	case o.change != nil:
 		r.takeChange(o.change)
+	case o.settled != nil:
+		close(o.settled)
 	case o.at.IsZero():
 		r.incidents.Remove(o.cluster)
 	default:

@@ -20,7 +20,8 @@ import (
 // from the journal.
 func (a *App) restore(ctx context.Context) error {
 	if err := a.engine.Restore(a.path("snapshots")); err != nil {
-		return fmt.Errorf("restore what was learnt: %w", err)
+		// The other snapshots are in use; what this one held is learnt again from the source's history.
+		a.logger.Warn("What was learnt of some clusters is refused", "err", err)
 	}
 	incidents, err := latest[incident.Incident](ctx, a.journal, kindIncident)
 	if err != nil {
@@ -125,16 +126,28 @@ func (a *App) snapshot(ctx context.Context) {
 	if err := a.engine.Snapshot(ctx, a.path("snapshots")); err != nil {
 		a.logger.Error("What was learnt is not saved", "err", err)
 	}
+	a.saveWatchers(ctx)
+}
+
+// saveWatchers saves what the watchers remember, once the changes that they remember to have told are recorded: a crash
+// in between makes them tell again, never be silent.
+func (a *App) saveWatchers(ctx context.Context) {
 	a.mu.RLock()
-	states := make(map[string]*kube.Watcher)
+	states := make(map[string]*kube.State)
 	for name, s := range a.sources {
 		if s.kube != nil {
-			states[name] = s.kube
+			states[name] = s.kube.State()
 		}
 	}
 	a.mu.RUnlock()
-	for name, w := range states {
-		if err := writeJSON(a.watcherFile(name), w.State()); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := a.recorder.settle(ctx); err != nil {
+		a.logger.Error("What is known of the workloads is not saved: changes wait to be recorded", "err", err)
+		return
+	}
+	for name, state := range states {
+		if err := writeJSON(a.watcherFile(name), state); err != nil {
 			a.logger.Error("What is known of the workloads is not saved", "cluster", name, "err", err)
 		}
 	}
