@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tocsin/detector"
 	"tocsin/series"
 )
@@ -21,11 +23,32 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) == "" {
+	var err error
+	switch os.Getenv(childVariable) {
+	case "die":
+		err = writeAndDie(os.Getenv(childDir))
+	case "limit":
+		err = writeUntilFull(os.Getenv(childDir))
+	default:
 		os.Exit(m.Run())
 	}
-	if err := writeAndDie(os.Getenv(childDir)); err != nil {
-		panic(err)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// child runs this test binary as something else.
+func child(t *testing.T, what, dir string) {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), childVariable+"="+what, childDir+"="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 }
 
@@ -58,16 +81,78 @@ func writeAndDie(dir string) error {
 func died(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), childVariable+"=1", childDir+"="+dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	child(t, "die", dir)
 	return dir
+}
+
+// writeUntilFull writes while no file may become larger than 300 KB, then without a limit.
+func writeUntilFull(dir string) error {
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
+		return err
+	}
+	c := clock{at: epoch}
+	d, err := Open(Options{Dir: dir, now: c.now, MinFree: -1, MinFreeShare: -1})
+	if err != nil {
+		return err
+	}
+	reg := series.NewRegistry(0)
+	s := &detector.Scores{Cluster: "eu-1", Signal: "errors", At: epoch}
+	for n := range 500 {
+		ref, err := reg.Ref(id(fmt.Sprintf("service-%03d", n), "errors"))
+		if err != nil {
+			return err
+		}
+		s.Refs, s.Score = append(s.Refs, ref), append(s.Score, 1)
+	}
+	none := make([]float64, len(s.Refs))
+	s.Observed, s.Expected, s.Lower, s.Upper = none, none, none, none
+	tick := func() Status {
+		s.At = s.At.Add(15 * time.Second)
+		c.set(s.At)
+		d.guard.check()
+		for n := range s.Score {
+			s.Score[n] = float32(n) / 7 * float32(s.At.Unix()%1000)
+		}
+		d.WriteScores(s, reg.ID)
+		d.writer.drain(context.Background())
+		return d.Status()
+	}
+	limit := unix.Rlimit{Cur: 300_000, Max: was.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	st := tick()
+	for n := 0; st.Writable; n++ {
+		if n > 10_000 {
+			return fmt.Errorf("the disk is full and nobody says so: %+v", st)
+		}
+		st = tick()
+	}
+	for range 5 {
+		tick()
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
+		return err
+	}
+	if st = tick(); !st.Writable {
+		return fmt.Errorf("with room again: %+v", st)
+	}
+	found, err := d.Range(context.Background(), "count(tocsin_score)", s.At, s.At, time.Second)
+	if err != nil || len(found) != 1 || found[0].Points[0].Value != 500 {
+		return fmt.Errorf("with room again: %v, %w", found, err)
+	}
+	return d.Close()
+}
+
+// TestFileLimit makes writes fail, as those to a full disk do.
+func TestFileLimit(t *testing.T) {
+	dir := t.TempDir()
+	child(t, "limit", dir)
+	b := start(t, Options{Dir: dir})
+	if got := b.query("count(last_over_time(tocsin_score[1d]))", b.Status().Newest); len(got) != 1 {
+		t.Errorf("after a restart: %v", got)
+	}
 }
 
 func TestKilled(t *testing.T) {
