@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,4 +153,40 @@ func TestReopen(t *testing.T) {
 	if _, err := Open(Options{Path: path}); !errors.Is(err, ErrInUse) {
 		t.Errorf("second Open() = %v, want ErrInUse", err)
 	}
+}
+
+// BenchmarkAppend appends findings, alone and from 64 goroutines that share transactions.
+func BenchmarkAppend(b *testing.B) {
+	e := Entry{Kind: "finding", Key: "f", At: epoch, Data: newThing(strings.Repeat("x", 400), "c")}
+	for _, writers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			j := open(b, Options{})
+			b.SetParallelism(writers)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := j.Append(context.Background(), e); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkVerify walks a chain of 20,000 events.
+func BenchmarkVerify(b *testing.B) {
+	j := open(b, Options{})
+	entries := make([]Entry, 20_000)
+	for n := range entries {
+		entries[n] = Entry{Kind: "finding", Key: fmt.Sprint(n), At: epoch, Data: strings.Repeat("x", 400)}
+	}
+	if err := j.Append(context.Background(), entries...); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if r, err := j.Verify(context.Background()); err != nil || r.Err() != nil {
+			b.Fatal(r, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(entries)), "ns/event")
 }
