@@ -68,7 +68,7 @@ type reign struct {
 }
 
 // rolloutPerPod is about how long a rollout takes for each pod, in seconds.
-const rolloutPerPod = 8
+const rolloutPerPod = 11
 
 // History returns the signals of a cluster, each over a step of that length. It sees the faults
 // that the fleet has by now.

@@ -158,7 +158,7 @@ func (s *service) settle(p *pod, key uint64, seconds float64) {
 // start begins a container: all that it counts is 0 again.
 func (p *pod) start(seconds float64) {
 	p.started, p.down, p.leaked = seconds, false, 0
-	p.readyAt = seconds + 3 + 5*uniform(subkey(p.key, uint64(p.restarts)))
+	p.readyAt = seconds + 6 + 8*uniform(subkey(p.key, uint64(p.restarts)))
 	clear(p.counts)
 	p.served.reset()
 	p.failed.reset()

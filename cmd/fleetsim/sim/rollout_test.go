@@ -2,6 +2,8 @@ package sim
 
 import (
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,4 +155,52 @@ func TestOutsidePods(t *testing.T) {
 	if !errors.Is(err, ErrUnknownCluster) {
 		t.Errorf("SetPods of an unknown cluster: %v", err)
 	}
+}
+
+func TestHarmlessReleasesHardlyShow(t *testing.T) {
+	opts := calm
+	opts.ReleaseEvery, opts.TimeScale, opts.Propagation = 24*time.Hour, 200, -1 // Every 7 minutes.
+	f := newFleet(t, opts)
+	quietest, slowest := math.Inf(1), 0.0
+	before := scrape(t, f, "east")
+	for at := time.Minute; at <= 15*time.Minute; at += time.Minute {
+		advance(t, f, at)
+		after := scrape(t, f, "east")
+		latency := p50(before, after, "checkout")
+		quietest, slowest = min(quietest, latency), max(slowest, latency)
+		before = after
+	}
+	if slowest > 1.3*quietest {
+		t.Errorf("the median goes from %.4fs to %.4fs within a minute of a harmless release",
+			quietest, slowest)
+	}
+}
+
+// p50 estimates the median of what pods counted from one scrape to the next; what a pod counted
+// before its first scrape counts too.
+func p50(before, after families, service string) float64 {
+	old := map[string]float64{}
+	key := func(m *dto.Metric, b *dto.Bucket) string {
+		return label(m, "pod") + expfmtNumber(b.GetUpperBound())
+	}
+	labels := []string{"service", service}
+	before.each("http_request_duration_seconds", labels, func(m *dto.Metric) {
+		for _, b := range m.Histogram.Bucket {
+			old[key(m, b)] = float64(b.GetCumulativeCount())
+		}
+	})
+	upTo := map[float64]float64{}
+	after.each("http_request_duration_seconds", labels, func(m *dto.Metric) {
+		for _, b := range m.Histogram.Bucket {
+			upTo[b.GetUpperBound()] += float64(b.GetCumulativeCount()) - old[key(m, b)]
+		}
+	})
+	lower, below := 0.0, 0.0
+	for _, upper := range slices.Concat(httpUnit.bounds, []float64{math.Inf(1)}) {
+		if upTo[upper] >= upTo[math.Inf(1)]/2 {
+			return lower + (upper-lower)*(upTo[math.Inf(1)]/2-below)/(upTo[upper]-below)
+		}
+		lower, below = upper, upTo[upper]
+	}
+	return math.NaN()
 }

@@ -51,7 +51,7 @@ func (p *pod) advance(s *service, m *moment) {
 // respond answers n requests: which came from where, which failed, how long they took.
 func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 	young := p.warm(m.seconds, 20)
-	chance := s.errors * p.level.errors * p.factor.errors * m.now.errors * (1 + 1.5*young)
+	chance := s.errors * p.level.errors * p.factor.errors * m.now.errors * (1 + young)
 	chance *= math.Exp(0.2*p.noise[1].at(m.seconds)) * r.gamma(min(1, 0.3/m.length))
 	chance = min(1, chance+m.trouble.errors+m.now.excess)
 	left, rest, allFailed := n, m.now.rate, uint64(0)
@@ -72,7 +72,7 @@ func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 		allFailed += failed
 	}
 	slow := p.level.latency * p.factor.latency * m.now.latency * m.trouble.latency
-	slow *= 1 + 0.5*p.warm(m.seconds, 30)
+	slow *= 1 + 0.3*p.warm(m.seconds, 20)
 	s.latency.observe(r, n-allFailed, slow, m.trouble.tail, &p.served)
 	s.latency.observe(r, allFailed, slow, m.trouble.tail, &p.failed)
 }
@@ -80,7 +80,7 @@ func (p *pod) respond(s *service, m *moment, r *stream, n uint64) {
 // work uses CPU and memory. Kernels give CPU out in ten periods a second.
 func (p *pod) work(s *service, m *moment, r *stream, n float64) {
 	request := s.requestCPU * p.level.cpu * p.factor.cpu * m.now.cpu * m.trouble.cpu
-	request *= math.Exp(0.03*p.noise[2].at(m.seconds)) * (1 + 0.6*p.warm(m.seconds, 30))
+	request *= math.Exp(0.03*p.noise[2].at(m.seconds)) * (1 + 0.6*p.warm(m.seconds, 20))
 	used := n*request + s.idleCPU*m.now.job*m.length*r.gamma(min(1, 0.02/m.length))
 	if !p.ready(m.seconds) {
 		used += 0.3 * s.cpuLimit * m.length // Starting is work.
