@@ -47,6 +47,7 @@ func (a *App) apiOptions() (api.Options, error) {
 		Findings:    a.engine,
 		Incidents:   a.incidents,
 		History:     history{a.journal},
+		Reconcile:   a.journal.Reconcile,
 		Logger:      a.opts.Logger.With("component", "api"),
 		Reg:         a.reg,
 	}, nil

@@ -26,7 +26,7 @@ func note() remediation.Notification {
 	start := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	return remediation.Notification{
 		Key: "team/webhook/0/6f2d9c1ab3e04d57", Digest: "0c9a7f5be2d14e68a1b3c5d7", Receiver: "team",
-		Link: "https://tocsin.example.com/incidents/6f2d9c1ab3e04d57",
+		Link: "https://tocsin.example.com/api/tocsin/v1/incidents/6f2d9c1ab3e04d57",
 		Incident: incident.Incident{
 			ID: "6f2d9c1ab3e04d57", Fingerprint: "b41e77d02c9f8a36", Service: checkout,
 			State: incident.Open, Severity: incident.Critical,

@@ -68,7 +68,8 @@ func TestAFaultIsToldOnce(t *testing.T) {
 	t.Parallel()
 	simulated, address := simulate(t, sim.Options{
 		Clusters: 2, Services: 8, Pods: 3, Seed: 7, TimeScale: 1, ReleaseEvery: -1, Spikes: -1, Jobs: -1,
-		Exporters: []sim.Exporter{sim.Istio, sim.CAdvisor, sim.Kube},
+		Propagation: -1, // Only the victim suffers.
+		Exporters:   []sim.Exporter{sim.Istio, sim.CAdvisor, sim.Kube},
 	})
 	prometheus := testbed.StartPrometheus(t, testbed.PrometheusOptions{Targets: targets(simulated, address)})
 	told := testbed.StartReceiver(t)
@@ -89,7 +90,7 @@ clusters:
   - name: %[2]s
     prometheus: {url: %[3]q}
     selector: cluster=%[2]q
-detection: {warm_up: 60}
+detection: {warm_up: 60, open_score: 5} # At one tick a second there are 15 times as many chances to be wrong.
 incidents: {related_window: 10s, hold: 10s}
 route: {receiver: everybody, group_wait: 1s}
 receivers:
