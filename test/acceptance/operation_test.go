@@ -499,3 +499,27 @@ func TestASecondDaemonIsRefusedTheFolder(t *testing.T) {
 	}
 	d.scored("c") // And the first one goes on.
 }
+
+func TestATornSnapshotIsRefusedAndTheRestGoesOn(t *testing.T) {
+	t.Parallel()
+	s, dir := startSource(t), t.TempDir()
+	text := configuration(cluster("one", s.URL), cluster("two", s.URL))
+	d := start(t, text, dir)
+	d.scored("one")
+	d.scored("two")
+	d.end()
+	files, err := filepath.Glob(filepath.Join(dir, "snapshots", "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("snapshots are %v, %v; want two", files, err)
+	}
+	if err := os.Truncate(files[0], 100); err != nil {
+		t.Fatal(err)
+	}
+	d = start(t, text, dir)
+	d.scored("one")
+	d.scored("two")
+	page, err := d.text("/metrics")
+	if err != nil || !strings.Contains(page, "tocsin_detector_snapshots_refused_total 1") {
+		t.Errorf("no metric tells of the refused snapshot, %v", err)
+	}
+}
