@@ -58,5 +58,5 @@ clean: ## Remove bin.
 	rm -rf bin
 
 DATA ?= ../shared/data
-quality: build ## Score the detector on labelled recordings below DATA (see docs/quality.md).
+quality: build ## Score the detector on labelled recordings below DATA.
 	@test/quality/run $(DATA) /tmp/tocsin-quality
