@@ -92,6 +92,7 @@ receivers: [{name: hook, webhook_configs: [{url: %q}]}]
 	if err != nil || len(open) != 1 || open[0].ID != id {
 		t.Fatalf("after kill -9 there are %d open incidents, %v; want that of before", len(open), err)
 	}
+	p.scored("c")
 	p.advanced("c", 20*time.Second) // Long enough for a second incident, if there were to be one.
 	s.set("s3", 1)
 	testbed.Eventually(t, 2*time.Minute, "the end to be told", func() error {
@@ -166,10 +167,9 @@ receivers: [{name: hook, webhook_configs: [{url: "ftp://%[1]s", secret: [%[1]s]}
 	}
 }
 
-// advanced waits until a cluster is scored and its newest instant is so much later than now.
+// advanced waits until the newest instant of a cluster is so much later than now.
 func (d *daemon) advanced(name string, by time.Duration) {
 	d.t.Helper()
-	d.scored(name)
 	goal := time.Now().Add(by)
 	testbed.Eventually(d.t, by+2*time.Minute, name+" to advance", func() error {
 		type view struct{ Newest time.Time }
