@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -226,12 +225,6 @@ func (a *App) removeCluster(name string) {
 	}
 	a.recorder.remove(name)
 }
-
-// Handler returns the API, for those who serve it themselves.
-func (a *App) Handler() http.Handler { return a.server.Handler() }
-
-// Registry returns the daemon's own metrics.
-func (a *App) Registry() *prometheus.Registry { return a.reg }
 
 // close closes the stores.
 func (a *App) close() error {

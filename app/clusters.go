@@ -81,7 +81,7 @@ type applied struct {
 // specKey returns a key that changes when something changes on which a cluster's sources depend, secrets included.
 func (a *App) specKey(cluster config.Cluster, queries []promql.Query) string {
 	last, ok := a.applied[cluster.Name]
-	if ok && reflect.DeepEqual(last.cluster, cluster) && slices.EqualFunc(last.queries, queries, equalQuery) {
+	if ok && reflect.DeepEqual(last.cluster, cluster) && reflect.DeepEqual(last.queries, queries) {
 		return last.key
 	}
 	a.generation++
@@ -89,8 +89,6 @@ func (a *App) specKey(cluster config.Cluster, queries []promql.Query) string {
 	a.applied[cluster.Name] = applied{cluster, queries, key}
 	return key
 }
-
-func equalQuery(a, b promql.Query) bool { return reflect.DeepEqual(a, b) }
 
 // buildSources builds the sources of one cluster.
 func (a *App) buildSources(cluster config.Cluster, queries []promql.Query, gate chan struct{}) ([]collectors.Source, error) {
