@@ -19,9 +19,9 @@ func changes(cluster string, old *Workload, s *sighting, now time.Time) []fleet.
 		if s.Paused {
 			kind, what = fleet.Paused, "rollout paused"
 		}
-		out = append(out, s.change(cluster, kind, what, s.moment(s.spec, old.SpecAt, now)))
+		out = append(out, s.change(cluster, kind, what, s.moment(s.spec, edit{old.SpecBy, old.SpecAt}, now)))
 	}
-	switch when := s.moment(s.template, old.TemplateAt, now); {
+	switch when := s.moment(s.template, edit{old.TemplateBy, old.TemplateAt}, now); {
 	case old.Hash != s.Hash:
 		c := s.change(cluster, fleet.Rollout, describe(old, s), when, s.Hash)
 		c.Old, c.New = old.revision(), s.revision(old)
@@ -34,7 +34,7 @@ func changes(cluster string, old *Workload, s *sighting, now time.Time) []fleet.
 	if old.Replicas != s.Replicas {
 		c := s.change(cluster, fleet.Scaled,
 			fmt.Sprintf("scaled from %d to %d", old.Replicas, s.Replicas),
-			s.moment(s.scale, old.ScaledAt, now), strconv.Itoa(int(s.Replicas)))
+			s.moment(s.scale, edit{old.ScaledBy, old.ScaledAt}, now), strconv.Itoa(int(s.Replicas)))
 		c.Replicas = &fleet.Replicas{Old: old.Replicas, New: s.Replicas}
 		out = append(out, c)
 	}
@@ -70,11 +70,12 @@ type moment struct {
 	mark string
 }
 
-// moment takes time and author from the API server if its record is newer than the change before. A
-// record that is not belongs to that change: this one took fields away, which leaves no trace. Then
-// the time is that of seeing it, and the generation tells it apart.
-func (s *sighting) moment(e edit, before, now time.Time) moment {
-	if e.at.After(before) {
+// moment takes time and author from the API server if its record is newer than the change before, or
+// of the same second, which is as fine as the record is, and by somebody else. A record that is not
+// belongs to that change: this one took fields away, which leaves no trace. Then the time is that of
+// seeing it, and the generation tells it apart.
+func (s *sighting) moment(e, before edit, now time.Time) moment {
+	if e.at.After(before.at) || e.at.Equal(before.at) && e.by != before.by && before.by != "" {
 		return moment{e, "@" + strconv.FormatInt(e.at.Unix(), 10)}
 	}
 	return moment{edit{at: now}, "#" + strconv.FormatInt(s.Generation, 10)}

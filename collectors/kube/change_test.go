@@ -57,11 +57,30 @@ func TestAuthors(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.meta.ManagedFields = tc.fields
 			s := sight(fleet.Deployment, &tc.meta)
-			c := s.change("east", fleet.Rollout, "", s.moment(s.template, time.Time{}, at))
+			c := s.change("east", fleet.Rollout, "", s.moment(s.template, edit{}, at))
 			if c.Author != tc.want {
 				t.Errorf("author = %q, want %q", c.Author, tc.want)
 			}
 		})
+	}
+}
+
+// The API server's record is as fine as a second.
+func TestTheAuthorOfAChangeWithinASecondOfTheOneBefore(t *testing.T) {
+	at := time.Unix(1e9, 0).UTC()
+	before := edit{"kubectl (apply)", at}
+	for name, tc := range map[string]struct {
+		record edit
+		author string
+	}{
+		"a later one":                  {edit{"kubectl (apply)", at.Add(time.Second)}, "kubectl (apply)"},
+		"the same second, another":     {edit{"kubectl (set)", at}, "kubectl (set)"},
+		"the record of the one before": {before, ""},
+	} {
+		s := &sighting{}
+		if got := s.moment(tc.record, before, at.Add(time.Minute)); got.by != tc.author {
+			t.Errorf("%s: by %q, want %q", name, got.by, tc.author)
+		}
 	}
 }
 

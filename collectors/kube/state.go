@@ -32,8 +32,11 @@ type Workload struct {
 	Number     int64          `json:"number,omitempty"`
 	Images     []string       `json:"images,omitempty"`
 	Template   []byte         `json:"template,omitempty"` // JSON, deflated.
+	TemplateBy string         `json:"template_by,omitempty"`
 	TemplateAt time.Time      `json:"template_at,omitzero"`
+	ScaledBy   string         `json:"scaled_by,omitempty"`
 	ScaledAt   time.Time      `json:"scaled_at,omitzero"`
+	SpecBy     string         `json:"spec_by,omitempty"`
 	SpecAt     time.Time      `json:"spec_at,omitzero"` // When anything of it was changed.
 }
 

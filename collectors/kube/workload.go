@@ -131,6 +131,7 @@ func see(object any) (*sighting, error) {
 	}
 	s.Hash, s.Template = hash, deflate(text)
 	s.TemplateAt, s.ScaledAt, s.SpecAt = s.template.at, s.scale.at, s.spec.at
+	s.TemplateBy, s.ScaledBy, s.SpecBy = s.template.by, s.scale.by, s.spec.by
 	return s, nil
 }
 
