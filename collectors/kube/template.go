@@ -19,12 +19,23 @@ import (
 // restartedAt is the annotation by which kubectl rollout restart makes a template differ.
 const restartedAt = "kubectl.kubernetes.io/restartedAt"
 
+// hashLabels are what controllers add to the labels of a template or of its pods.
+var hashLabels = []string{
+	"pod-template-hash", "controller-revision-hash", "rollouts-pod-template-hash",
+}
+
+// TemplateHash returns the hash of a pod template that fleet.Revision bears.
+func TemplateHash(t *corev1.PodTemplateSpec) (string, error) {
+	hash, _, err := digest(t.DeepCopy())
+	return hash, err
+}
+
 // digest strips a pod template of what controllers add and returns its hash and its text. The
 // values of environment variables are hashed before they enter the text: they are often secrets,
 // and to tell two templates apart it is enough that they differ. The hash of the template is that
 // of the whole. The template is changed.
 func digest(t *corev1.PodTemplateSpec) (hash string, text []byte, err error) {
-	for _, label := range []string{"pod-template-hash", "controller-revision-hash"} {
+	for _, label := range hashLabels {
 		delete(t.Labels, label)
 	}
 	delete(t.Annotations, restartedAt)

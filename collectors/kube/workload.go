@@ -146,7 +146,7 @@ func sight(kind fleet.Workload, m *metav1.ObjectMeta) *sighting {
 		template: lastEdit(m.ManagedFields, "f:template"),
 		scale:    lastEdit(m.ManagedFields, "f:replicas"),
 		spec:     lastEdit(m.ManagedFields, "f:spec"),
-		owner:    owner(m),
+		owner:    OwnerOf(m).String(),
 		cause:    shorten(m.Annotations["kubernetes.io/change-cause"], 120),
 	}
 	if m.DeletionTimestamp != nil {
@@ -185,6 +185,13 @@ func lastEdit(entries []metav1.ManagedFieldsEntry, field string) edit {
 	return last
 }
 
+// LastWriter returns who wrote a field of the specification last, f:template for one, and when, as
+// far as the API server says.
+func LastWriter(m metav1.Object, field string) (by string, at time.Time) {
+	e := lastEdit(m.GetManagedFields(), field)
+	return e.by, e.at
+}
+
 // manager returns the name of a field manager for people. That of kubectl tells the command.
 func manager(e metav1.ManagedFieldsEntry) string {
 	name, how := e.Manager, e.Subresource
@@ -197,27 +204,6 @@ func manager(e metav1.ManagedFieldsEntry) string {
 		return strings.Clone(name)
 	}
 	return name + " (" + how + ")"
-}
-
-// owner names the release or application that a workload is part of, if it says so.
-func owner(m *metav1.ObjectMeta) string {
-	if release := m.Annotations["meta.helm.sh/release-name"]; release != "" {
-		return "Helm release " + release
-	}
-	if id := m.Annotations["argocd.argoproj.io/tracking-id"]; id != "" {
-		app, _, _ := strings.Cut(id, ":")
-		return "Argo CD application " + app
-	}
-	for _, l := range []struct{ label, what string }{
-		{"argocd.argoproj.io/instance", "Argo CD application "},
-		{"helm.toolkit.fluxcd.io/name", "Flux HelmRelease "},
-		{"kustomize.toolkit.fluxcd.io/name", "Flux Kustomization "},
-	} {
-		if name := m.Labels[l.label]; name != "" {
-			return l.what + name
-		}
-	}
-	return ""
 }
 
 // shorten cuts text to at most size bytes, and says so by an ellipsis.
