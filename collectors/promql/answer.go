@@ -46,6 +46,7 @@ type answer struct {
 	values   int // Taken.
 	zeros    int // Of values: those that stand for a counter that does not exist.
 	drops    [dropReasons]int
+	bytes    int64    // Read of it.
 	skew     int64    // By how many milliseconds the values are older than what was asked for.
 	warnings []string // And infos, in the words of the source.
 }

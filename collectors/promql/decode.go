@@ -66,6 +66,7 @@ func (d *decoder) decode(src io.Reader, limit int64, t *table, a *answer) error 
 	defer func() { d.src, d.table, d.answer = nil, nil, nil }() // It may be kept for long.
 	status, fault := d.envelope()
 	d.finish()
+	a.bytes = limit - d.left
 	if d.err == nil && status == "error" {
 		return &fault
 	}

@@ -160,12 +160,13 @@ func (p *fakeProm) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.answer(w, a, step, strings.HasSuffix(r.URL.Path, "/query_range"))
 }
 
-// answer evaluates an expression: the name of a signal, or count(signal).
+// answer evaluates an expression: the name of a signal, count(signal), or that with a label.
 func (p *fakeProm) answer(w http.ResponseWriter, a ask, step time.Duration, isRange bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	name, counted := strings.CutPrefix(a.expr, "count(")
-	name = strings.TrimSuffix(name, ")")
+	name, labelled := strings.CutPrefix(a.expr, "label_replace(")
+	name, counted := strings.CutPrefix(name, "count(")
+	name, _, _ = strings.Cut(name, ")")
 	eval := p.values[name]
 	var result []map[string]any
 	for _, service := range p.services {
@@ -176,9 +177,15 @@ func (p *fakeProm) answer(w http.ResponseWriter, a ask, step time.Duration, isRa
 		if counted {
 			labels = map[string]string{}
 		}
+		if labelled {
+			labels[countedAs] = "all"
+		}
 		var points [][2]any
 		for at := a.from; !at.After(a.to); at = at.Add(step) {
 			if v := eval(service, at); v != absentHere && !at.Before(p.begin) {
+				if labelled {
+					v = float64(len(p.services))
+				}
 				text := strconv.FormatFloat(v, 'f', -1, 64)
 				points = append(points, [2]any{float64(at.UnixMilli()) / 1000, text})
 			}
