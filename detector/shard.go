@@ -18,8 +18,9 @@ type shard struct {
 
 	signals  map[string]*Signal
 	clusters map[string]*cluster
-	removed  map[string]bool // Clusters whose snapshots are to be removed.
-	slots    []int32         // By Ref: its slot in its column, plus one; 0 is none.
+	removed  map[string]bool           // Clusters whose snapshots are to be removed.
+	slots    []int32                   // By Ref: its slot in its column, plus one; 0 is none.
+	feedback map[seriesName][]Feedback // What people think.
 
 	scores   Scores        // Handed to Options.Scores, again and again.
 	services ServiceScores // The same for Options.Services.

@@ -94,6 +94,10 @@ type SeriesStatus struct {
 	Upper    Number      `json:"upper"`
 	Seasonal bool        `json:"seasonal"`
 	Finding  string      `json:"finding,omitempty"` // ID of the open one.
+
+	Threshold Number   `json:"threshold"`          // Of the score, with the offset.
+	Offset    Number   `json:"offset"`             // What feedback adds to it now.
+	Feedback  []string `json:"feedback,omitempty"` // IDs of the feedback behind the offset.
 }
 
 // Status returns how far the engine is, as of when each shard gets to answer.
