@@ -23,8 +23,9 @@ type cluster struct {
 	shard *shard
 	name  string
 
-	columns map[string]*column
-	order   []*column // By name of signal.
+	spending spending
+	columns  map[string]*column
+	order    []*column // By name of signal.
 	services
 
 	at      time.Time     // Of the instant at hand.
@@ -148,6 +149,7 @@ func (c *cluster) close() {
 		}
 	}
 	c.services.score(c)
+	c.spending.advance(c)
 	for _, col := range c.order {
 		col.judge()
 	}

@@ -24,6 +24,8 @@ type column struct {
 	observed []float64    // Of the newest tick.
 	seen     []int64      // When there was a sample, in unix nanoseconds.
 	recent   []uint8      // Which of the newest samples were improbable and mattered, newest in bit 0.
+	hot      []hot        // The slots whose recent is not 0, in order,
+	cooler   []hot        // and room for those of the next tick.
 	result   baseline.Result
 	spare    []int
 
@@ -119,7 +121,7 @@ func (col *column) room() int {
 func (col *column) place(slot int, ref series.Ref, id series.ID) {
 	col.bind(slot, ref, col.cluster.number(id.Service))
 	col.values[slot], col.observed[slot] = math.NaN(), math.NaN()
-	col.recent[slot] = 0
+	col.cool(slot)
 	col.seen[slot] = col.cluster.at.UnixNano()
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tocsin/detector/budget"
 	"tocsin/series"
 )
 
@@ -31,14 +32,15 @@ type Options struct {
 	Shards   int                  // Goroutines that share the clusters; as many as processors.
 	Inbox    int                  // Batches that may wait at each shard; 256.
 	Tuning   Tuning
+	Budget   Budget
 	Reg      prometheus.Registerer // Nil keeps the metrics private.
 	Logger   *slog.Logger          // Discards.
 }
 
 // Tuning says when a score is a finding. Zero values stand for the defaults given here.
 type Tuning struct {
-	OpenScore   float64       // A tick with this score or more counts towards a finding; 4.
-	CloseScore  float64       // One with less counts towards its end; 2.
+	OpenScore   float64       // The least score that the budget may open a finding at; 3.5.
+	CloseScore  float64       // A finding ends below half of what opened it, or below this; 2.
 	OpenAfter   int           // Ticks, of OpenOf, that open a finding; 3.
 	OpenOf      int           // 5, at most 8.
 	CloseAfter  int           // Consecutive ticks that close one; 6.
@@ -50,7 +52,7 @@ type Tuning struct {
 }
 
 func (t *Tuning) defaults() error {
-	t.OpenScore = or(t.OpenScore, 4)
+	t.OpenScore = or(t.OpenScore, 3.5)
 	t.CloseScore = or(t.CloseScore, min(2, t.OpenScore))
 	t.OpenAfter = or(t.OpenAfter, 3)
 	t.OpenOf = or(t.OpenOf, max(5, t.OpenAfter))
@@ -85,12 +87,13 @@ func or[T comparable](value, byDefault T) T {
 
 // Engine scores batches and reports findings. Its methods may be called concurrently.
 type Engine struct {
-	opts    Options
-	logger  *slog.Logger
-	metrics *metrics
-	shards  []*shard
-	batches sync.Pool     // Of *series.Batch: copies on their way to a shard.
-	stopped chan struct{} // Closed when Run has returned.
+	opts     Options
+	logger   *slog.Logger
+	metrics  *metrics
+	shards   []*shard
+	batches  sync.Pool // Of *series.Batch: copies on their way to a shard.
+	exchange *budget.Exchange
+	stopped  chan struct{} // Closed when Run has returned.
 
 	mu      sync.Mutex // Guards what follows, and the shards while no Run is under way.
 	running bool
@@ -107,6 +110,9 @@ func New(opts Options) (*Engine, error) {
 	if err := opts.Tuning.defaults(); err != nil {
 		return nil, fmt.Errorf("detector: tuning: %w", err)
 	}
+	if err := opts.Budget.defaults(); err != nil {
+		return nil, fmt.Errorf("detector: budget: %w", err)
+	}
 	if err := checkSignals(opts.Signals); err != nil {
 		return nil, fmt.Errorf("detector: %w", err)
 	}
@@ -114,11 +120,12 @@ func New(opts Options) (*Engine, error) {
 	opts.Inbox = or(max(opts.Inbox, 0), 256)
 	opts.Logger = or(opts.Logger, slog.New(slog.DiscardHandler))
 	e := &Engine{
-		opts:    opts,
-		logger:  opts.Logger.With("component", "detector"),
-		metrics: newMetrics(opts.Reg),
-		batches: sync.Pool{New: func() any { return new(series.Batch) }},
-		stopped: make(chan struct{}),
+		opts:     opts,
+		logger:   opts.Logger.With("component", "detector"),
+		metrics:  newMetrics(opts.Reg),
+		batches:  sync.Pool{New: func() any { return new(series.Batch) }},
+		exchange: budget.NewExchange(opts.Budget.Clusters),
+		stopped:  make(chan struct{}),
 	}
 	for range opts.Shards {
 		e.shards = append(e.shards, newShard(e, opts.Signals))

@@ -80,3 +80,62 @@ func (s *shard) setFeedback(list []Feedback) {
 		}
 	}
 }
+
+// How feedback moves a threshold. All of it but Expected fades evenly to nothing.
+const (
+	feedbackLasts  = 8 * 7 * 24 * time.Hour
+	notUsefulStep  = 0.5 // A score of 0.5 more is three times rarer.
+	notUsefulMost  = 2.0
+	usefulStep     = 0.25
+	usefulMost     = 1.0
+	expectedStep   = 3.0
+	expectedWithin = time.Hour
+)
+
+// offset returns what feedback adds to the threshold of slot at the instant at hand, and the IDs
+// of the feedback behind it.
+func (col *column) offset(slot int) (float64, []string) {
+	all := col.cluster.shard.feedback
+	if len(all) == 0 {
+		return 0, nil
+	}
+	service := col.cluster.names[col.service[slot]]
+	var o offset
+	for _, signal := range [...]string{"", col.signal.Name} {
+		for i := range all[seriesName{service, signal}] {
+			o.add(&all[seriesName{service, signal}][i], col.cluster.at)
+		}
+	}
+	return o.sum(), o.ids
+}
+
+// offset adds up feedback on one series.
+type offset struct {
+	useful, notUseful, expected float64
+	ids                         []string
+}
+
+func (o *offset) add(f *Feedback, at time.Time) {
+	age := at.Sub(f.At)
+	if age < 0 || age >= feedbackLasts {
+		return
+	}
+	fresh := 1 - float64(age)/float64(feedbackLasts)
+	switch f.Opinion {
+	case Useful:
+		o.useful += float64(usefulStep * fresh)
+	case NotUseful:
+		o.notUseful += float64(notUsefulStep * fresh)
+	case Expected:
+		const week = 7 * 24 * time.Hour
+		if past := age % week; past > expectedWithin && week-past > expectedWithin {
+			return
+		}
+		o.expected = expectedStep
+	}
+	o.ids = append(o.ids, f.ID)
+}
+
+func (o *offset) sum() float64 {
+	return min(o.notUseful, notUsefulMost) - min(o.useful, usefulMost) + o.expected
+}

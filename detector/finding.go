@@ -35,7 +35,8 @@ type Finding struct {
 	Direction Direction `json:"direction"` // Up or Down: which way it went.
 	Harmful   bool      `json:"harmful"`   // It went the way that is bad for this signal.
 	Score     float64   `json:"score"`
-	Peak      float64   `json:"peak"` // The highest score so far.
+	Peak      float64   `json:"peak"`      // The highest score so far.
+	Threshold float64   `json:"threshold"` // The score that opened it.
 	Observed  float64   `json:"observed"`
 	Expected  float64   `json:"expected"`
 	Lower     float64   `json:"lower"`

@@ -51,6 +51,9 @@ func (col *column) judge() {
 	if col.ticked() {
 		for _, f := range col.open {
 			f.follow(col)
+			if !f.silent && f.State == Open {
+				f.spend(col, worsened)
+			}
 		}
 		col.search()
 	}
@@ -63,24 +66,64 @@ func (col *column) ticked() bool {
 	return col.taken > 0 && col.model.At().Equal(col.cluster.at)
 }
 
-// search looks for series that have become improbable.
+// search looks for series that have become improbable, and counts what findings would cost.
 func (col *column) search() {
 	t := &col.cluster.shard.engine.opts.Tuning
-	threshold := float32(t.OpenScore)
-	window := uint8(1<<t.OpenOf - 1)
+	least := float32(t.OpenScore)
+	was, next := col.hot, col.cooler[:0]
 	for slot := range col.refs {
+		recent := col.recent[slot]
 		score := col.result.Score[slot/kernel.Width][slot%kernel.Width]
-		if score != score {
+		if recent == 0 && !(score >= least) {
 			continue
 		}
-		recent := col.recent[slot] << 1
-		if score >= threshold && col.matters(slot) {
-			recent |= 1
-			if bits.OnesCount8(recent&window) >= t.OpenAfter && !col.finding(slot) {
-				col.begin(slot, recent&window)
+		h := hot{slot: slot}
+		for len(was) > 0 && was[0].slot <= slot {
+			if was[0].slot == slot {
+				h = was[0]
 			}
+			was = was[1:]
 		}
-		col.recent[slot] = recent
+		if score == score {
+			recent = col.weigh(&h, score)
+			col.recent[slot] = recent
+		}
+		if recent != 0 {
+			next = append(next, h)
+		}
+	}
+	col.hot, col.cooler = next, col.hot
+}
+
+// weigh takes a score of a hot series, counts it towards the budget, and opens a finding when
+// there were enough of them. It returns which of the newest scores were improbable.
+func (col *column) weigh(h *hot, score float32) uint8 {
+	c := col.cluster
+	t := &c.shard.engine.opts.Tuning
+	if float64(score) < t.OpenScore || !col.matters(h.slot) {
+		score = 0
+	}
+	h.push(score)
+	recent := h.above(t.OpenScore, t.OpenOf)
+	opens := h.opens(t)
+	if opens == 0 {
+		return recent
+	}
+	threshold, offset := col.threshold(h.slot)
+	c.spending.ledger.Observe(c.spending.unit(c, col.service[h.slot]), opens-offset, c.at)
+	if opens >= threshold && float64(score) >= threshold && !col.finding(h.slot) {
+		col.begin(h, threshold)
+	}
+	return recent
+}
+
+// cool forgets what made slot hot.
+func (col *column) cool(slot int) {
+	col.recent[slot] = 0
+	for i := range col.hot {
+		if col.hot[i].slot == slot {
+			col.hot[i].scores = [8]float32{}
+		}
 	}
 }
 
@@ -117,10 +160,12 @@ func (col *column) finding(slot int) bool {
 	return slices.ContainsFunc(col.open, func(f *openFinding) bool { return f.slot == slot })
 }
 
-// begin opens a finding; recent says which of the newest ticks led to it.
-func (col *column) begin(slot int, recent uint8) {
-	first := min(bits.Len8(recent)-1, len(col.cluster.recent)-1)
+// begin opens a finding.
+func (col *column) begin(h *hot, threshold float64) {
+	slot, of := h.slot, col.cluster.shard.engine.opts.Tuning.OpenOf
+	first := min(bits.Len8(h.above(threshold, of))-1, len(col.cluster.recent)-1)
 	f := &openFinding{slot: slot, silent: col.cluster.history}
+	f.Threshold = threshold
 	f.Service = col.cluster.names[col.service[slot]]
 	f.Signal, f.Unit, f.Kind = col.signal.Name, col.signal.Unit, col.signal.Kind
 	f.State = Open
@@ -141,6 +186,7 @@ func (f *openFinding) report(col *column, event findingEvent) {
 	}
 	s := col.cluster.shard
 	s.metrics.findings[event].Inc()
+	f.spend(col, event)
 	switch event {
 	case opened:
 		s.metrics.open.Inc()
@@ -148,6 +194,14 @@ func (f *openFinding) report(col *column, event findingEvent) {
 		s.metrics.open.Dec()
 	}
 	s.reports = append(s.reports, f.Finding)
+}
+
+// spend says who pays for a finding that people know of.
+func (f *openFinding) spend(col *column, event findingEvent) {
+	if p := &col.cluster.spending; p.ledger != nil && event != resolved {
+		unit := p.unit(col.cluster, col.service[f.slot])
+		p.ledger.Sent(unit, col.cluster.at, event == opened)
+	}
 }
 
 func findingID(f *Finding) string {
@@ -184,7 +238,7 @@ func (f *openFinding) follow(col *column) {
 	before, harmful := f.Finding, f.Harmful
 	f.look(col)
 	f.ticks++
-	if f.Score < t.CloseScore || !col.matters(f.slot) {
+	if f.Score < max(t.CloseScore, f.Threshold/2) || !col.matters(f.slot) {
 		f.quiet++
 		f.Direction, f.Harmful = before.Direction, before.Harmful
 	} else {
@@ -195,7 +249,7 @@ func (f *openFinding) follow(col *column) {
 		f.resolve(col, backToNormal)
 	case f.quiet == 0 && f.stays(t.AbsorbAfter):
 		f.resolve(col, newLevel)
-	case f.silent && !col.cluster.history && f.Score >= t.OpenScore && f.quiet == 0:
+	case f.silent && !col.cluster.history && f.Score >= f.Threshold && f.quiet == 0:
 		f.silent, f.told = false, f.Score
 		f.report(col, opened)
 	case f.quiet == 0 && f.worsened < worseAtMost &&
@@ -223,7 +277,7 @@ func (f *openFinding) resolve(col *column, r reason) {
 	} else {
 		col.model.Release(f.slot)
 	}
-	col.recent[f.slot] = 0
+	col.cool(f.slot)
 	f.report(col, resolved)
 }
 

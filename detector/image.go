@@ -35,6 +35,7 @@ type image struct {
 	services []fleet.Service // The zero Service is a free place.
 	tails    []byte
 	columns  []columnImage
+	budget   *budgetImage
 }
 
 type columnImage struct {
@@ -47,6 +48,7 @@ type columnImage struct {
 	slots    []slotImage
 	state    []byte
 	findings []*openFinding
+	hot      []hot
 }
 
 type slotImage struct {
@@ -80,6 +82,7 @@ func (c *cluster) encode(dst []byte) []byte {
 	for _, col := range c.order {
 		col.encode(&w)
 	}
+	c.spending.encode(c, &w)
 	body := w.b[len(dst):]
 	binary.LittleEndian.PutUint64(body[snapshotHead-8:], uint64(len(body)-snapshotHead))
 	w.u32(crc32.Checksum(w.b[len(dst):], crc32.MakeTable(crc32.Castagnoli)))
@@ -154,6 +157,7 @@ func decode(data []byte) (*image, error) {
 	for range r.count(44) {
 		m.columns = append(m.columns, r.column(m))
 	}
+	r.budget(m)
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes too many", len(r.b))
 	}

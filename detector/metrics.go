@@ -55,6 +55,7 @@ type metrics struct {
 	snapshotErrors prometheus.Counter
 	restored       prometheus.Counter
 	refused        prometheus.Counter
+	budget         [budgetGauges]*prometheus.GaugeVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -103,6 +104,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Snapshots of a cluster that were found and not used.",
 		}),
 	}
+	for i, g := range budgetNames {
+		m.budget[i] = f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tocsin_detector_budget_" + g.name, Help: g.help,
+		}, []string{"cluster"})
+	}
 	states := f.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "tocsin_detector_series",
 		Help: "Series that are known.",
@@ -139,4 +145,35 @@ func (m *metrics) watchInboxes(reg prometheus.Registerer, shards []*shard) {
 		}
 		return float64(n)
 	})
+}
+
+// What is exported of the budget of a cluster.
+const (
+	budgetAsked = iota
+	budgetAchieved
+	budgetThreshold
+	budgetOverspent
+	budgetGauges
+)
+
+var budgetNames = [budgetGauges]struct{ name, help string }{
+	{"asked_pages_per_week", "Pages that all units of a cluster may cost together."},
+	{"achieved_pages_per_week", "Pages that all units of a cluster cost together, lately."},
+	{"threshold", "Score that opens a finding: the median of the units of a cluster."},
+	{"overspent_units", "Units of a cluster that cost more than twice what they may."},
+}
+
+// showBudget exports the budget of a cluster.
+func (m *metrics) showBudget(c *cluster) {
+	b := c.budgetStatus()
+	for i, v := range [budgetGauges]float64{b.Asked, b.Achieved, b.Threshold, float64(b.Overspent)} {
+		m.budget[i].WithLabelValues(c.name).Set(v)
+	}
+}
+
+// forgetBudget ends the series of a cluster that was removed.
+func (m *metrics) forgetBudget(cluster string) {
+	for _, g := range m.budget {
+		g.DeleteLabelValues(cluster)
+	}
 }

@@ -17,6 +17,7 @@ type shard struct {
 	control chan func()        // Calls to make between batches.
 
 	signals  map[string]*Signal
+	budget   Budget
 	clusters map[string]*cluster
 	removed  map[string]bool           // Clusters whose snapshots are to be removed.
 	slots    []int32                   // By Ref: its slot in its column, plus one; 0 is none.
@@ -31,6 +32,7 @@ type shard struct {
 func newShard(e *Engine, signals []Signal) *shard {
 	s := &shard{
 		engine:   e,
+		budget:   e.opts.Budget,
 		metrics:  e.metrics,
 		inbox:    make(chan *series.Batch, e.opts.Inbox),
 		control:  make(chan func()),
@@ -134,6 +136,8 @@ func (s *shard) removeCluster(name string) {
 		col.remove(clusterRemoved)
 	}
 	delete(s.clusters, name)
+	s.engine.exchange.Forget(name)
+	s.metrics.forgetBudget(name)
 	s.removed[name] = true
 	s.flush()
 }

@@ -214,6 +214,7 @@ func (s *shard) install(m *image) {
 	}
 	c.tails = baseline.RestoreTails(m.tails)
 	s.clusters[m.cluster] = c
+	c.spending.restore(c, m.budget)
 	for i := range m.columns {
 		s.installColumn(c, &m.columns[i])
 	}
@@ -250,6 +251,7 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	col.seen = make([]int64, len(m.slots))
 	col.recent = make([]uint8, len(m.slots))
 	col.values, col.observed = nans(len(m.slots)), nans(len(m.slots))
+	col.hot = m.hot
 	for slot := range m.slots {
 		col.installSlot(slot, &m.slots[slot])
 	}
@@ -260,6 +262,7 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	}
 	for _, f := range m.findings {
 		f.Unit = signal.Unit
+		f.Threshold = or(f.Threshold, t.OpenScore)
 		col.open = append(col.open, f)
 		if !f.silent {
 			s.metrics.open.Inc()

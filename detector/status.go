@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"tocsin/detector/budget"
 	"tocsin/detector/kernel"
 	"tocsin/fleet"
 )
@@ -45,6 +46,18 @@ type ClusterStatus struct {
 	Findings int            `json:"findings"`
 	Reason   string         `json:"reason,omitempty"` // What the warming series wait for.
 	Signals  []SignalStatus `json:"signals"`          // By name.
+	Budget   BudgetStatus   `json:"budget"`
+}
+
+// BudgetStatus says what the units of a cluster cost together.
+type BudgetStatus struct {
+	Per       Per     `json:"per"`
+	Units     int     `json:"units"`
+	Asked     float64 `json:"asked_pages_per_week"`
+	Achieved  float64 `json:"achieved_pages_per_week"` // Over the last weeks.
+	Pages     int     `json:"pages"`                   // Since the units are known.
+	Threshold float64 `json:"threshold"`               // The median of the units.
+	Overspent int     `json:"overspent"`               // Units at more than twice what was asked.
 }
 
 // SignalStatus is a ClusterStatus of one signal.
@@ -66,6 +79,7 @@ type ServiceStatus struct {
 	At      time.Time      `json:"at"`
 	Score   Number         `json:"score"` // Of all signals together.
 	Signals []SeriesStatus `json:"signals"`
+	Budget  *budget.Status `json:"budget,omitempty"` // Of the unit that pays for it.
 }
 
 // SeriesState says what may be expected of a series.
@@ -149,6 +163,30 @@ func (c *cluster) status() ClusterStatus {
 		out.Signals = append(out.Signals, s)
 	}
 	out.Reason = warmingReason(out.Warming, out.Series, missing, c.step)
+	out.Budget = c.budgetStatus()
+	return out
+}
+
+// budgetStatus sums up the units.
+func (c *cluster) budgetStatus() BudgetStatus {
+	out := BudgetStatus{Per: c.shard.budget.Per}
+	ledger := c.spending.ledger
+	if ledger == nil || ledger.Len() == 0 {
+		return out
+	}
+	thresholds := make([]float64, ledger.Len())
+	for n := range thresholds {
+		s := ledger.Status(n)
+		out.Asked += s.Asked
+		out.Achieved += s.Achieved
+		out.Pages += s.Pages
+		thresholds[n] = s.Threshold
+		if s.Achieved > 2*s.Asked {
+			out.Overspent++
+		}
+	}
+	slices.Sort(thresholds)
+	out.Units, out.Threshold = len(thresholds), thresholds[len(thresholds)/2]
 	return out
 }
 
@@ -200,6 +238,10 @@ func (c *cluster) servicesStatus() []ServiceStatus {
 			Service: name, At: c.closed,
 			Score: Number(c.scores[n/kernel.Width][n%kernel.Width]),
 		}
+		if c.spending.ledger != nil {
+			paid := c.spending.ledger.Status(c.spending.unit(c, int32(n)))
+			s.Budget = &paid
+		}
 		for _, col := range c.order {
 			if n < len(col.slotOf) && col.slotOf[n] != 0 {
 				s.Signals = append(s.Signals, col.seriesStatus(int(col.slotOf[n])-1))
@@ -225,6 +267,9 @@ func (col *column) seriesStatus(slot int) SeriesStatus {
 		out.Expected = Number(r.Expected[i][l])
 		out.Lower, out.Upper = Number(r.Lower[i][l]), Number(r.Upper[i][l])
 	}
+	threshold, offset := col.threshold(slot)
+	out.Threshold, out.Offset = Number(threshold), Number(offset)
+	_, out.Feedback = col.offset(slot)
 	if missing := col.model.Params().WarmUp - col.model.Samples(slot); missing > 0 {
 		out.State, out.Reason = Warming, needs(missing, col.cluster.step)
 	}
