@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"strings"
@@ -19,7 +20,7 @@ const (
 
 // order is the body of a request that a person sends to change something.
 type order struct {
-	By   string `json:"by"`   // Who says so; the user of basic authentication if it is missing.
+	By   string `json:"by"`   // Who says so; whoever is authenticated if it is missing.
 	Note string `json:"note"` // Only for reconcile: what was compared.
 }
 
@@ -73,34 +74,61 @@ func (s *Server) reconcile(r *http.Request) (page, error) {
 	return page{data: o}, nil
 }
 
-// ordered reads the body of r: who wants something done. The type of the content matters: a form
-// that another site has a browser send cannot have it.
+// ordered reads the body of r: who wants something done.
 func ordered(r *http.Request) (order, error) {
 	var o order
 	if _, err := parameters(r); err != nil {
 		return o, err
 	}
+	if err := decode(r, &o, `{"by": "your name"}`); err != nil {
+		return o, err
+	}
+	var err error
+	o.By, err = author(r, o.By)
+	return o, err
+}
+
+// decode reads the body of r, which has the form of want. The type of the content matters: a form
+// that another site has a browser send cannot have it.
+func decode(r *http.Request, v any, want string) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" {
-		return o, &failure{
+		return &failure{
 			http.StatusUnsupportedMediaType, errorBadData,
-			errors.New(`send {"by": "your name"} with Content-Type: application/json`),
+			fmt.Errorf("send %s with Content-Type: application/json", want),
 		}
 	}
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&o); err != nil {
+	if err := decoder.Decode(v); err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return o, &failure{http.StatusRequestEntityTooLarge, errorBadData, err}
+			return &failure{http.StatusRequestEntityTooLarge, errorBadData, err}
 		}
-		return o, bad(`the body is not {"by": "your name"}: %w`, err)
+		return bad("the body is not %s: %w", want, err)
 	}
-	if user, _, ok := r.BasicAuth(); ok && o.By == "" {
-		o.By = user
+	return nil
+}
+
+// author returns who sends r: what the body says, or the name under which r is authenticated.
+func author(r *http.Request, by string) (string, error) {
+	by = strings.TrimSpace(by)
+	if by == "" {
+		by = strings.TrimSpace(authenticated(r))
 	}
-	o.By = strings.TrimSpace(o.By)
-	if o.By == "" || len(o.By) > maxName {
-		return o, bad("by: write who does this, in at most %d letters", maxName)
+	if by == "" || len(by) > maxName {
+		return "", bad("by: write who does this, in at most %d letters", maxName)
 	}
-	return o, nil
+	return by, nil
+}
+
+// authenticated returns the name of the user or of the certificate that r shows; "" if it shows
+// neither.
+func authenticated(r *http.Request) string {
+	if user, _, ok := r.BasicAuth(); ok {
+		return user
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return r.TLS.VerifiedChains[0][0].Subject.CommonName
+	}
+	return ""
 }

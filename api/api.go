@@ -48,6 +48,7 @@ type Options struct {
 	Services  Services
 	Findings  Findings
 	Incidents Incidents
+	Opinions  Opinions
 	History   History
 	// Reconcile accepts the damage of the journal that is known, as journal.Reconcile does.
 	Reconcile func(ctx context.Context, by, note string) error
@@ -93,6 +94,7 @@ const (
 	KindFinding  = "finding"
 	KindIncident = "incident"
 	KindChange   = "change"
+	KindFeedback = "feedback"
 )
 
 // HistoryQuery says which records to read.
@@ -119,7 +121,8 @@ func (o *Options) setDefaults() error {
 		"Ready": o.Ready == nil, "Reload": o.Reload == nil,
 		"Status": o.Status == nil, "Clusters": o.Clusters == nil,
 		"Services": o.Services == nil, "Findings": o.Findings == nil,
-		"Incidents": o.Incidents == nil, "History": o.History == nil,
+		"Incidents": o.Incidents == nil, "Opinions": o.Opinions == nil,
+		"History": o.History == nil,
 	} {
 		if missing {
 			return fmt.Errorf("api: option %s is missing", name)

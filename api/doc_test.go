@@ -114,6 +114,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		detector.Finding{},
 		incident.Incident{},
 		fleet.Change{},
+		Feedback{},
 	} {
 		for _, name := range fields(reflect.TypeOf(v), seen) {
 			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, `"`+name+`":`) {
@@ -170,6 +171,7 @@ func TestExamples(t *testing.T) {
 		"findings":  new([]detector.Finding),
 		"incidents": new([]incident.Incident),
 		"changes":   new([]fleet.Change),
+		"feedback":  new([]Feedback),
 	}
 	for name, into := range types {
 		i := slices.IndexFunc(sections, func(s section) bool { return s.title == "GET "+base+name })

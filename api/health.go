@@ -53,6 +53,7 @@ var links = [...]struct{ Path, Text string }{
 	{"/api/tocsin/v1/findings?state=open", "open findings"},
 	{"/api/tocsin/v1/services", "services"},
 	{"/api/tocsin/v1/changes", "changes"},
+	{"/api/tocsin/v1/feedback?state=active", "feedback in force"},
 	{"/api/tocsin/v1/clusters", "clusters"},
 	{"/api/tocsin/v1/status", "status"},
 	{"/api/v1/query?query=topk(10,tocsin_score)", "highest scores"},

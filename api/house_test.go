@@ -30,6 +30,7 @@ type house struct {
 	findings   []detector.Finding
 	open       []incident.Incident
 	records    []Record
+	unwritable error // What giving and undoing feedback answers, if it is set.
 	broken     error // What every source answers, if it is set.
 }
 
@@ -123,6 +124,64 @@ func (h *house) set(id string, change func(*incident.Incident)) (incident.Incide
 	return incident.Incident{}, fmt.Errorf("incident %s: %w", id, incident.ErrUnknown)
 }
 
+// Give puts feedback in force, and in the place of what its author has said of the same.
+func (h *house) Give(_ context.Context, f Feedback) (Feedback, error) {
+	if h.unwritable != nil {
+		return Feedback{}, h.unwritable
+	}
+	for _, old := range h.feedback() {
+		if old.State == FeedbackActive && old.By == f.By && old.Finding == f.Finding {
+			old.State, old.Ended = FeedbackReplaced, f.At
+			h.keep(old)
+		}
+	}
+	f.ID, f.State = fmt.Sprintf("fb%d", len(h.records)), FeedbackActive
+	h.keep(f)
+	return f, nil
+}
+
+func (h *house) Undo(_ context.Context, id, by string, at time.Time) (Feedback, error) {
+	if h.unwritable != nil {
+		return Feedback{}, h.unwritable
+	}
+	for _, f := range h.feedback() {
+		switch {
+		case f.ID != id:
+		case f.State != FeedbackActive:
+			return f, fmt.Errorf("%s: %w", id, ErrFeedbackOver)
+		default:
+			f.State, f.Ended, f.EndedBy = FeedbackUndone, at, by
+			h.keep(f)
+			return f, nil
+		}
+	}
+	return Feedback{}, ErrNoFeedback
+}
+
+// feedback returns what was given, as it is now.
+func (h *house) feedback() []Feedback {
+	var out []Feedback
+	for _, r := range h.records {
+		var f Feedback
+		if strings.HasPrefix(r.Key, KindFeedback+" ") && json.Unmarshal(r.Data, &f) == nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// keep records feedback as it is now, and forgets how it was.
+func (h *house) keep(f Feedback) {
+	key := KindFeedback + " " + f.ID
+	h.records = slices.DeleteFunc(h.records, func(r Record) bool { return r.Key == key })
+	data, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // It has a form in JSON.
+	}
+	last := h.records[len(h.records)-1]
+	h.records = append(h.records, Record{Seq: last.Seq + 1, Key: key, Data: data})
+}
+
 // Read does what the journal does, for flat paths of two levels.
 func (h *house) Read(_ context.Context, q HistoryQuery) ([]Record, error) {
 	var out []Record
@@ -186,6 +245,7 @@ func (h *house) options() Options {
 		Services:  h,
 		Findings:  h,
 		Incidents: h,
+		Opinions:  h,
 		History:   h,
 	}
 }

@@ -49,6 +49,11 @@ func (s *Server) endpoints() []endpoint {
 		{"GET", own + "incidents/{id}", "incident", false, answer(s.incident)},
 		{"POST", own + "incidents/{id}/acknowledge", "acknowledge", true, answer(s.acknowledge)},
 		{"POST", own + "incidents/{id}/resolve", "resolve", true, answer(s.resolve)},
+		{"POST", own + "findings/{id}/feedback", "feedback_finding", true, answer(s.judgeFinding)},
+		{"POST", own + "incidents/{id}/feedback", "feedback_incident", true, answer(s.judgeIncident)},
+		{"GET", own + "feedback", "feedbacks", false, answer(s.feedbacks)},
+		{"GET", own + "feedback/{id}", "feedback", false, answer(s.feedback)},
+		{"DELETE", own + "feedback/{id}", "feedback_undo", true, answer(s.undoFeedback)},
 		{"GET", own + "changes", "changes", false, answer(s.changes)},
 		{"POST", own + "journal/reconcile", "reconcile", true, answer(s.reconcile)},
 		{"GET", own + "changes/{id...}", "change", false, answer(s.change)},
@@ -172,7 +177,7 @@ func (s *Server) unknown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var methods []string
-	for _, m := range []string{"GET", "POST", "PUT"} {
+	for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
 		if known[m] {
 			methods = append(methods, m)
 		}

@@ -51,6 +51,7 @@ type App struct {
 	incidents   *incident.Manager
 	remediation *remediation.Engine
 	recorder    *recorder
+	opinions    *opinions
 	clusters    *collectors.Manager
 	server      *api.Server
 
@@ -175,12 +176,14 @@ func (a *App) build() error {
 		Services: a.recorder.advance,
 		Report:   a.reportFinding,
 		Tuning:   tuning(c.Detection),
+		Budget:   budget(c),
 		Logger:   a.opts.Logger,
 		Reg:      a.reg,
 	})
 	if err != nil {
 		return fmt.Errorf("build the detector: %w", err)
 	}
+	a.opinions = newOpinions(a.journal, a.engine.SetFeedback, a.opts.Logger.With("component", "feedback"), a.reg)
 	a.clusters = collectors.NewManager(collectors.ManagerOptions{
 		Removed: a.removeCluster,
 		Logger:  a.opts.Logger,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tocsin/api"
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/incident"
@@ -20,6 +21,7 @@ const (
 	kindIncident     = "incident"
 	kindNotification = "notification" // What became of a message.
 	kindSent         = "sent"         // The ledger: what each receiver has been told.
+	kindFeedback     = api.KindFeedback
 	kindReload       = "reload"
 	kindStart        = "start"
 )

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tocsin/api"
 	"tocsin/collectors/kube"
 	"tocsin/detector"
 	"tocsin/fleet"
@@ -22,6 +23,9 @@ func (a *App) restore(ctx context.Context) error {
 	if err := a.engine.Restore(a.path("snapshots")); err != nil {
 		// The other snapshots are in use; what this one held is learnt again from the source's history.
 		a.logger.Warn("What was learnt of some clusters is refused", "err", err)
+	}
+	if err := a.opinions.restore(ctx); err != nil {
+		return err
 	}
 	incidents, err := latest[incident.Incident](ctx, a.journal, kindIncident)
 	if err != nil {
@@ -94,7 +98,7 @@ func (a *App) openFindings(ctx context.Context) ([]detector.Finding, error) {
 	return open, nil
 }
 
-// keepEvent implements journal.Options.Keep: what is open outlives the retention.
+// keepEvent implements journal.Options.Keep: what is open or in force outlives the retention.
 func keepEvent(e journal.Event) bool {
 	switch e.Kind {
 	case kindIncident:
@@ -103,6 +107,9 @@ func keepEvent(e journal.Event) bool {
 	case kindFinding:
 		f, err := journal.Decode[detector.Finding](e)
 		return err == nil && f.State == detector.Open
+	case kindFeedback:
+		f, err := journal.Decode[api.Feedback](e)
+		return err == nil && f.State == api.FeedbackActive
 	}
 	return false
 }

@@ -28,6 +28,7 @@ func (a *App) Run(ctx context.Context) error {
 		{name: "score database", run: a.tsdb.Run, patience: 10 * time.Second},
 		{name: "notification", run: a.remediation.Run, patience: 15 * time.Second},
 		{name: "recorder", run: a.recorder.Run, patience: 5 * time.Second},
+		{name: "feedback", run: a.opinions.Run, patience: 5 * time.Second},
 		{name: "detector", run: a.engine.Run, patience: 5 * time.Second},
 		{name: "snapshots", run: a.snapshots, patience: 10 * time.Second},
 		{name: "collectors", run: a.clusters.Run, patience: 5 * time.Second},

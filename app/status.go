@@ -46,6 +46,7 @@ func (a *App) apiOptions() (api.Options, error) {
 		Services:    a.engine,
 		Findings:    a.engine,
 		Incidents:   a.incidents,
+		Opinions:    a.opinions,
 		History:     history{a.journal},
 		Reconcile:   a.journal.Reconcile,
 		Logger:      a.opts.Logger.With("component", "api"),
