@@ -133,6 +133,9 @@ func (a *App) tryReload() ([]string, error) {
 	if err := a.engine.SetSignals(detectorSignals(c)); err != nil { // Not of signals that config has checked.
 		return nil, fmt.Errorf("reload: %w", err)
 	}
+	if err := a.engine.SetBudget(budget(c)); err != nil { // Nor of a budget.
+		return nil, fmt.Errorf("reload: %w", err)
+	}
 	a.mu.Lock()
 	old, oldLabels := a.config, a.labels
 	a.config, a.labels = c, labelsOf(clusters)

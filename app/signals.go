@@ -51,6 +51,19 @@ func queries(c *config.Config, cluster *config.Cluster) ([]promql.Query, error) 
 	return out, nil
 }
 
+// budget returns how many pages people accept.
+func budget(c *config.Config) detector.Budget {
+	clusters, err := clusterList(c)
+	b := c.Alerting.Budget
+	out := detector.Budget{
+		PagesPerWeek: b.PagesPerWeek, Per: detector.Per(b.Per), Team: c.Alerting.Team,
+	}
+	if err == nil { // Else nothing will start, for that reason.
+		out.Clusters = len(clusters)
+	}
+	return out
+}
+
 // tuning returns when a score is a finding.
 func tuning(d config.Detection) detector.Tuning {
 	return detector.Tuning{

@@ -33,7 +33,9 @@ type Config struct {
 	ClustersFrom []ClusterSource `yaml:"clusters_from,omitempty"`
 	// Signals of your own, and changes to shipped ones. See signals.md.
 	Signals []Signal `yaml:"signals,omitempty"`
-	// When a deviation becomes a finding.
+	// How many pages people accept; it says which scores open findings. See budget.md.
+	Alerting Alerting `yaml:"alerting"`
+	// When a deviation becomes a finding, beyond what the budget says.
 	Detection Detection `yaml:"detection"`
 	// Which findings become one incident.
 	Incidents Incidents `yaml:"incidents"`
@@ -89,16 +91,17 @@ type Backfill struct {
 	MaxQueriesPerSecond float64 `yaml:"max_queries_per_second"`
 }
 
-// Detection says when a deviation becomes a finding. A score is -log10 of the probability
-// of a value that is at least as unusual: 4 is one in ten thousand.
+// Detection says when a deviation becomes a finding, beyond what the budget of `alerting` says. A
+// score is -log10 of the probability of a value that is at least as unusual: 4 is one in ten
+// thousand.
 type Detection struct {
-	// A finding opens when scores are at or above this ...
+	// For experts: whatever the budget allows, a score below this opens no finding.
 	OpenScore float64 `yaml:"open_score"`
-	// ... in this many ticks ...
+	// A finding opens when scores are at or above what the budget allows in this many ticks ...
 	OpenAfter int `yaml:"open_after"`
 	// ... of this many, at most 8.
 	OpenOf int `yaml:"open_of"`
-	// A finding resolves when scores stay below this ...
+	// A finding resolves when scores stay below half of what opened it, or below this, ...
 	CloseScore float64 `yaml:"close_score"`
 	// ... for this many ticks in a row.
 	CloseAfter int `yaml:"close_after"`
@@ -165,9 +168,10 @@ func Default() *Config {
 			},
 			MaxSeriesPerCluster: 50_000,
 		},
-		Packs: PackChoice{Enabled: PackNames{auto}},
+		Packs:    PackChoice{Enabled: PackNames{auto}},
+		Alerting: Alerting{Budget: Budget{PagesPerWeek: 0.5, Per: perService}},
 		Detection: Detection{
-			OpenScore:   4,
+			OpenScore:   3.5,
 			OpenAfter:   3,
 			OpenOf:      5,
 			CloseScore:  2,

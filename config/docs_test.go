@@ -258,6 +258,9 @@ func withDefaults(t reflect.Type) reflect.Value {
 	if t == reflect.TypeFor[Backfill]() {
 		return reflect.ValueOf(c.Global.Backfill)
 	}
+	if t == reflect.TypeFor[Budget]() {
+		return reflect.ValueOf(c.Alerting.Budget)
+	}
 	out := reflect.New(t)
 	if x, ok := out.Interface().(inheritor); ok {
 		_, d := parse("", nil)

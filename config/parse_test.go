@@ -316,6 +316,19 @@ receivers:
 			},
 		},
 		{
+			name: "budgets and teams",
+			text: head + "alerting:\n  budget: {pages_per_week: 0, per: teams}\n  teams:\n    - {name: pay}\n" +
+				"    - {name: pay, namespaces: ['pay-[', '']}\n",
+			want: []string{
+				"6: alerting.budget.pages_per_week: 0 is not above 0, or is more than 100000; write a number such as 0.5",
+				`6: alerting.budget.per: unknown value "teams"; write team`,
+				"8: alerting.teams[0].namespaces: is missing or empty; write [shop, pay-*]",
+				`9: alerting.teams[1].name: "pay" is already the name of an item of teams on line 8; write another name`,
+				`9: alerting.teams[1].namespaces[0]: "pay-[" is not a pattern of namespaces; write a namespace, or a pattern such as pay-*`,
+				`9: alerting.teams[1].namespaces[1]: "" is not a pattern of namespaces; write a namespace, or a pattern such as pay-*`,
+			},
+		},
+		{
 			name: "sizes, levels and the external URL",
 			text: head + "storage: {min_free: lots}\nlog: {level: verbose, format: jsn}\nweb: {external_url: tocsin.example.com}\n",
 			want: []string{
