@@ -79,7 +79,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see '%s --help'", errBadInput, err, c.CommandPath())
 	})
-	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge())
+	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge(),
+		newFeedback())
 	return root
 }
 
