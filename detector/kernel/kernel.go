@@ -9,6 +9,8 @@
 // 1e-31, because subnormals make a processor slow.
 package kernel
 
+//go:generate go run ./gen
+
 // Width is the number of series in a block.
 const Width = 16
 
@@ -111,9 +113,7 @@ func Tick(z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes
 		len(y) != n || len(floor) != n {
 		panic("kernel: column lengths do not match")
 	}
-	for i := range blocks {
-		tick(&z[i], &center[i], &width[i], &blocks[i], &days[i], &y[i], &floor[i], p)
-	}
+	tickAll(best, z, center, width, blocks, days, y, floor, p)
 }
 
 // Turn ends the bucket that p is in: the profile takes the median of itself, the bucket's mean of
@@ -146,9 +146,7 @@ func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
 	if len(score) != len(tails) || len(nominal) != len(tails) {
 		panic("kernel: column lengths do not match")
 	}
-	for i := range tails {
-		calibrate(&score[i], &tails[i], &nominal[i], p)
-	}
+	calibrateAll(best, score, tails, nominal, p)
 }
 
 // Bounds writes what is ordinary on both sides of center: three times width, or as much more or
@@ -159,17 +157,13 @@ func Bounds(lower, upper, center, width []Lanes, tails []Tail) {
 	if len(lower) != n || len(upper) != n || len(center) != n || len(width) != n {
 		panic("kernel: column lengths do not match")
 	}
-	for i := range tails {
-		bounds(&lower[i], &upper[i], &center[i], &width[i], &tails[i])
-	}
+	boundsAll(best, lower, upper, center, width, tails)
 }
 
 // Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's.
 // If that changes it by a quarter, the shares are counted anew.
 func Roll(tails []Tail) {
-	for i := range tails {
-		roll(&tails[i])
-	}
+	rollAll(best, tails)
 }
 
 // Nominal writes the score of z under a heavy-tailed law that falls as the sixth power:
@@ -181,9 +175,7 @@ func Nominal(dst, z []Lanes) {
 	if len(dst) != len(z) {
 		panic("kernel: column lengths do not match")
 	}
-	for i := range z {
-		nominal(&dst[i], &z[i])
-	}
+	nominalAll(best, dst, z)
 }
 
 // Scale says in which space values are compared: one in which noise does not depend on the level.

@@ -12,6 +12,7 @@ const (
 	tiny        = 1e-24
 )
 
+//tocsin:kernel gradual
 func tick(z, center, width *Lanes, b *Block, day *Day, y, floor *Lanes, p *Params) {
 	near, far := &day[p.Bucket], &day[p.Neighbor]
 	for l := range Width {
@@ -158,6 +159,7 @@ const (
 	highest      = 30    // The highest score.
 )
 
+//tocsin:kernel
 func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
 	for l := range Width {
 		raw := nominal[l]
@@ -251,6 +253,7 @@ func calibrated(t *Tail, l int, s float32) float32 {
 	return at4 + float32((s-4)*min(max(at4-at3, 0.5), 1))
 }
 
+//tocsin:kernel
 func bounds(lower, upper, center, width *Lanes, t *Tail) {
 	for l := range Width {
 		peak := t[Peak][l]
@@ -262,6 +265,7 @@ func bounds(lower, upper, center, width *Lanes, t *Tail) {
 	}
 }
 
+//tocsin:kernel
 func roll(t *Tail) {
 	for l := range Width {
 		if t[TailSamples][l] == 0 {
@@ -277,6 +281,7 @@ func roll(t *Tail) {
 	}
 }
 
+//tocsin:kernel
 func nominal(dst, z *Lanes) {
 	for l, v := range z {
 		u := min(abs(v), 1e15)

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// program runs a twin on nodes instead of numbers: what comes out is what the twin computes, as a
+// graph without branches. Both sides of an if are run, and what they leave is mixed lane by lane.
+type program struct {
+	fset  *token.FileSet
+	info  *types.Info
+	funcs map[types.Object]*ast.FuncDecl
+	inits map[types.Object]ast.Expr // Of package variables.
+	sizes types.Sizes
+
+	graph  *graph
+	params []*types.Var
+	state  *state
+}
+
+// load reads the package in dir, but for its tests and what is generated.
+func load(dir string) (*program, []*ast.FuncDecl, error) {
+	x := &program{
+		fset: token.NewFileSet(),
+		info: &types.Info{
+			Types: map[ast.Expr]types.TypeAndValue{}, Defs: map[*ast.Ident]types.Object{},
+			Uses: map[*ast.Ident]types.Object{}, Selections: map[*ast.SelectorExpr]*types.Selection{},
+		},
+		funcs: map[types.Object]*ast.FuncDecl{},
+		inits: map[types.Object]ast.Expr{},
+		sizes: types.SizesFor("gc", "amd64"),
+	}
+	pkgs, err := parser.ParseDir(x.fset, dir, func(f fs.FileInfo) bool {
+		return !strings.HasSuffix(f.Name(), "_test.go") && !strings.Contains(f.Name(), "amd64")
+	}, parser.ParseComments)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []*ast.File
+	for _, pkg := range pkgs {
+		for name, f := range pkg.Files {
+			if filepath.Base(name) != portableFile {
+				files = append(files, f)
+			}
+		}
+	}
+	slices.SortFunc(files, func(a, b *ast.File) int { return int(a.Pos() - b.Pos()) })
+	conf := types.Config{
+		Importer: importer.ForCompiler(x.fset, "source", nil),
+		Error:    func(error) {}, // What is generated is not there yet. Twins do not need it.
+	}
+	_, _ = conf.Check("kernel", x.fset, files, x.info)
+	return x, x.declarations(files), nil
+}
+
+// declarations notes all functions and variables and returns the twins.
+func (x *program) declarations(files []*ast.File) []*ast.FuncDecl {
+	var twins []*ast.FuncDecl
+	for _, f := range files {
+		for _, d := range f.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				x.funcs[x.info.Defs[d.Name]] = d
+				if isTwin(d) {
+					twins = append(twins, d)
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					if v, ok := s.(*ast.ValueSpec); ok && d.Tok == token.VAR && len(v.Values) == len(v.Names) {
+						for i, name := range v.Names {
+							x.inits[x.info.Defs[name]] = v.Values[i]
+						}
+					}
+				}
+			}
+		}
+	}
+	return twins
+}
+
+// The directives that ask for a kernel: one that takes subnormals for zero, or one that does not
+// because in its twin they matter.
+const (
+	directive        = "//tocsin:kernel"
+	directiveGradual = "//tocsin:kernel gradual"
+)
+
+func isTwin(d *ast.FuncDecl) bool { return hasLine(d, directive) || hasLine(d, directiveGradual) }
+
+func hasLine(d *ast.FuncDecl, line string) bool {
+	if d.Doc == nil {
+		return false
+	}
+	return slices.ContainsFunc(d.Doc.List, func(c *ast.Comment) bool { return c.Text == line })
+}
+
+// kernel is a twin as a graph.
+type kernel struct {
+	name    string
+	gradual bool // Subnormals count.
+	params  []param
+	graph   *graph
+	stores  []*node
+}
+
+// param is a parameter of a kernel: a pointer to blocks, or to numbers that are the same for all.
+type param struct {
+	name    string
+	typ     types.Type // What it points to.
+	size    int64
+	uniform bool
+}
+
+// refusal says why a twin cannot be a kernel.
+type refusal struct{ error }
+
+func (x *program) refuse(at ast.Node, format string, args ...any) {
+	panic(refusal{fmt.Errorf("%s: %s", x.fset.Position(at.Pos()), fmt.Sprintf(format, args...))})
+}
+
+// kernel runs a twin.
+func (x *program) kernel(d *ast.FuncDecl) (k *kernel, err error) {
+	defer func() {
+		if r, ok := recover().(refusal); ok {
+			err = r.error
+		}
+	}()
+	x.graph, x.state, x.params = newGraph(), newState(), nil
+	k = &kernel{name: d.Name.Name, gradual: hasLine(d, directiveGradual), graph: x.graph}
+	for _, field := range d.Type.Params.List {
+		for _, name := range field.Names {
+			object := x.info.Defs[name].(*types.Var)
+			pointer, ok := object.Type().(*types.Pointer)
+			if !ok {
+				x.refuse(name, "a kernel takes pointers only")
+			}
+			t := pointer.Elem()
+			x.state.vars[object] = &place{base: len(k.params), typ: t}
+			k.params = append(k.params, param{
+				name: name.Name, typ: t, size: x.sizes.Sizeof(t), uniform: !holdsRows(t),
+			})
+		}
+	}
+	x.block(d.Body.List, func() {})
+	for _, c := range slices.SortedFunc(maps.Keys(x.state.cells), compareCells) {
+		n := x.state.cells[c]
+		if k.params[c.base].uniform {
+			x.refuse(d, "parameter %s is written to", k.params[c.base].name)
+		}
+		if n.op != opLoad || n.cell != c {
+			k.stores = append(k.stores, &node{op: opStore, args: []*node{n}, cell: c})
+		}
+	}
+	return k, nil
+}
+
+// holdsRows tells whether t is made of rows of lanes.
+func holdsRows(t types.Type) bool {
+	switch u := t.Underlying().(type) {
+	case *types.Array:
+		if _, ok := u.Elem().Underlying().(*types.Basic); ok {
+			return u.Len() == width
+		}
+		return holdsRows(u.Elem())
+	case *types.Struct:
+		return u.NumFields() > 0 && holdsRows(u.Field(0).Type())
+	}
+	return false
+}
+
+// constant returns a constant as a value of type t.
+func (x *program) constant(at ast.Node, v constant.Value, t types.Type) value {
+	basic, ok := t.Underlying().(*types.Basic)
+	if !ok {
+		x.refuse(at, "constant of type %s", t)
+	}
+	switch basic.Kind() {
+	case types.Float32:
+		f, _ := constant.Float32Val(v)
+		return x.graph.float(f)
+	case types.Int32, types.Uint32, types.Int8, types.Uint8, types.Int16, types.Uint16:
+		i, _ := constant.Int64Val(constant.ToInt(v))
+		return x.graph.bits(uint32(i))
+	case types.Bool, types.UntypedBool:
+		return x.graph.truth(constant.BoolVal(v))
+	case types.Int, types.UntypedInt, types.Uint, types.UntypedRune, types.UntypedFloat:
+		return constant.ToInt(v)
+	}
+	x.refuse(at, "constant of type %s", t)
+	return nil
+}
