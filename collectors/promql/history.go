@@ -40,6 +40,7 @@ type SignalPast struct {
 	Signal string
 	Pack   string
 	State  SignalState // OK, MatchesNothing or Off.
+	Absent bool        // It is off because the source has no metrics of its pack.
 	Reason string
 	Series int // The most services in one answer.
 	Values int
@@ -193,7 +194,8 @@ func (r *replay) findPacks(ctx context.Context) error {
 			r.queries = append(r.queries, q)
 			continue
 		}
-		r.signals[q].State, r.signals[q].Reason = Off, "the source has no metrics of the pack"
+		st := r.signals[q]
+		st.State, st.Absent, st.Reason = Off, true, "the source has no metrics of the pack"
 	}
 	return nil
 }
