@@ -64,8 +64,11 @@ func route(r *config.Route) *remediation.Route {
 func notifiers(r *config.Receiver) ([]remediation.Notifier, error) {
 	var out []remediation.Notifier
 	var errs []error
-	add := func(kind string, i int, build func(*http.Client) (remediation.Notifier, error), c commonconfig.HTTPClientConfig) {
-		client, err := commonconfig.NewClientFromConfig(c, "tocsin_"+kind)
+	add := func(
+		kind string, i int, build func(*http.Client) (remediation.Notifier, error),
+		c commonconfig.HTTPClientConfig, options ...commonconfig.HTTPClientOption,
+	) {
+		client, err := commonconfig.NewClientFromConfig(c, "tocsin_"+kind, options...)
 		if err == nil {
 			var n remediation.Notifier
 			if n, err = build(client); err == nil {
@@ -100,7 +103,7 @@ func notifiers(r *config.Receiver) ([]remediation.Notifier, error) {
 				URL: string(c.URL), URLFile: c.URLFile, Secret: string(c.Secret), SecretFile: c.SecretFile,
 				NoResolved: !c.SendResolved, Client: client,
 			})
-		}, c.HTTP)
+		}, c.HTTP, commonconfig.WithDialContextFunc(webhook.DialContext))
 	}
 	return out, errors.Join(errs...)
 }

@@ -40,7 +40,7 @@ type Options struct {
 	SecretFile string // Read anew for each message.
 
 	NoResolved bool         // The end of an incident is not told.
-	Client     *http.Client // Default: http.DefaultClient, which has no credentials.
+	Client     *http.Client // Default: one without credentials that dials with DialContext.
 }
 
 // Notifier posts JSON.
@@ -61,10 +61,10 @@ func New(o Options) (*Notifier, error) {
 			return nil, err
 		}
 	}
-	client := http.Client{}
-	if o.Client != nil {
-		client = *o.Client
+	if o.Client == nil {
+		o.Client = newClient()
 	}
+	client := *o.Client
 	client.CheckRedirect = stayAtHost
 	return &Notifier{opts: o, client: &client}, nil
 }
