@@ -58,6 +58,7 @@ type Cluster struct {
 	Incidents int       `json:"incidents"`
 	Backfill  float64   `json:"backfill_ratio"` // How much of the wanted history was read.
 
+	Budget    any `json:"budget,omitempty"`    // detector.BudgetStatus.
 	Metrics   any `json:"metrics,omitempty"`   // promql.Status: packs and signals.
 	Workloads any `json:"workloads,omitempty"` // kube.Status: resources.
 }

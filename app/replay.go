@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -32,12 +33,15 @@ type ReplayOptions struct {
 	Output   string        // Folder for the results, made if it is not there.
 	Interval time.Duration // Between rows; found from the timestamps. Needed where time is a step.
 	Parallel int           // Files at a time; 2.
+	Findings string        // File for the findings, as JSON lines; none.
+	Pages    io.Writer     // Told at the end what each file cost against the budget; nobody.
+	Budget   detector.Budget
 	Tuning   detector.Tuning
 	Logger   *slog.Logger // Discards.
 }
 
 // recordingFile is one file to replay.
-type recordingFile struct{ in, out string }
+type recordingFile struct{ in, out, name string }
 
 // Replay runs each recording through a detector of its own, as production would have seen it, and writes, row for row,
 // what the detector said. A file appears in the output only once it is complete. A broken row is a *replay.RowError.
@@ -51,15 +55,20 @@ func Replay(ctx context.Context, opts ReplayOptions) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(cmp.Or(opts.Parallel, 2))
-	for _, f := range files {
+	found := make([]*replayFindings, len(files))
+	for i, f := range files {
+		found[i] = &replayFindings{file: f.name}
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return replayFile(ctx, opts, f)
+			return replayFile(ctx, opts, f, found[i])
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return tellFindings(opts, found)
 }
 
 // recordings lists the files that inputs stand for, and where the results of each belong.
@@ -67,12 +76,13 @@ func recordings(inputs []string, output string) ([]recordingFile, error) {
 	var files []recordingFile
 	from := map[string]string{}
 	add := func(path, rel string) error {
-		out := filepath.Join(output, strings.TrimSuffix(rel, ".gz"))
+		name := strings.TrimSuffix(rel, ".gz")
+		out := filepath.Join(output, name)
 		if first, ok := from[out]; ok {
 			return fmt.Errorf("replay %s: its results would overwrite those of %s at %s", path, first, out)
 		}
 		from[out] = path
-		files = append(files, recordingFile{in: path, out: out})
+		files = append(files, recordingFile{in: path, out: out, name: filepath.ToSlash(name)})
 		return nil
 	}
 	for _, input := range inputs {
@@ -109,7 +119,9 @@ func recordings(inputs []string, output string) ([]recordingFile, error) {
 }
 
 // replayFile replays one file.
-func replayFile(ctx context.Context, opts ReplayOptions, file recordingFile) (err error) {
+func replayFile(
+	ctx context.Context, opts ReplayOptions, file recordingFile, found *replayFindings,
+) (err error) {
 	began := time.Now()
 	rec, err := replay.Open(file.in, opts.Interval)
 	if err != nil {
@@ -130,7 +142,7 @@ func replayFile(ctx context.Context, opts ReplayOptions, file recordingFile) (er
 		}
 	}()
 	out := newResults(rec, tmp)
-	if err := errors.Join(play(ctx, opts, rec, out), out.close()); err != nil {
+	if err := errors.Join(play(ctx, opts, rec, out, found), out.close()); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp.Name(), file.out); err != nil {
@@ -142,7 +154,9 @@ func replayFile(ctx context.Context, opts ReplayOptions, file recordingFile) (er
 }
 
 // play sends a recording through an engine of its own.
-func play(ctx context.Context, opts ReplayOptions, rec *replay.Recording, out *results) error {
+func play(
+	ctx context.Context, opts ReplayOptions, rec *replay.Recording, out *results, found *replayFindings,
+) error {
 	registry := series.NewRegistry(len(rec.Signals))
 	signals := make([]detector.Signal, len(rec.Signals))
 	for i, name := range rec.Signals {
@@ -150,7 +164,7 @@ func play(ctx context.Context, opts ReplayOptions, rec *replay.Recording, out *r
 	}
 	engine, err := detector.New(detector.Options{
 		Signals: signals, Registry: registry, Shards: 1, Tuning: opts.Tuning, Logger: opts.Logger,
-		Scores: out.scores, Services: out.services,
+		Scores: out.scores, Services: out.services, Report: found.add, Budget: opts.Budget,
 	})
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", out.name, err)
@@ -164,9 +178,12 @@ func play(ctx context.Context, opts ReplayOptions, rec *replay.Recording, out *r
 		Registry: registry,
 		Sink:     engine,
 	}
-	err = rec.Play(ctx, target, out.expect)
+	err = rec.Play(ctx, target, func(row replay.Row) error {
+		found.row(row.At)
+		return out.expect(row)
+	})
 	stop()
-	return errors.Join(err, <-done)
+	return errors.Join(err, <-done, found.finish(ctx, engine))
 }
 
 // results writes the rows of a recording with what the detector said of each.

@@ -64,6 +64,9 @@ func budget(c *config.Config) detector.Budget {
 	return out
 }
 
+// DefaultBudget returns how many pages people accept who do not say.
+func DefaultBudget() detector.Budget { return budget(config.Default()) }
+
 // tuning returns when a score is a finding.
 func tuning(d config.Detection) detector.Tuning {
 	return detector.Tuning{

@@ -197,6 +197,7 @@ func (a *App) clusterStatus(ctx context.Context) ([]api.Cluster, error) {
 		}
 		c.Newest, c.Services, c.Series = d.At, d.Services, d.Series
 		c.Warm, c.Warming, c.Silent, c.Findings = d.Warm, d.Warming, d.Silent, d.Findings
+		c.Budget = d.Budget
 		byName[d.Cluster] = c
 	}
 	out := make([]api.Cluster, 0, len(byName))

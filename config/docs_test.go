@@ -37,6 +37,7 @@ func TestConfigurationPage(t *testing.T) {
 func TestExamples(t *testing.T) {
 	for _, page := range []string{
 		"../docs/configuration.md", "../docs/notifications.md", "../docs/signals.md",
+		"../docs/budget.md",
 	} {
 		text, err := os.ReadFile(page)
 		if err != nil {

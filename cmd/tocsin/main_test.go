@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // run runs a command line in an empty folder of its own and returns what it printed, how it would exit, and the folder.
@@ -156,5 +159,39 @@ func TestVersionAndCompletion(t *testing.T) {
 		if out, code, _ := run(t, nil, "completion", shell); code != 0 || !strings.Contains(out, "tocsin") {
 			t.Errorf("completion %s: exit %d, %.80q", shell, code, out)
 		}
+	}
+}
+
+// TestReplayTellsFindings has an hour in which latency is ten times as high, in two days.
+func TestReplayTellsFindings(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("timestamp,value\n")
+	for i := range 2880 {
+		v := 1 + 0.01*float64(i*7919%13)
+		if i >= 2000 && i < 2060 {
+			v *= 10
+		}
+		fmt.Fprintf(&b, "%d,%g\n", 1_700_000_000+60*i, v)
+	}
+	out, code, dir := run(t, map[string]string{"a.csv": b.String()},
+		"replay", "--output", "out", "--findings", "found.jsonl", "--budget", "1", "a.csv")
+	if want := "a.csv: 1 pages in 0.3 weeks, 3.50 a week of 1\n"; code != 0 || !strings.Contains(out, want) {
+		t.Errorf("exit %d, printed %q; want %q in it", code, out, want)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "found.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		File, Signal    string
+		Start, End      time.Time
+		Peak, Threshold float64
+	}
+	if err := json.Unmarshal(text, &f); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	if f.File != "a.csv" || f.Signal != "value" || f.Start.Unix() != 1_700_000_000+60*2000 ||
+		!f.End.After(f.Start) || !(f.Peak > f.Threshold) || f.Threshold < 3.5 {
+		t.Errorf("found %+v", f)
 	}
 }

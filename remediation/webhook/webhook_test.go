@@ -36,7 +36,7 @@ func note() remediation.Notification {
 			Findings: []detector.Finding{{
 				ID: "9d3a51c07e6b2f84", Service: checkout, Signal: "errors", Unit: "%", Kind: detector.Ratio,
 				State: detector.Open, Start: start, At: start.Add(15 * time.Second),
-				Direction: detector.Up, Harmful: true, Score: 9.2, Peak: 9.2,
+				Direction: detector.Up, Harmful: true, Score: 9.2, Peak: 9.2, Threshold: 4.62,
 				Observed: 0.124, Expected: 0.003, Lower: 0, Upper: 0.011,
 			}},
 			Effects: []incident.Effect{{
