@@ -268,7 +268,8 @@ func (a *App) tsdbOptions(c *config.Config, reg prometheus.Registerer, logger *s
 	opts.MinFreeShare = -1
 	if free := c.Storage.MinFree; free.Percent > 0 {
 		opts.MinFreeShare = free.Percent / 100
-	} else if free.Bytes > 0 {
+	}
+	if free := c.Storage.MinFree; free.Bytes > 0 {
 		opts.MinFree = free.Bytes
 	}
 	return opts

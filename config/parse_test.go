@@ -332,7 +332,7 @@ receivers:
 			name: "sizes, levels and the external URL",
 			text: head + "storage: {min_free: lots}\nlog: {level: verbose, format: jsn}\nweb: {external_url: tocsin.example.com}\n",
 			want: []string{
-				`5: storage.min_free: "lots" is not a size; write a size such as 1GiB, or a share such as 5%`,
+				`5: storage.min_free: "lots" is not a size; write a size such as 1GiB, a share such as 5%, or both`,
 				`6: log.level: unknown value "verbose"; write one of debug, info, warn, error`,
 				`6: log.format: unknown value "jsn"; write json`,
 				"7: web.external_url: is not an http or https URL; write a URL such as http://prometheus.monitoring:9090",

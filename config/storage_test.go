@@ -17,6 +17,8 @@ func TestFree(t *testing.T) {
 		{"0B", Free{}},
 		{"5%", Free{Percent: 5}},
 		{"0.5 %", Free{Percent: 0.5}},
+		{"5%, 1GiB", Free{Percent: 5, Bytes: 1 << 30}},
+		{" 5 %,500MB ", Free{Percent: 5, Bytes: 500e6}},
 	} {
 		got, err := parseFree(tc.text)
 		if err != nil || got != tc.want {
@@ -26,7 +28,10 @@ func TestFree(t *testing.T) {
 			t.Errorf("parseFree(%q) = %+v, %v; want %+v", got.String(), again, err, got)
 		}
 	}
-	for _, text := range []string{"", "much", "100%", "-1%", "NaN%", "-1GiB", "1 GiBi", "9999999999999999999TiB"} {
+	for _, text := range []string{
+		"", "much", "100%", "-1%", "NaN%", "-1GiB", "1 GiBi", "9999999999999999999TiB",
+		"5%,", ",1GiB", "1GiB, 5%", "5%, 5%", "1GiB, 1GiB", "5%, 1GiB, 1GiB", ",",
+	} {
 		if got, err := parseFree(text); err == nil {
 			t.Errorf("parseFree(%q) = %+v, want an error", text, got)
 		}
