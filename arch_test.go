@@ -40,6 +40,7 @@ var rooms = map[string][]string{
 	"incident":                 {"detector", "fleet"},
 	"remediation":              {"fleet", "incident"},
 	"remediation/alertmanager": {"incident", "remediation"},
+	"remediation/rollback":     {"collectors/kube", "fleet"},
 	"remediation/slack":        {"fleet", "incident", "remediation"},
 	"remediation/webhook":      {"incident", "remediation"},
 	"release":                  {"fleet", "release/evidence"},
@@ -64,8 +65,10 @@ var lodgers = map[string][]string{
 	"github.com/spf13/cobra":                         {"cmd/tocsin", "cmd/fleetsim"},
 	"github.com/spf13/viper":                         {"config"},
 	"gonum.org/v1/gonum":                             {"detector/baseline"},
-	"k8s.io":                                         {"app", "collectors/kube", "test/testbed", "test/e2e"},
-	"modernc.org/sqlite":                             {"store/journal"},
+	"k8s.io": {
+		"app", "collectors/kube", "remediation/rollback", "test/testbed", "test/e2e",
+	},
+	"modernc.org/sqlite": {"store/journal"},
 }
 
 // clocks are the rooms that may ask for the time; in the others time is an argument.

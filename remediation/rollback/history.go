@@ -1,0 +1,114 @@
+package rollback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"tocsin/collectors/kube"
+)
+
+// Revision is a template of the workload that the cluster still has.
+type Revision struct {
+	Hash    string    `json:"hash"`
+	Name    string    `json:"name"`   // Of the ReplicaSet or ControllerRevision.
+	Number  int64     `json:"number"` // The controller's own count.
+	Images  []string  `json:"images,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Action  string    `json:"action,omitempty"` // ID of an action that the workload bore when it ran.
+
+	raw      map[string]any // The template, without what the controller adds.
+	template *corev1.PodTemplateSpec
+}
+
+// String names the revision for people.
+func (r *Revision) String() string {
+	return fmt.Sprintf("revision %d (%s, %v)", r.Number, r.Name, r.Images)
+}
+
+// history reads the revisions of a workload, newest first.
+func (e *Executor) history(ctx context.Context, r *Request, w *workload) ([]Revision, error) {
+	selector, err := w.selector()
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.objects.Resource(w.kind.history).Namespace(r.Target.Namespace).
+		List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, r.explain(err, "list", w.kind.history, r.Target.Namespace)
+	}
+	var out []Revision
+	for i := range list.Items {
+		o := &list.Items[i]
+		if c := metav1.GetControllerOfNoCopy(o); c == nil || c.UID != w.GetUID() {
+			continue
+		}
+		revision, err := newRevision(w.kind, o)
+		if err != nil {
+			return nil, fmt.Errorf("read %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		out = append(out, *revision)
+	}
+	slices.SortFunc(out, func(a, b Revision) int { return int(b.Number - a.Number) })
+	return out, nil
+}
+
+// newRevision reads a ReplicaSet or a ControllerRevision.
+func newRevision(k kind, o *unstructured.Unstructured) (*Revision, error) {
+	r := &Revision{
+		Name: o.GetName(), Created: o.GetCreationTimestamp().Time,
+		Action: o.GetAnnotations()[ActionAnnotation],
+	}
+	path := []string{"data", "spec", "template"}
+	if k.number != "" {
+		path = path[1:]
+		r.Number, _ = strconv.ParseInt(o.GetAnnotations()[k.number], 10, 64)
+	} else {
+		r.Number, _, _ = unstructured.NestedInt64(o.Object, "revision")
+	}
+	raw, ok, err := unstructured.NestedMap(o.Object, path...)
+	if err != nil || !ok {
+		return nil, errors.New("it has no pod template")
+	}
+	strip(raw)
+	r.raw = raw
+	if r.template, err = decode(raw); err != nil {
+		return nil, err
+	}
+	for _, c := range r.template.Spec.Containers {
+		r.Images = append(r.Images, c.Image)
+	}
+	r.Hash, err = kube.TemplateHash(r.template)
+	return r, err
+}
+
+// strip takes from a former template what its controller has added.
+func strip(raw map[string]any) {
+	delete(raw, "$patch") // Of a ControllerRevision: it replaces the template, as we do.
+	labels, ok, err := unstructured.NestedMap(raw, "metadata", "labels")
+	if !ok || err != nil {
+		return
+	}
+	for _, l := range []string{"pod-template-hash", "rollouts-pod-template-hash"} {
+		delete(labels, l)
+	}
+	_ = unstructured.SetNestedMap(raw, labels, "metadata", "labels") // The path was there.
+}
+
+// find returns the newest revision with a hash, or nil. Several may have it: a restart makes a
+// revision of the same hash.
+func find(all []Revision, hash string) *Revision {
+	for i := range all {
+		if all[i].Hash == hash {
+			return &all[i]
+		}
+	}
+	return nil
+}

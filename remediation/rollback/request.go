@@ -1,0 +1,141 @@
+package rollback
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"tocsin/collectors/kube"
+	"tocsin/fleet"
+)
+
+// Rollout is the workload of Argo Rollouts.
+const Rollout fleet.Workload = "Rollout"
+
+// Target is the workload to act on.
+type Target struct {
+	Cluster   string         `json:"cluster"`
+	Kind      fleet.Workload `json:"kind"`
+	Namespace string         `json:"namespace"`
+	Name      string         `json:"name"`
+	UID       string         `json:"uid,omitempty"` // Another object of the same name is not meant. Empty: any.
+}
+
+// String names the target for people.
+func (t Target) String() string {
+	return fmt.Sprintf("%s %s/%s in %s", t.Kind, t.Namespace, t.Name, t.Cluster)
+}
+
+// Way says how a workload may be written that is part of something else.
+type Way string
+
+// The ways.
+const (
+	Ask     Way = ""        // Not at all: a person decides.
+	Drift   Way = "drift"   // Although it then differs from its release. For Helm.
+	Suspend Way = "suspend" // After its owner was told to leave it alone for a time. For Argo CD and Flux.
+)
+
+// Request says what is to be done to what, and on what grounds.
+type Request struct {
+	Action string // ID: the same however often it is asked for. A valid value of a label.
+	Target Target
+	Bad    string // Hash of the template to act against; see kube.TemplateHash.
+	Good   string // Undo: hash of the last template that was judged healthy.
+
+	Healthy  time.Time         // Undo: when Good was last seen healthy, before the release of Bad.
+	Marks    map[string]string // Undo: of configuration at that time, from Facts; nil: judged by times.
+	Approved bool              // A person has said yes.
+	DryRun   bool              // All but the write.
+
+	Owners map[kube.OwnerKind]Way // What policy allows; Ask.
+	Hold   time.Duration          // How long an owner is suspended at most; 1h.
+}
+
+// validate refuses what cannot be meant. It does not depend on the cluster.
+func (r *Request) validate(cluster string, v verb) error {
+	problem := ""
+	switch {
+	case r.Action == "" || len(validation.IsValidLabelValue(r.Action)) > 0:
+		problem = fmt.Sprintf("action ID %q is no value of a label", r.Action)
+	case r.Target.Cluster != cluster:
+		problem = "it is in another cluster than " + cluster
+	case r.Target.Namespace == "" || r.Target.Name == "" ||
+		strings.Contains(r.Target.Namespace+r.Target.Name, "/"):
+		problem = "it has no proper name"
+	case r.Bad == "":
+		problem = "the bad revision is not given"
+	case v == undo && (r.Good == "" || r.Good == r.Bad):
+		problem = "the good revision is not given or is the bad one"
+	case v == undo && r.Healthy.IsZero():
+		problem = "when the good revision was healthy is not given"
+	}
+	if problem == "" {
+		if _, ok := kinds[r.Target.Kind]; ok {
+			return nil
+		}
+		return r.refuse(Unsupported, fmt.Sprintf("tocsin does not act on a %s", r.Target.Kind),
+			"act on it by hand")
+	}
+	return fmt.Errorf("%s %s: %w", v, r.Target, errors.New(problem))
+}
+
+// refuse returns a refusal of the request.
+func (r *Request) refuse(code Code, what, next string) *Refusal {
+	return &Refusal{Code: code, Target: r.Target, What: what, Next: next}
+}
+
+// State says how far an action came.
+type State string
+
+// The states. Planned is that of a dry run.
+const (
+	Planned State = "planned"
+	Done    State = "done"
+	Already State = "already" // It had been done before, by the same action.
+)
+
+// Effect is what an action did, or would do.
+type Effect struct {
+	Action   string     `json:"action"`
+	State    State      `json:"state"`
+	From     *Revision  `json:"from,omitempty"`
+	To       *Revision  `json:"to,omitempty"`
+	Writes   []string   `json:"writes,omitempty"`  // For people. Templates are named, not shown: they hold secrets.
+	Resumed  bool       `json:"resumed,omitempty"` // A paused rollout goes on.
+	Owner    kube.Owner `json:"owner,omitzero"`
+	Drift    bool       `json:"drift,omitempty"` // It differs from its owner's release now.
+	Hold     *Hold      `json:"hold,omitempty"`  // The owner was told to leave it alone.
+	Attempts int        `json:"attempts"`        // Writes that were tried.
+	Warnings []string   `json:"warnings,omitempty"`
+}
+
+// Stage says where in an action a step is.
+type Stage string
+
+// The stages, in their order.
+const (
+	Judged    Stage = "judged"    // Nothing speaks against it.
+	Rehearsed Stage = "rehearsed" // The API server would accept it.
+	Writing   Stage = "writing"   // It is about to be written.
+	Unsettled Stage = "unsettled" // No reply came: it may have been written.
+	Written   Stage = "written"   // The API server has accepted it.
+	Refused   Stage = "refused"   // It will not be done.
+	Deleting  Stage = "deleting"  // A pod that holds up the undo is about to be deleted.
+	Holding   Stage = "holding"   // An owner is about to be suspended.
+	Restoring Stage = "restoring" // An owner is about to be given back its work.
+	Verified  Stage = "verified"  // What became of it is known.
+)
+
+// Step is one step of an action.
+type Step struct {
+	Action string    `json:"action"`
+	Target Target    `json:"target"`
+	Verb   string    `json:"verb"`
+	Stage  Stage     `json:"stage"`
+	Detail string    `json:"detail,omitempty"` // One line for people.
+	At     time.Time `json:"at"`
+}
