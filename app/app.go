@@ -159,6 +159,7 @@ func (a *App) build() error {
 	}
 	a.incidents, err = incident.New(incident.Options{
 		Report:  a.reportIncident,
+		Group:   time.Duration(c.Incidents.GroupWait),
 		Related: time.Duration(c.Incidents.RelatedWindow),
 		Hold:    time.Duration(c.Incidents.Hold),
 		Cause:   time.Duration(c.Incidents.CauseWindow),

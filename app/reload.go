@@ -164,6 +164,7 @@ func needRestart(old, c *config.Config) []string {
 		{"log", old.Log, c.Log},
 		{"storage", old.Storage, c.Storage},
 		{"detection", old.Detection, c.Detection},
+		{"incidents.group_wait", old.Incidents.GroupWait, c.Incidents.GroupWait},
 		{"incidents.related_window", old.Incidents.RelatedWindow, c.Incidents.RelatedWindow},
 		{"incidents.hold", old.Incidents.Hold, c.Incidents.Hold},
 		{"incidents.cause_window", old.Incidents.CauseWindow, c.Incidents.CauseWindow},

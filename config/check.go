@@ -64,6 +64,7 @@ func (x *Detection) check(d *decoder) {
 }
 
 func (x *Incidents) check(d *decoder) {
+	d.positive("incidents.group_wait", int(x.GroupWait))
 	d.choice("incidents.min_severity", x.MinSeverity, []string{"info", "warning", "critical"})
 }
 

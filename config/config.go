@@ -119,6 +119,8 @@ type Detection struct {
 
 // Incidents says what belongs together.
 type Incidents struct {
+	// How long after a finding has opened an incident waits for others that belong to it.
+	GroupWait Duration `yaml:"group_wait"`
 	// Findings of services that move together within this time are one incident.
 	RelatedWindow Duration `yaml:"related_window"`
 	// How long all findings of an incident must have been over before it is resolved. One that
@@ -183,6 +185,7 @@ func Default() *Config {
 			Period:      duration(24 * time.Hour),
 		},
 		Incidents: Incidents{
+			GroupWait:     duration(15 * time.Second),
 			RelatedWindow: duration(5 * time.Minute),
 			Hold:          duration(5 * time.Minute),
 			CauseWindow:   duration(time.Hour),

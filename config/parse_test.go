@@ -91,12 +91,14 @@ func TestErrorsNameTheLineAndTheRemedy(t *testing.T) {
 		},
 		{
 			name: "bad durations",
-			text: head + "global:\n  interval: 15\n  lag: ten seconds\n  window: [1m]\n  query_timeout: 0s\n",
+			text: head + "global:\n  interval: 15\n  lag: ten seconds\n  window: [1m]\n  query_timeout: 0s\n" +
+				"incidents: {group_wait: 0s}\n",
 			want: []string{
 				`6: global.interval: not a valid duration string: "15"; write a number with a unit, such as 30s, 5m or 1d`,
 				`7: global.lag: not a valid duration string: "ten seconds"; write a number with a unit, such as 30s, 5m or 1d`,
 				"8: global.window: cannot unmarshal !!seq into string; write a number with a unit, such as 30s, 5m or 1d",
 				"9: global.query_timeout: is not above 0; write more than 0",
+				"10: incidents.group_wait: is not above 0; write more than 0",
 			},
 		},
 		{
