@@ -6,8 +6,376 @@
 
 // func tickAVX2(n int, z *float32, center *float32, width *float32, b *float32, day *float32, y *float32, floor *float32, p *float32)
 // Requires: AVX
-TEXT ·tickAVX2(SB), $1176-72
+TEXT ·tickAVX2(SB), $984-72
 	XORL   BX, BX
+	MOVQ   y+48(FP), CX
+	MOVQ   day+40(FP), DX
+	MOVQ   p+64(FP), R15
+	MOVQ   56(R15), R15
+	IMUL3Q $+64, R15, R15
+	ADDQ   R15, DX
+	MOVQ   day+40(FP), SI
+	MOVQ   p+64(FP), R15
+	MOVQ   48(R15), R15
+	IMUL3Q $+64, R15, R15
+	ADDQ   R15, SI
+	MOVQ   p+64(FP), DI
+	MOVQ   b+32(FP), R8
+	MOVQ   floor+56(FP), R9
+	MOVQ   z+8(FP), R10
+	MOVQ   center+16(FP), R11
+	MOVQ   width+24(FP), R12
+	LEAQ   87(SP), AX
+	ANDQ   $-64, AX
+
+block:
+	VMOVUPS      (CX)(BX*4), Y0
+	VCMPPS       $0x00, Y0, Y0, Y1
+	VMOVUPS      (DX)(BX*4), Y2
+	VMOVUPS      (SI)(BX*4), Y3
+	VSUBPS       Y3, Y2, Y2
+	VBROADCASTSS 64(DI), Y4
+	VMULPS       Y4, Y2, Y4
+	VADDPS       Y4, Y3, Y3
+	VMOVUPS      512(R8)(BX*4), Y4
+	VMULPS       Y4, Y3, Y5
+	VSUBPS       Y5, Y0, Y5
+	VMOVUPS      384(R8)(BX*4), Y6
+	VXORPS       X7, X7, X7
+	VCMPPS       $0x00, Y7, Y6, Y8
+	VANDNPS      Y4, Y8, Y9
+	VBLENDVPS    Y1, Y9, Y4, Y4
+	VMOVUPS      Y4, 512(R8)(BX*4)
+	VBROADCASTSS narrow<>+0(SB), Y4
+	VADDPS       Y4, Y6, Y10
+	VDIVPS       Y10, Y4, Y11
+	VMULPS       narrow<>+32(SB), Y11, Y12
+	VADDPS       Y12, Y4, Y12
+	VBROADCASTSS narrow<>+64(SB), Y13
+	VANDPS       Y13, Y2, Y2
+	VMULPS       narrow<>+96(SB), Y2, Y2
+	VMULPS       Y2, Y9, Y2
+	VCMPPS       $0x01, narrow<>+128(SB), Y6, Y9
+	VBROADCASTSS (DI), Y14
+	VMOVUPS      Y3, (AX)
+	VMAXPS       Y14, Y11, Y15
+	VMAXPS       Y11, Y14, Y3
+	VANDPS       Y3, Y15, Y15
+	VMOVUPS      448(R8)(BX*4), Y3
+	VMOVUPS      Y10, 32(AX)
+	VANDNPS      Y3, Y8, Y10
+	VMOVUPS      Y11, 64(AX)
+	VBROADCASTSS narrow<>+160(SB), Y11
+	VBROADCASTSS narrow<>+192(SB), Y6
+	VBLENDVPS    Y9, Y6, Y11, Y9
+	VCMPPS       $0x01, Y10, Y7, Y11
+	VBLENDVPS    Y11, Y6, Y9, Y6
+	VMOVUPS      Y9, 96(AX)
+	VDIVPS       Y10, Y4, Y9
+	VMOVUPS      Y6, 128(AX)
+	VMOVUPS      Y5, 160(AX)
+	VMAXPS       Y9, Y14, Y6
+	VMAXPS       Y14, Y9, Y5
+	VANDPS       Y5, Y6, Y6
+	VBLENDVPS    Y11, Y6, Y15, Y5
+	VADDPS       Y4, Y10, Y6
+	VBLENDVPS    Y11, Y6, Y10, Y6
+	VBLENDVPS    Y1, Y6, Y3, Y3
+	VMOVUPS      Y3, 448(R8)(BX*4)
+	VMOVUPS      (R8)(BX*4), Y3
+	VBLENDVPS    Y8, Y0, Y3, Y6
+	VANDPS       Y13, Y6, Y9
+	VBROADCASTSS 32(DI), Y10
+	VMULPS       Y9, Y10, Y9
+	VMOVUPS      (R9)(BX*4), Y14
+	VADDPS       Y9, Y14, Y9
+	VANDNPS      192(R8)(BX*4), Y8, Y15
+	VBROADCASTSS narrow<>+224(SB), Y3
+	VMOVUPS      Y5, 192(AX)
+	VMULPS       Y3, Y15, Y5
+	VMOVUPS      Y15, 224(AX)
+	VBROADCASTSS narrow<>+256(SB), Y15
+	VADDPS       Y15, Y5, Y5
+	VMAXPS       Y5, Y9, Y5
+	VMULPS       Y5, Y12, Y5
+	VADDPS       Y5, Y2, Y5
+	VMOVUPS      64(R8)(BX*4), Y9
+	VMOVUPS      Y1, 256(AX)
+	VBLENDVPS    Y8, Y0, Y9, Y1
+	VANDPS       Y13, Y1, Y9
+	VMULPS       Y9, Y10, Y9
+	VADDPS       Y9, Y14, Y9
+	VANDNPS      256(R8)(BX*4), Y8, Y4
+	VMOVUPS      Y1, 288(AX)
+	VMULPS       Y3, Y4, Y1
+	VADDPS       Y1, Y15, Y1
+	VMAXPS       Y1, Y9, Y1
+	VMULPS       Y1, Y12, Y1
+	VADDPS       Y1, Y2, Y1
+	VMOVUPS      128(R8)(BX*4), Y9
+	VMOVUPS      Y4, 320(AX)
+	VBLENDVPS    Y8, Y0, Y9, Y4
+	VANDPS       Y13, Y4, Y9
+	VMULPS       Y9, Y10, Y9
+	VADDPS       Y9, Y14, Y9
+	VANDNPS      320(R8)(BX*4), Y8, Y10
+	VMULPS       Y3, Y10, Y3
+	VADDPS       Y3, Y15, Y3
+	VMAXPS       Y3, Y9, Y3
+	VMULPS       Y3, Y12, Y3
+	VADDPS       Y3, Y2, Y2
+	VBROADCASTSS narrow<>+0(SB), Y3
+	VANDNPS      Y3, Y11, Y9
+	VDIVPS       Y5, Y9, Y11
+	VMOVUPS      384(R8)(BX*4), Y12
+	VBROADCASTSS 24(DI), Y14
+	VMULPS       Y14, Y12, Y14
+	VMINPS       Y14, Y3, Y14
+	VDIVPS       Y1, Y14, Y7
+	VMOVUPS      Y8, 352(AX)
+	VBROADCASTSS 28(DI), Y8
+	VMULPS       Y8, Y12, Y8
+	VMINPS       Y8, Y3, Y8
+	VDIVPS       Y2, Y8, Y3
+	VADDPS       Y14, Y9, Y14
+	VADDPS       Y14, Y8, Y8
+	VADDPS       Y7, Y11, Y14
+	VADDPS       Y14, Y3, Y14
+	VMULPS       Y11, Y6, Y11
+	VMOVUPS      Y10, 384(AX)
+	VMOVUPS      288(AX), Y10
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y7, Y11, Y7
+	VMULPS       Y3, Y4, Y3
+	VADDPS       Y3, Y7, Y3
+	VDIVPS       Y14, Y3, Y3
+	VMOVUPS      160(AX), Y7
+	VSUBPS       Y3, Y7, Y11
+	VMULPS       Y11, Y14, Y11
+	VDIVPS       Y8, Y11, Y11
+	VMOVUPS      Y4, 416(AX)
+	VSUBPS       Y7, Y0, Y4
+	VADDPS       Y4, Y3, Y3
+	VDIVPS       Y14, Y8, Y4
+	VBROADCASTSS 36(DI), Y8
+	VCMPPS       $0x01, Y8, Y12, Y8
+	VBROADCASTSS narrow<>+288(SB), Y14
+	VBLENDVPS    Y8, Y14, Y11, Y11
+	VBLENDVPS    Y8, Y14, Y3, Y3
+	VBLENDVPS    Y8, Y14, Y4, Y4
+	VMOVUPS      256(AX), Y8
+	VBLENDVPS    Y8, Y11, Y0, Y11
+	VBLENDVPS    Y8, Y3, Y0, Y3
+	VBLENDVPS    Y8, Y4, Y0, Y4
+	VMOVUPS      Y11, (R10)(BX*4)
+	VMOVUPS      Y3, (R11)(BX*4)
+	VMOVUPS      Y4, (R12)(BX*4)
+	VMOVUPS      128(AX), Y3
+	VMULPS       Y5, Y3, Y3
+	VSUBPS       Y6, Y7, Y4
+	VCMPPS       $0x01, Y4, Y3, Y5
+	VBROADCASTSS narrow<>+320(SB), Y11
+	VXORPS       Y3, Y11, Y14
+	VMAXPS       Y4, Y14, Y14
+	VBLENDVPS    Y5, Y3, Y14, Y5
+	VMOVUPS      192(AX), Y14
+	VMULPS       Y5, Y14, Y5
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y15, Y5
+	VSUBPS       Y15, Y5, Y5
+	VMOVUPS      (R8)(BX*4), Y6
+	VBLENDVPS    Y8, Y5, Y6, Y5
+	VMOVUPS      Y5, (R8)(BX*4)
+	VANDPS       Y4, Y13, Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      224(AX), Y4
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       Y3, Y14, Y3
+	VADDPS       Y3, Y4, Y3
+	VADDPS       Y3, Y15, Y3
+	VSUBPS       Y15, Y3, Y3
+	VMOVUPS      192(R8)(BX*4), Y4
+	VBLENDVPS    Y8, Y3, Y4, Y3
+	VMOVUPS      Y3, 192(R8)(BX*4)
+	VMOVUPS      64(AX), Y3
+	VBROADCASTSS 4(DI), Y4
+	VMAXPS       Y4, Y3, Y5
+	VMAXPS       Y3, Y4, Y6
+	VANDPS       Y6, Y5, Y5
+	VMULPS       Y5, Y9, Y4
+	VMOVUPS      96(AX), Y5
+	VMULPS       Y1, Y5, Y6
+	VSUBPS       Y10, Y7, Y14
+	VCMPPS       $0x01, Y14, Y6, Y0
+	VXORPS       Y6, Y11, Y12
+	VMOVUPS      Y1, 224(AX)
+	VMAXPS       Y14, Y12, Y1
+	VBLENDVPS    Y0, Y6, Y1, Y0
+	VMULPS       Y0, Y4, Y0
+	VADDPS       Y0, Y10, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VMOVUPS      64(R8)(BX*4), Y1
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 64(R8)(BX*4)
+	VANDPS       Y14, Y13, Y0
+	VMINPS       Y6, Y0, Y0
+	VMOVUPS      320(AX), Y1
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       Y0, Y4, Y0
+	VADDPS       Y0, Y1, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VMOVUPS      256(R8)(BX*4), Y1
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 256(R8)(BX*4)
+	VBROADCASTSS 8(DI), Y0
+	VMAXPS       Y0, Y3, Y1
+	VMAXPS       Y3, Y0, Y4
+	VANDPS       Y4, Y1, Y1
+	VMULPS       Y1, Y9, Y0
+	VMULPS       Y2, Y5, Y1
+	VMOVUPS      416(AX), Y2
+	VSUBPS       Y2, Y7, Y4
+	VCMPPS       $0x01, Y4, Y1, Y5
+	VXORPS       Y1, Y11, Y7
+	VMAXPS       Y4, Y7, Y7
+	VBLENDVPS    Y5, Y1, Y7, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y2, Y2
+	VADDPS       Y2, Y15, Y2
+	VSUBPS       Y15, Y2, Y2
+	VMOVUPS      128(R8)(BX*4), Y5
+	VBLENDVPS    Y8, Y2, Y5, Y2
+	VMOVUPS      Y2, 128(R8)(BX*4)
+	VANDPS       Y4, Y13, Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      384(AX), Y2
+	VSUBPS       Y2, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y2, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VMOVUPS      320(R8)(BX*4), Y1
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 320(R8)(BX*4)
+	VBROADCASTSS narrow<>+352(SB), Y0
+	VMOVUPS      32(AX), Y1
+	VMINPS       Y1, Y0, Y0
+	VMOVUPS      384(R8)(BX*4), Y1
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 384(R8)(BX*4)
+	VMOVUPS      (CX)(BX*4), Y0
+	VMOVUPS      (AX), Y1
+	VSUBPS       Y1, Y0, Y1
+	VMOVUPS      224(AX), Y2
+	VMULPS       narrow<>+384(SB), Y2, Y2
+	VBROADCASTSS 12(DI), Y4
+	VMAXPS       Y4, Y3, Y5
+	VMAXPS       Y3, Y4, Y7
+	VANDPS       Y7, Y5, Y5
+	VBROADCASTSS 16(DI), Y4
+	VMAXPS       Y4, Y3, Y7
+	VMAXPS       Y3, Y4, Y10
+	VANDPS       Y10, Y7, Y7
+	VMOVUPS      352(AX), Y3
+	VMOVUPS      576(R8)(BX*4), Y4
+	VBLENDVPS    Y3, Y0, Y4, Y10
+	VSUBPS       Y10, Y0, Y11
+	VMOVUPS      704(R8)(BX*4), Y14
+	VMOVUPS      Y9, 64(AX)
+	VBLENDVPS    Y3, Y0, Y14, Y9
+	VSUBPS       Y9, Y1, Y0
+	VMOVUPS      Y1, 224(AX)
+	VCMPPS       $0x01, Y11, Y6, Y1
+	VMAXPS       Y11, Y12, Y13
+	VBLENDVPS    Y1, Y6, Y13, Y1
+	VMULPS       Y1, Y5, Y1
+	VADDPS       Y1, Y10, Y1
+	VADDPS       Y1, Y15, Y1
+	VSUBPS       Y15, Y1, Y1
+	VBLENDVPS    Y8, Y1, Y4, Y1
+	VMOVUPS      Y1, 576(R8)(BX*4)
+	VCMPPS       $0x01, Y0, Y6, Y1
+	VMAXPS       Y0, Y12, Y4
+	VBLENDVPS    Y1, Y6, Y4, Y1
+	VMULPS       Y1, Y5, Y1
+	VADDPS       Y1, Y9, Y1
+	VADDPS       Y1, Y15, Y1
+	VSUBPS       Y15, Y1, Y1
+	VBLENDVPS    Y8, Y1, Y14, Y1
+	VMOVUPS      Y1, 704(R8)(BX*4)
+	VBROADCASTSS narrow<>+64(SB), Y1
+	VANDPS       Y11, Y1, Y4
+	VMINPS       Y2, Y4, Y4
+	VANDPS       Y0, Y1, Y0
+	VMINPS       Y2, Y0, Y0
+	VMOVUPS      640(R8)(BX*4), Y1
+	VANDNPS      Y1, Y3, Y2
+	VSUBPS       Y2, Y4, Y4
+	VMULPS       Y4, Y7, Y4
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y2, Y15, Y2
+	VSUBPS       Y15, Y2, Y2
+	VBLENDVPS    Y8, Y2, Y1, Y1
+	VMOVUPS      Y1, 640(R8)(BX*4)
+	VMOVUPS      768(R8)(BX*4), Y1
+	VANDNPS      Y1, Y3, Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       Y0, Y7, Y0
+	VADDPS       Y0, Y2, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 768(R8)(BX*4)
+	VMOVUPS      64(AX), Y0
+	VMULPS       Y7, Y0, Y0
+	VMOVUPS      832(R8)(BX*4), Y1
+	VMOVUPS      (CX)(BX*4), Y2
+	VBLENDVPS    Y3, Y2, Y1, Y4
+	VMOVUPS      224(AX), Y5
+	VSUBPS       Y4, Y5, Y5
+	VCMPPS       $0x01, Y5, Y6, Y7
+	VMAXPS       Y5, Y12, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VBLENDVPS    Y8, Y0, Y1, Y1
+	VMOVUPS      Y1, 832(R8)(BX*4)
+	VSUBPS       Y0, Y2, Y0
+	VMOVUPS      896(R8)(BX*4), Y1
+	VANDNPS      Y1, Y3, Y2
+	VADDPS       Y0, Y2, Y0
+	VADDPS       Y0, Y15, Y0
+	VSUBPS       Y15, Y0, Y0
+	VBLENDVPS    Y8, Y0, Y1, Y0
+	VMOVUPS      Y0, 896(R8)(BX*4)
+	VMOVUPS      960(R8)(BX*4), Y0
+	VANDNPS      Y0, Y3, Y1
+	VADDPS       narrow<>+0(SB), Y1, Y1
+	VBLENDVPS    Y8, Y1, Y0, Y0
+	VMOVUPS      Y0, 960(R8)(BX*4)
+	XORQ         $+8, BX
+	JNZ          block
+	ADDQ         $+64, R10
+	ADDQ         $+64, R11
+	ADDQ         $+64, R12
+	ADDQ         $+1024, R8
+	ADDQ         $+12288, DX
+	ADDQ         $+12288, SI
+	ADDQ         $+64, CX
+	ADDQ         $+64, R9
+	DECQ         n+0(FP)
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func tickAVX512(n int, z *float32, center *float32, width *float32, b *float32, day *float32, y *float32, floor *float32, p *float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·tickAVX512(SB), $88-72
+	MOVQ   y+48(FP), BX
 	MOVQ   day+40(FP), CX
 	MOVQ   p+64(FP), R15
 	MOVQ   56(R15), R15
@@ -20,404 +388,6 @@ TEXT ·tickAVX2(SB), $1176-72
 	ADDQ   R15, DX
 	MOVQ   p+64(FP), SI
 	MOVQ   b+32(FP), DI
-	MOVQ   y+48(FP), R8
-	MOVQ   floor+56(FP), R9
-	MOVQ   z+8(FP), R10
-	MOVQ   center+16(FP), R11
-	MOVQ   width+24(FP), R12
-	LEAQ   87(SP), AX
-	ANDQ   $-64, AX
-
-block:
-	VMOVUPS      (CX)(BX*4), Y0
-	VMOVUPS      (DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y0
-	VBROADCASTSS 64(SI), Y2
-	VMULPS       Y2, Y0, Y2
-	VADDPS       Y2, Y1, Y1
-	VMOVUPS      512(DI)(BX*4), Y2
-	VMULPS       Y2, Y1, Y3
-	VMOVUPS      (R8)(BX*4), Y4
-	VSUBPS       Y3, Y4, Y3
-	VMOVUPS      384(DI)(BX*4), Y5
-	VXORPS       X6, X6, X6
-	VCMPPS       $0x00, Y6, Y5, Y7
-	VBROADCASTSS narrow<>+0(SB), Y8
-	VADDPS       Y8, Y5, Y9
-	VBROADCASTSS narrow<>+32(SB), Y10
-	VMINPS       Y9, Y10, Y10
-	VDIVPS       Y9, Y8, Y9
-	VMULPS       narrow<>+64(SB), Y9, Y11
-	VADDPS       Y11, Y8, Y11
-	VBROADCASTSS narrow<>+96(SB), Y12
-	VANDPS       Y12, Y0, Y0
-	VMULPS       narrow<>+128(SB), Y0, Y0
-	VANDNPS      Y2, Y7, Y13
-	VMULPS       Y0, Y13, Y0
-	VCMPPS       $0x01, narrow<>+160(SB), Y5, Y14
-	VBROADCASTSS (SI), Y15
-	VMOVUPS      Y13, (AX)
-	VMAXPS       Y15, Y9, Y2
-	VMAXPS       Y9, Y15, Y13
-	VANDPS       Y13, Y2, Y2
-	VANDNPS      448(DI)(BX*4), Y7, Y13
-	VMOVUPS      Y10, 32(AX)
-	VBROADCASTSS narrow<>+192(SB), Y10
-	VMOVUPS      Y1, 64(AX)
-	VBROADCASTSS narrow<>+224(SB), Y1
-	VBLENDVPS    Y14, Y1, Y10, Y10
-	VCMPPS       $0x01, Y13, Y6, Y14
-	VBLENDVPS    Y14, Y1, Y10, Y1
-	VMOVUPS      Y10, 96(AX)
-	VDIVPS       Y13, Y8, Y10
-	VMOVUPS      Y9, 128(AX)
-	VMAXPS       Y10, Y15, Y9
-	VMAXPS       Y15, Y10, Y5
-	VANDPS       Y5, Y9, Y9
-	VBLENDVPS    Y14, Y9, Y2, Y2
-	VADDPS       Y8, Y13, Y5
-	VBLENDVPS    Y14, Y5, Y13, Y5
-	VMOVUPS      (DI)(BX*4), Y9
-	VBLENDVPS    Y7, Y4, Y9, Y10
-	VANDPS       Y12, Y10, Y13
-	VBROADCASTSS 32(SI), Y15
-	VMULPS       Y13, Y15, Y13
-	VMOVUPS      (R9)(BX*4), Y9
-	VADDPS       Y13, Y9, Y13
-	VMOVUPS      Y5, 160(AX)
-	VANDNPS      192(DI)(BX*4), Y7, Y5
-	VMOVUPS      Y2, 192(AX)
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMOVUPS      Y1, 224(AX)
-	VMULPS       Y2, Y5, Y1
-	VMOVUPS      Y5, 256(AX)
-	VBROADCASTSS narrow<>+288(SB), Y5
-	VADDPS       Y5, Y1, Y1
-	VMAXPS       Y1, Y13, Y1
-	VMULPS       Y1, Y11, Y1
-	VADDPS       Y1, Y0, Y1
-	VMOVUPS      64(DI)(BX*4), Y13
-	VBLENDVPS    Y7, Y4, Y13, Y8
-	VANDPS       Y12, Y8, Y13
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y9, Y13
-	VMOVUPS      Y3, 288(AX)
-	VANDNPS      256(DI)(BX*4), Y7, Y3
-	VMOVUPS      Y8, 320(AX)
-	VMULPS       Y2, Y3, Y8
-	VADDPS       Y8, Y5, Y8
-	VMAXPS       Y8, Y13, Y8
-	VMULPS       Y8, Y11, Y8
-	VADDPS       Y8, Y0, Y8
-	VMOVUPS      128(DI)(BX*4), Y13
-	VMOVUPS      Y3, 352(AX)
-	VBLENDVPS    Y7, Y4, Y13, Y3
-	VANDPS       Y12, Y3, Y13
-	VMULPS       Y13, Y15, Y13
-	VADDPS       Y13, Y9, Y9
-	VANDNPS      320(DI)(BX*4), Y7, Y13
-	VMULPS       Y2, Y13, Y2
-	VADDPS       Y2, Y5, Y2
-	VMAXPS       Y2, Y9, Y2
-	VMULPS       Y2, Y11, Y2
-	VADDPS       Y2, Y0, Y0
-	VBROADCASTSS narrow<>+0(SB), Y2
-	VANDNPS      Y2, Y14, Y9
-	VDIVPS       Y1, Y9, Y11
-	VMOVUPS      384(DI)(BX*4), Y14
-	VBROADCASTSS 24(SI), Y15
-	VMULPS       Y15, Y14, Y15
-	VMINPS       Y15, Y2, Y15
-	VDIVPS       Y8, Y15, Y6
-	VMOVUPS      Y7, 384(AX)
-	VBROADCASTSS 28(SI), Y7
-	VMULPS       Y7, Y14, Y7
-	VMINPS       Y7, Y2, Y7
-	VDIVPS       Y0, Y7, Y2
-	VADDPS       Y15, Y9, Y15
-	VADDPS       Y15, Y7, Y7
-	VADDPS       Y6, Y11, Y15
-	VADDPS       Y15, Y2, Y15
-	VMULPS       Y11, Y10, Y11
-	VMOVUPS      Y13, 416(AX)
-	VMOVUPS      320(AX), Y13
-	VMULPS       Y6, Y13, Y6
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y2, Y3, Y2
-	VADDPS       Y2, Y6, Y2
-	VDIVPS       Y15, Y2, Y2
-	VMOVUPS      288(AX), Y6
-	VSUBPS       Y2, Y6, Y11
-	VMULPS       Y11, Y15, Y11
-	VDIVPS       Y7, Y11, Y11
-	VMOVUPS      Y3, 448(AX)
-	VSUBPS       Y6, Y4, Y3
-	VADDPS       Y3, Y2, Y2
-	VDIVPS       Y15, Y7, Y3
-	VBROADCASTSS 36(SI), Y7
-	VCMPPS       $0x01, Y7, Y14, Y7
-	VBROADCASTSS narrow<>+320(SB), Y15
-	VBLENDVPS    Y7, Y15, Y11, Y11
-	VBLENDVPS    Y7, Y15, Y2, Y2
-	VBLENDVPS    Y7, Y15, Y3, Y3
-	VMOVUPS      224(AX), Y7
-	VMULPS       Y1, Y7, Y1
-	VSUBPS       Y10, Y6, Y7
-	VCMPPS       $0x01, Y7, Y1, Y15
-	VBROADCASTSS narrow<>+352(SB), Y14
-	VMOVUPS      Y3, 224(AX)
-	VXORPS       Y1, Y14, Y3
-	VMAXPS       Y7, Y3, Y3
-	VBLENDVPS    Y15, Y1, Y3, Y3
-	VMOVUPS      192(AX), Y15
-	VMULPS       Y3, Y15, Y3
-	VADDPS       Y3, Y10, Y3
-	VADDPS       Y3, Y5, Y3
-	VSUBPS       Y5, Y3, Y3
-	VANDPS       Y7, Y12, Y7
-	VMINPS       Y1, Y7, Y1
-	VMOVUPS      256(AX), Y7
-	VSUBPS       Y7, Y1, Y1
-	VMULPS       Y1, Y15, Y1
-	VADDPS       Y1, Y7, Y1
-	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y5, Y1, Y1
-	VMOVUPS      128(AX), Y7
-	VBROADCASTSS 4(SI), Y10
-	VMOVUPS      Y1, 256(AX)
-	VMAXPS       Y10, Y7, Y15
-	VMAXPS       Y7, Y10, Y1
-	VANDPS       Y1, Y15, Y15
-	VMULPS       Y15, Y9, Y1
-	VMOVUPS      96(AX), Y10
-	VMULPS       Y8, Y10, Y15
-	VMOVUPS      Y3, 192(AX)
-	VSUBPS       Y13, Y6, Y3
-	VMOVUPS      Y2, 480(AX)
-	VCMPPS       $0x01, Y3, Y15, Y2
-	VMOVUPS      Y11, 512(AX)
-	VXORPS       Y15, Y14, Y11
-	VMAXPS       Y3, Y11, Y4
-	VBLENDVPS    Y2, Y15, Y4, Y2
-	VMULPS       Y2, Y1, Y2
-	VADDPS       Y2, Y13, Y2
-	VADDPS       Y2, Y5, Y2
-	VSUBPS       Y5, Y2, Y2
-	VANDPS       Y3, Y12, Y3
-	VMINPS       Y15, Y3, Y3
-	VMOVUPS      352(AX), Y4
-	VSUBPS       Y4, Y3, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y4, Y1
-	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y5, Y1, Y1
-	VBROADCASTSS 8(SI), Y3
-	VMAXPS       Y3, Y7, Y4
-	VMAXPS       Y7, Y3, Y13
-	VANDPS       Y13, Y4, Y4
-	VMULPS       Y4, Y9, Y3
-	VMULPS       Y0, Y10, Y0
-	VMOVUPS      448(AX), Y4
-	VSUBPS       Y4, Y6, Y6
-	VCMPPS       $0x01, Y6, Y0, Y10
-	VXORPS       Y0, Y14, Y13
-	VMAXPS       Y6, Y13, Y13
-	VBLENDVPS    Y10, Y0, Y13, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       Y10, Y4, Y4
-	VADDPS       Y4, Y5, Y4
-	VSUBPS       Y5, Y4, Y4
-	VANDPS       Y6, Y12, Y6
-	VMINPS       Y0, Y6, Y0
-	VMOVUPS      416(AX), Y6
-	VSUBPS       Y6, Y0, Y0
-	VMULPS       Y0, Y3, Y0
-	VADDPS       Y0, Y6, Y0
-	VADDPS       Y0, Y5, Y0
-	VSUBPS       Y5, Y0, Y0
-	VMOVUPS      (R8)(BX*4), Y3
-	VMOVUPS      64(AX), Y6
-	VSUBPS       Y6, Y3, Y6
-	VMULPS       narrow<>+384(SB), Y8, Y8
-	VBROADCASTSS 12(SI), Y10
-	VMAXPS       Y10, Y7, Y13
-	VMAXPS       Y7, Y10, Y14
-	VANDPS       Y14, Y13, Y13
-	VBROADCASTSS 16(SI), Y10
-	VMOVUPS      Y0, 64(AX)
-	VMAXPS       Y10, Y7, Y14
-	VMAXPS       Y7, Y10, Y0
-	VANDPS       Y0, Y14, Y14
-	VMOVUPS      384(AX), Y0
-	VMOVUPS      576(DI)(BX*4), Y7
-	VBLENDVPS    Y0, Y3, Y7, Y10
-	VSUBPS       Y10, Y3, Y7
-	VMOVUPS      Y1, 128(AX)
-	VMAXPS       Y7, Y11, Y1
-	VMOVUPS      Y4, 416(AX)
-	VMOVUPS      704(DI)(BX*4), Y4
-	VMOVUPS      Y2, 448(AX)
-	VBLENDVPS    Y0, Y3, Y4, Y2
-	VSUBPS       Y2, Y6, Y4
-	VMAXPS       Y4, Y11, Y3
-	VMOVUPS      Y11, 288(AX)
-	VCMPPS       $0x01, Y7, Y15, Y11
-	VBLENDVPS    Y11, Y15, Y1, Y1
-	VMULPS       Y1, Y13, Y1
-	VADDPS       Y1, Y10, Y1
-	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y5, Y1, Y1
-	VCMPPS       $0x01, Y4, Y15, Y10
-	VBLENDVPS    Y10, Y15, Y3, Y3
-	VMULPS       Y3, Y13, Y3
-	VADDPS       Y3, Y2, Y2
-	VADDPS       Y2, Y5, Y2
-	VSUBPS       Y5, Y2, Y2
-	VANDPS       Y7, Y12, Y3
-	VMINPS       Y8, Y3, Y3
-	VANDPS       Y4, Y12, Y4
-	VMINPS       Y8, Y4, Y4
-	VANDNPS      640(DI)(BX*4), Y0, Y7
-	VSUBPS       Y7, Y3, Y3
-	VMULPS       Y3, Y14, Y3
-	VADDPS       Y3, Y7, Y3
-	VADDPS       Y3, Y5, Y3
-	VSUBPS       Y5, Y3, Y3
-	VANDNPS      768(DI)(BX*4), Y0, Y7
-	VSUBPS       Y7, Y4, Y4
-	VMULPS       Y4, Y14, Y4
-	VADDPS       Y4, Y7, Y4
-	VADDPS       Y4, Y5, Y4
-	VSUBPS       Y5, Y4, Y4
-	VMULPS       Y14, Y9, Y7
-	VMOVUPS      832(DI)(BX*4), Y8
-	VMOVUPS      (R8)(BX*4), Y9
-	VBLENDVPS    Y0, Y9, Y8, Y10
-	VSUBPS       Y10, Y6, Y6
-	VMOVUPS      288(AX), Y11
-	VMAXPS       Y6, Y11, Y11
-	VCMPPS       $0x01, Y6, Y15, Y6
-	VBLENDVPS    Y6, Y15, Y11, Y6
-	VMULPS       Y6, Y7, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y5, Y6
-	VSUBPS       Y5, Y6, Y6
-	VSUBPS       Y6, Y9, Y7
-	VANDNPS      896(DI)(BX*4), Y0, Y10
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y5, Y7
-	VSUBPS       Y5, Y7, Y5
-	VMOVUPS      960(DI)(BX*4), Y7
-	VANDNPS      Y7, Y0, Y0
-	VADDPS       narrow<>+0(SB), Y0, Y0
-	VCMPPS       $0x00, Y9, Y9, Y10
-	VMOVUPS      512(AX), Y11
-	VBLENDVPS    Y10, Y11, Y9, Y11
-	VMOVUPS      480(AX), Y12
-	VBLENDVPS    Y10, Y12, Y9, Y12
-	VMOVUPS      224(AX), Y13
-	VBLENDVPS    Y10, Y13, Y9, Y9
-	VMOVUPS      (DI)(BX*4), Y13
-	VMOVUPS      192(AX), Y14
-	VBLENDVPS    Y10, Y14, Y13, Y13
-	VMOVUPS      64(DI)(BX*4), Y14
-	VMOVUPS      448(AX), Y15
-	VBLENDVPS    Y10, Y15, Y14, Y14
-	VMOVUPS      128(DI)(BX*4), Y15
-	VMOVUPS      416(AX), Y7
-	VBLENDVPS    Y10, Y7, Y15, Y7
-	VMOVUPS      192(DI)(BX*4), Y15
-	VMOVUPS      256(AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      256(DI)(BX*4), Y15
-	VMOVUPS      Y8, 256(AX)
-	VMOVUPS      128(AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      320(DI)(BX*4), Y15
-	VMOVUPS      Y8, 128(AX)
-	VMOVUPS      64(AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      384(DI)(BX*4), Y15
-	VMOVUPS      Y8, 64(AX)
-	VMOVUPS      32(AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      448(DI)(BX*4), Y15
-	VMOVUPS      Y8, 32(AX)
-	VMOVUPS      160(AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      512(DI)(BX*4), Y15
-	VMOVUPS      Y8, 160(AX)
-	VMOVUPS      (AX), Y8
-	VBLENDVPS    Y10, Y8, Y15, Y8
-	VMOVUPS      576(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y1, Y15, Y1
-	VMOVUPS      640(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y3, Y15, Y3
-	VMOVUPS      704(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y2, Y15, Y2
-	VMOVUPS      768(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y4, Y15, Y4
-	VMOVUPS      832(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y6, Y15, Y6
-	VMOVUPS      896(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y5, Y15, Y5
-	VMOVUPS      960(DI)(BX*4), Y15
-	VBLENDVPS    Y10, Y0, Y15, Y0
-	VMOVUPS      Y11, (R10)(BX*4)
-	VMOVUPS      Y12, (R11)(BX*4)
-	VMOVUPS      Y9, (R12)(BX*4)
-	VMOVUPS      Y13, (DI)(BX*4)
-	VMOVUPS      Y14, 64(DI)(BX*4)
-	VMOVUPS      Y7, 128(DI)(BX*4)
-	VMOVUPS      256(AX), Y7
-	VMOVUPS      Y7, 192(DI)(BX*4)
-	VMOVUPS      128(AX), Y7
-	VMOVUPS      Y7, 256(DI)(BX*4)
-	VMOVUPS      64(AX), Y7
-	VMOVUPS      Y7, 320(DI)(BX*4)
-	VMOVUPS      32(AX), Y7
-	VMOVUPS      Y7, 384(DI)(BX*4)
-	VMOVUPS      160(AX), Y7
-	VMOVUPS      Y7, 448(DI)(BX*4)
-	VMOVUPS      Y8, 512(DI)(BX*4)
-	VMOVUPS      Y1, 576(DI)(BX*4)
-	VMOVUPS      Y3, 640(DI)(BX*4)
-	VMOVUPS      Y2, 704(DI)(BX*4)
-	VMOVUPS      Y4, 768(DI)(BX*4)
-	VMOVUPS      Y6, 832(DI)(BX*4)
-	VMOVUPS      Y5, 896(DI)(BX*4)
-	VMOVUPS      Y0, 960(DI)(BX*4)
-	XORQ         $+8, BX
-	JNZ          block
-	ADDQ         $+64, R10
-	ADDQ         $+64, R11
-	ADDQ         $+64, R12
-	ADDQ         $+1024, DI
-	ADDQ         $+12288, CX
-	ADDQ         $+12288, DX
-	ADDQ         $+64, R8
-	ADDQ         $+64, R9
-	DECQ         n+0(FP)
-	JNZ          block
-	VZEROUPPER
-	RET
-
-// func tickAVX512(n int, z *float32, center *float32, width *float32, b *float32, day *float32, y *float32, floor *float32, p *float32)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·tickAVX512(SB), $88-72
-	MOVQ   day+40(FP), BX
-	MOVQ   p+64(FP), R15
-	MOVQ   56(R15), R15
-	IMUL3Q $+64, R15, R15
-	ADDQ   R15, BX
-	MOVQ   day+40(FP), CX
-	MOVQ   p+64(FP), R15
-	MOVQ   48(R15), R15
-	IMUL3Q $+64, R15, R15
-	ADDQ   R15, CX
-	MOVQ   p+64(FP), DX
-	MOVQ   b+32(FP), SI
-	MOVQ   y+48(FP), DI
 	MOVQ   floor+56(FP), R8
 	MOVQ   z+8(FP), R9
 	MOVQ   center+16(FP), R10
@@ -427,286 +397,278 @@ TEXT ·tickAVX512(SB), $88-72
 
 block:
 	VMOVUPS       (BX), Z0
+	VCMPPS        $0x00, Z0, Z0, K1
 	VMOVUPS       (CX), Z1
-	VSUBPS        Z1, Z0, Z0
-	VMULPS.BCST   64(DX), Z0, Z2
-	VADDPS        Z2, Z1, Z1
-	VMOVUPS       512(SI), Z2
-	VMULPS        Z2, Z1, Z3
-	VMOVUPS       (DI), Z4
-	VSUBPS        Z3, Z4, Z3
-	VMOVUPS       384(SI), Z5
+	VMOVUPS       (DX), Z2
+	VSUBPS        Z2, Z1, Z1
+	VMULPS.BCST   64(SI), Z1, Z3
+	VADDPS        Z3, Z2, Z2
+	VMOVUPS       512(DI), Z3
+	VMULPS        Z3, Z2, Z4
+	VSUBPS        Z4, Z0, Z4
+	VMOVUPS       384(DI), Z5
 	VXORPS        X6, X6, X6
-	VCMPPS        $0x00, Z6, Z5, K1
-	VBROADCASTSS  wide<>+0(SB), Z7
-	VADDPS        Z7, Z5, Z8
-	VBROADCASTSS  wide<>+4(SB), Z9
-	VMINPS        Z8, Z9, Z9
-	VDIVPS        Z8, Z7, Z8
-	VMULPS.BCST   wide<>+8(SB), Z8, Z10
-	VADDPS        Z10, Z7, Z10
-	VBROADCASTSS  wide<>+12(SB), Z11
-	VPANDD        Z11, Z0, Z0
-	VMULPS.BCST   wide<>+16(SB), Z0, Z0
-	VBLENDMPS     Z6, Z2, K1, Z12
-	VMULPS        Z0, Z12, Z0
-	VCMPPS.BCST   $0x01, wide<>+20(SB), Z5, K2
-	VBROADCASTSS  (DX), Z13
-	VRANGEPS      $0x05, Z13, Z8, Z14
-	VMOVUPS       448(SI), Z15
-	VBLENDMPS     Z6, Z15, K1, Z16
-	VBROADCASTSS  wide<>+24(SB), Z17
-	VBROADCASTSS  wide<>+28(SB), Z18
-	VBLENDMPS     Z18, Z17, K2, Z17
-	VCMPPS        $0x01, Z16, Z6, K2
-	VBLENDMPS     Z18, Z17, K2, Z18
-	VDIVPS        Z16, Z7, Z19
-	VRANGEPS      $0x05, Z19, Z13, Z13
-	VBLENDMPS     Z13, Z14, K2, Z13
-	VADDPS        Z7, Z16, Z14
-	VBLENDMPS     Z14, Z16, K2, Z14
-	VMOVUPS       (SI), Z16
-	VBLENDMPS     Z4, Z16, K1, Z19
-	VPANDD        Z11, Z19, Z20
-	VBROADCASTSS  32(DX), Z21
-	VMULPS        Z20, Z21, Z20
-	VMOVUPS       (R8), Z22
-	VADDPS        Z20, Z22, Z20
-	VMOVUPS       192(SI), Z23
-	VBLENDMPS     Z6, Z23, K1, Z24
-	VBROADCASTSS  wide<>+32(SB), Z25
-	VMULPS        Z25, Z24, Z26
-	VBROADCASTSS  wide<>+36(SB), Z27
-	VADDPS        Z27, Z26, Z26
-	VMAXPS        Z26, Z20, Z20
-	VMULPS        Z20, Z10, Z20
-	VADDPS        Z20, Z0, Z20
-	VMOVUPS       64(SI), Z26
-	VBLENDMPS     Z4, Z26, K1, Z28
-	VPANDD        Z11, Z28, Z29
-	VMULPS        Z29, Z21, Z29
-	VADDPS        Z29, Z22, Z29
-	VMOVUPS       256(SI), Z30
-	VBLENDMPS     Z6, Z30, K1, Z31
-	VMULPS        Z25, Z31, Z2
-	VADDPS        Z2, Z27, Z2
-	VMAXPS        Z2, Z29, Z2
-	VMULPS        Z2, Z10, Z2
-	VADDPS        Z2, Z0, Z2
-	VMOVUPS       128(SI), Z29
-	VBLENDMPS     Z4, Z29, K1, Z15
-	VPANDD        Z11, Z15, Z30
-	VMULPS        Z30, Z21, Z21
-	VADDPS        Z21, Z22, Z21
-	VMOVUPS       320(SI), Z22
-	VBLENDMPS     Z6, Z22, K1, Z30
-	VMULPS        Z25, Z30, Z25
-	VADDPS        Z25, Z27, Z25
-	VMAXPS        Z25, Z21, Z21
-	VMULPS        Z21, Z10, Z10
-	VADDPS        Z10, Z0, Z0
-	VBLENDMPS     Z6, Z7, K2, Z10
-	VDIVPS        Z20, Z10, Z21
-	VMULPS.BCST   24(DX), Z5, Z25
-	VMINPS        Z25, Z7, Z25
-	VDIVPS        Z2, Z25, Z22
-	VMULPS.BCST   28(DX), Z5, Z23
-	VMINPS        Z23, Z7, Z23
-	VDIVPS        Z0, Z23, Z29
-	VADDPS        Z25, Z10, Z25
-	VADDPS        Z25, Z23, Z23
-	VADDPS        Z22, Z21, Z25
-	VADDPS        Z25, Z29, Z25
-	VMULPS        Z21, Z19, Z21
-	VMULPS        Z22, Z28, Z22
-	VADDPS        Z22, Z21, Z21
-	VMULPS        Z29, Z15, Z22
-	VADDPS        Z22, Z21, Z21
-	VDIVPS        Z25, Z21, Z21
-	VSUBPS        Z21, Z3, Z22
-	VMULPS        Z22, Z25, Z22
-	VDIVPS        Z23, Z22, Z22
-	VSUBPS        Z3, Z4, Z29
-	VADDPS        Z29, Z21, Z21
-	VDIVPS        Z25, Z23, Z23
-	VCMPPS.BCST   $0x01, 36(DX), Z5, K2
-	VBROADCASTSS  wide<>+40(SB), Z25
-	VBLENDMPS     Z25, Z22, K2, Z22
-	VBLENDMPS     Z25, Z21, K2, Z21
-	VBLENDMPS     Z25, Z23, K2, Z23
-	VMULPS        Z20, Z18, Z18
-	VSUBPS        Z19, Z3, Z20
-	VCMPPS        $0x01, Z20, Z18, K2
-	VBROADCASTSS  wide<>+44(SB), Z25
-	VPXORD        Z18, Z25, Z29
-	VMAXPS        Z20, Z29, Z29
-	VBLENDMPS     Z18, Z29, K2, Z29
-	VMULPS        Z29, Z13, Z29
-	VADDPS        Z29, Z19, Z19
-	VADDPS        Z19, Z27, Z19
-	VSUBPS        Z27, Z19, Z19
-	VPANDD        Z20, Z11, Z20
-	VMINPS        Z18, Z20, Z18
-	VSUBPS        Z24, Z18, Z18
-	VMULPS        Z18, Z13, Z13
+	VCMPPS        $0x00, Z6, Z5, K2
+	VBLENDMPS     Z6, Z3, K2, Z7
+	VBLENDMPS     Z7, Z3, K1, Z3
+	VMOVUPS       Z3, 512(DI)
+	VBROADCASTSS  wide<>+0(SB), Z3
+	VADDPS        Z3, Z5, Z8
+	VDIVPS        Z8, Z3, Z9
+	VMULPS.BCST   wide<>+4(SB), Z9, Z10
+	VADDPS        Z10, Z3, Z10
+	VBROADCASTSS  wide<>+8(SB), Z11
+	VPANDD        Z11, Z1, Z1
+	VMULPS.BCST   wide<>+12(SB), Z1, Z1
+	VMULPS        Z1, Z7, Z1
+	VCMPPS.BCST   $0x01, wide<>+16(SB), Z5, K3
+	VBROADCASTSS  (SI), Z7
+	VRANGEPS      $0x05, Z7, Z9, Z12
+	VMOVUPS       448(DI), Z13
+	VBLENDMPS     Z6, Z13, K2, Z14
+	VBROADCASTSS  wide<>+20(SB), Z15
+	VBROADCASTSS  wide<>+24(SB), Z16
+	VBLENDMPS     Z16, Z15, K3, Z15
+	VCMPPS        $0x01, Z14, Z6, K3
+	VBLENDMPS     Z16, Z15, K3, Z16
+	VDIVPS        Z14, Z3, Z17
+	VRANGEPS      $0x05, Z17, Z7, Z7
+	VBLENDMPS     Z7, Z12, K3, Z7
+	VADDPS        Z3, Z14, Z12
+	VBLENDMPS     Z12, Z14, K3, Z12
+	VBLENDMPS     Z12, Z13, K1, Z12
+	VMOVUPS       Z12, 448(DI)
+	VMOVUPS       (DI), Z12
+	VBLENDMPS     Z0, Z12, K2, Z13
+	VPANDD        Z11, Z13, Z14
+	VBROADCASTSS  32(SI), Z17
+	VMULPS        Z14, Z17, Z14
+	VMOVUPS       (R8), Z18
+	VADDPS        Z14, Z18, Z14
+	VMOVUPS       192(DI), Z19
+	VBLENDMPS     Z6, Z19, K2, Z20
+	VBROADCASTSS  wide<>+28(SB), Z21
+	VMULPS        Z21, Z20, Z22
+	VBROADCASTSS  wide<>+32(SB), Z23
+	VADDPS        Z23, Z22, Z22
+	VMAXPS        Z22, Z14, Z14
+	VMULPS        Z14, Z10, Z14
+	VADDPS        Z14, Z1, Z14
+	VMOVUPS       64(DI), Z22
+	VBLENDMPS     Z0, Z22, K2, Z24
+	VPANDD        Z11, Z24, Z25
+	VMULPS        Z25, Z17, Z25
+	VADDPS        Z25, Z18, Z25
+	VMOVUPS       256(DI), Z26
+	VBLENDMPS     Z6, Z26, K2, Z27
+	VMULPS        Z21, Z27, Z28
+	VADDPS        Z28, Z23, Z28
+	VMAXPS        Z28, Z25, Z25
+	VMULPS        Z25, Z10, Z25
+	VADDPS        Z25, Z1, Z25
+	VMOVUPS       128(DI), Z28
+	VBLENDMPS     Z0, Z28, K2, Z29
+	VPANDD        Z11, Z29, Z30
+	VMULPS        Z30, Z17, Z17
+	VADDPS        Z17, Z18, Z17
+	VMOVUPS       320(DI), Z18
+	VBLENDMPS     Z6, Z18, K2, Z30
+	VMULPS        Z21, Z30, Z21
+	VADDPS        Z21, Z23, Z21
+	VMAXPS        Z21, Z17, Z17
+	VMULPS        Z17, Z10, Z10
+	VADDPS        Z10, Z1, Z1
+	VBLENDMPS     Z6, Z3, K3, Z10
+	VDIVPS        Z14, Z10, Z17
+	VMULPS.BCST   24(SI), Z5, Z21
+	VMINPS        Z21, Z3, Z21
+	VDIVPS        Z25, Z21, Z31
+	VMULPS.BCST   28(SI), Z5, Z6
+	VMINPS        Z6, Z3, Z6
+	VDIVPS        Z1, Z6, Z3
+	VADDPS        Z21, Z10, Z21
+	VADDPS        Z21, Z6, Z6
+	VADDPS        Z31, Z17, Z21
+	VADDPS        Z21, Z3, Z21
+	VMULPS        Z17, Z13, Z17
+	VMULPS        Z31, Z24, Z31
+	VADDPS        Z31, Z17, Z17
+	VMULPS        Z3, Z29, Z3
+	VADDPS        Z3, Z17, Z3
+	VDIVPS        Z21, Z3, Z3
+	VSUBPS        Z3, Z4, Z17
+	VMULPS        Z17, Z21, Z17
+	VDIVPS        Z6, Z17, Z17
+	VSUBPS        Z4, Z0, Z31
+	VADDPS        Z31, Z3, Z3
+	VDIVPS        Z21, Z6, Z6
+	VCMPPS.BCST   $0x01, 36(SI), Z5, K3
+	VBROADCASTSS  wide<>+36(SB), Z21
+	VBLENDMPS     Z21, Z17, K3, Z17
+	VBLENDMPS     Z21, Z3, K3, Z3
+	VBLENDMPS     Z21, Z6, K3, Z6
+	VBLENDMPS     Z17, Z0, K1, Z17
+	VBLENDMPS     Z3, Z0, K1, Z3
+	VBLENDMPS     Z6, Z0, K1, Z6
+	VMOVUPS       Z17, (R9)
+	VMOVUPS       Z3, (R10)
+	VMOVUPS       Z6, (R11)
+	VMULPS        Z14, Z16, Z3
+	VSUBPS        Z13, Z4, Z6
+	VCMPPS        $0x01, Z6, Z3, K3
+	VBROADCASTSS  wide<>+40(SB), Z14
+	VPXORD        Z3, Z14, Z16
+	VMAXPS        Z6, Z16, Z16
+	VBLENDMPS     Z3, Z16, K3, Z16
+	VMULPS        Z16, Z7, Z16
+	VADDPS        Z16, Z13, Z13
+	VADDPS        Z13, Z23, Z13
+	VSUBPS        Z23, Z13, Z13
+	VBLENDMPS     Z13, Z12, K1, Z12
+	VMOVUPS       Z12, (DI)
+	VPANDD        Z6, Z11, Z6
+	VMINPS        Z3, Z6, Z3
+	VSUBPS        Z20, Z3, Z3
+	VMULPS        Z3, Z7, Z3
+	VADDPS        Z3, Z20, Z3
+	VADDPS        Z3, Z23, Z3
+	VSUBPS        Z23, Z3, Z3
+	VBLENDMPS     Z3, Z19, K1, Z3
+	VMOVUPS       Z3, 192(DI)
+	VRANGEPS.BCST $0x05, 4(SI), Z9, Z3
+	VMULPS        Z3, Z10, Z3
+	VMULPS        Z25, Z15, Z6
+	VSUBPS        Z24, Z4, Z7
+	VCMPPS        $0x01, Z7, Z6, K3
+	VPXORD        Z6, Z14, Z12
+	VMAXPS        Z7, Z12, Z13
+	VBLENDMPS     Z6, Z13, K3, Z13
+	VMULPS        Z13, Z3, Z13
 	VADDPS        Z13, Z24, Z13
-	VADDPS        Z13, Z27, Z13
-	VSUBPS        Z27, Z13, Z13
-	VRANGEPS.BCST $0x05, 4(DX), Z8, Z18
-	VMULPS        Z18, Z10, Z18
-	VMULPS        Z2, Z17, Z20
-	VSUBPS        Z28, Z3, Z24
-	VCMPPS        $0x01, Z24, Z20, K2
-	VPXORD        Z20, Z25, Z29
-	VMAXPS        Z24, Z29, Z5
-	VBLENDMPS     Z20, Z5, K2, Z5
-	VMULPS        Z5, Z18, Z5
-	VADDPS        Z5, Z28, Z5
-	VADDPS        Z5, Z27, Z5
-	VSUBPS        Z27, Z5, Z5
-	VPANDD        Z24, Z11, Z24
-	VMINPS        Z20, Z24, Z24
-	VSUBPS        Z31, Z24, Z24
-	VMULPS        Z24, Z18, Z18
-	VADDPS        Z18, Z31, Z18
-	VADDPS        Z18, Z27, Z18
-	VSUBPS        Z27, Z18, Z18
-	VRANGEPS.BCST $0x05, 8(DX), Z8, Z24
-	VMULPS        Z24, Z10, Z24
-	VMULPS        Z0, Z17, Z0
-	VSUBPS        Z15, Z3, Z3
-	VCMPPS        $0x01, Z3, Z0, K2
-	VPXORD        Z0, Z25, Z17
-	VMAXPS        Z3, Z17, Z17
-	VBLENDMPS     Z0, Z17, K2, Z17
-	VMULPS        Z17, Z24, Z17
-	VADDPS        Z17, Z15, Z15
-	VADDPS        Z15, Z27, Z15
-	VSUBPS        Z27, Z15, Z15
-	VPANDD        Z3, Z11, Z3
-	VMINPS        Z0, Z3, Z0
-	VSUBPS        Z30, Z0, Z0
-	VMULPS        Z0, Z24, Z0
-	VADDPS        Z0, Z30, Z0
-	VADDPS        Z0, Z27, Z0
-	VSUBPS        Z27, Z0, Z0
-	VSUBPS        Z1, Z4, Z1
-	VMULPS.BCST   wide<>+48(SB), Z2, Z2
-	VRANGEPS.BCST $0x05, 12(DX), Z8, Z3
-	VRANGEPS.BCST $0x05, 16(DX), Z8, Z8
-	VMOVUPS       576(SI), Z17
-	VBLENDMPS     Z4, Z17, K1, Z24
-	VSUBPS        Z24, Z4, Z25
-	VMAXPS        Z25, Z29, Z28
-	VMOVUPS       704(SI), Z30
-	VBLENDMPS     Z4, Z30, K1, Z31
-	VSUBPS        Z31, Z1, Z30
-	VMAXPS        Z30, Z29, Z17
-	VCMPPS        $0x01, Z25, Z20, K2
-	VBLENDMPS     Z20, Z28, K2, Z28
-	VMULPS        Z28, Z3, Z28
-	VADDPS        Z28, Z24, Z24
-	VADDPS        Z24, Z27, Z24
-	VSUBPS        Z27, Z24, Z24
-	VCMPPS        $0x01, Z30, Z20, K2
-	VBLENDMPS     Z20, Z17, K2, Z17
-	VMULPS        Z17, Z3, Z3
-	VADDPS        Z3, Z31, Z3
+	VADDPS        Z13, Z23, Z13
+	VSUBPS        Z23, Z13, Z13
+	VBLENDMPS     Z13, Z22, K1, Z13
+	VMOVUPS       Z13, 64(DI)
+	VPANDD        Z7, Z11, Z7
+	VMINPS        Z6, Z7, Z7
+	VSUBPS        Z27, Z7, Z7
+	VMULPS        Z7, Z3, Z3
 	VADDPS        Z3, Z27, Z3
-	VSUBPS        Z27, Z3, Z3
-	VPANDD        Z25, Z11, Z17
-	VMINPS        Z2, Z17, Z17
-	VPANDD        Z30, Z11, Z11
-	VMINPS        Z2, Z11, Z2
-	VMOVUPS       640(SI), Z11
-	VBLENDMPS     Z6, Z11, K1, Z25
-	VSUBPS        Z25, Z17, Z17
-	VMULPS        Z17, Z8, Z17
-	VADDPS        Z17, Z25, Z17
-	VADDPS        Z17, Z27, Z17
-	VSUBPS        Z27, Z17, Z17
-	VMOVUPS       768(SI), Z25
-	VBLENDMPS     Z6, Z25, K1, Z28
-	VSUBPS        Z28, Z2, Z2
-	VMULPS        Z2, Z8, Z2
-	VADDPS        Z2, Z28, Z2
-	VADDPS        Z2, Z27, Z2
-	VSUBPS        Z27, Z2, Z2
-	VMULPS        Z8, Z10, Z8
-	VMOVUPS       832(SI), Z10
-	VBLENDMPS     Z4, Z10, K1, Z28
-	VSUBPS        Z28, Z1, Z1
-	VMAXPS        Z1, Z29, Z29
-	VCMPPS        $0x01, Z1, Z20, K2
-	VBLENDMPS     Z20, Z29, K2, Z1
-	VMULPS        Z1, Z8, Z1
-	VADDPS        Z1, Z28, Z1
-	VADDPS        Z1, Z27, Z1
-	VSUBPS        Z27, Z1, Z1
-	VSUBPS        Z1, Z4, Z8
-	VMOVUPS       896(SI), Z20
-	VBLENDMPS     Z6, Z20, K1, Z28
-	VADDPS        Z8, Z28, Z8
-	VADDPS        Z8, Z27, Z8
-	VSUBPS        Z27, Z8, Z8
-	VMOVUPS       960(SI), Z27
-	VBLENDMPS     Z6, Z27, K1, Z6
-	VADDPS        Z7, Z6, Z6
-	VCMPPS        $0x00, Z4, Z4, K1
-	VBLENDMPS     Z22, Z4, K1, Z7
-	VBLENDMPS     Z21, Z4, K1, Z21
-	VBLENDMPS     Z23, Z4, K1, Z4
-	VBLENDMPS     Z19, Z16, K1, Z16
-	VBLENDMPS     Z5, Z26, K1, Z5
-	VMOVUPS       128(SI), Z19
-	VBLENDMPS     Z15, Z19, K1, Z15
-	VMOVUPS       192(SI), Z19
-	VBLENDMPS     Z13, Z19, K1, Z13
-	VMOVUPS       256(SI), Z19
-	VBLENDMPS     Z18, Z19, K1, Z18
-	VMOVUPS       320(SI), Z19
-	VBLENDMPS     Z0, Z19, K1, Z0
-	VMOVUPS       384(SI), Z19
-	VBLENDMPS     Z9, Z19, K1, Z9
-	VMOVUPS       448(SI), Z19
-	VBLENDMPS     Z14, Z19, K1, Z14
-	VMOVUPS       512(SI), Z19
-	VBLENDMPS     Z12, Z19, K1, Z12
-	VMOVUPS       576(SI), Z19
-	VBLENDMPS     Z24, Z19, K1, Z19
-	VBLENDMPS     Z17, Z11, K1, Z11
-	VMOVUPS       704(SI), Z17
-	VBLENDMPS     Z3, Z17, K1, Z3
-	VBLENDMPS     Z2, Z25, K1, Z2
-	VBLENDMPS     Z1, Z10, K1, Z1
-	VBLENDMPS     Z8, Z20, K1, Z8
-	VBLENDMPS     Z6, Z27, K1, Z6
-	VMOVUPS       Z7, (R9)
-	VMOVUPS       Z21, (R10)
-	VMOVUPS       Z4, (R11)
-	VMOVUPS       Z16, (SI)
-	VMOVUPS       Z5, 64(SI)
-	VMOVUPS       Z15, 128(SI)
-	VMOVUPS       Z13, 192(SI)
-	VMOVUPS       Z18, 256(SI)
-	VMOVUPS       Z0, 320(SI)
-	VMOVUPS       Z9, 384(SI)
-	VMOVUPS       Z14, 448(SI)
-	VMOVUPS       Z12, 512(SI)
-	VMOVUPS       Z19, 576(SI)
-	VMOVUPS       Z11, 640(SI)
-	VMOVUPS       Z3, 704(SI)
-	VMOVUPS       Z2, 768(SI)
-	VMOVUPS       Z1, 832(SI)
-	VMOVUPS       Z8, 896(SI)
-	VMOVUPS       Z6, 960(SI)
+	VADDPS        Z3, Z23, Z3
+	VSUBPS        Z23, Z3, Z3
+	VBLENDMPS     Z3, Z26, K1, Z3
+	VMOVUPS       Z3, 256(DI)
+	VRANGEPS.BCST $0x05, 8(SI), Z9, Z3
+	VMULPS        Z3, Z10, Z3
+	VMULPS        Z1, Z15, Z1
+	VSUBPS        Z29, Z4, Z4
+	VCMPPS        $0x01, Z4, Z1, K3
+	VPXORD        Z1, Z14, Z7
+	VMAXPS        Z4, Z7, Z7
+	VBLENDMPS     Z1, Z7, K3, Z7
+	VMULPS        Z7, Z3, Z7
+	VADDPS        Z7, Z29, Z7
+	VADDPS        Z7, Z23, Z7
+	VSUBPS        Z23, Z7, Z7
+	VBLENDMPS     Z7, Z28, K1, Z7
+	VMOVUPS       Z7, 128(DI)
+	VPANDD        Z4, Z11, Z4
+	VMINPS        Z1, Z4, Z1
+	VSUBPS        Z30, Z1, Z1
+	VMULPS        Z1, Z3, Z1
+	VADDPS        Z1, Z30, Z1
+	VADDPS        Z1, Z23, Z1
+	VSUBPS        Z23, Z1, Z1
+	VBLENDMPS     Z1, Z18, K1, Z1
+	VMOVUPS       Z1, 320(DI)
+	VBROADCASTSS  wide<>+44(SB), Z1
+	VMINPS        Z8, Z1, Z1
+	VBLENDMPS     Z1, Z5, K1, Z1
+	VMOVUPS       Z1, 384(DI)
+	VSUBPS        Z2, Z0, Z1
+	VMULPS.BCST   wide<>+48(SB), Z25, Z2
+	VRANGEPS.BCST $0x05, 12(SI), Z9, Z3
+	VRANGEPS.BCST $0x05, 16(SI), Z9, Z4
+	VMOVUPS       576(DI), Z5
+	VBLENDMPS     Z0, Z5, K2, Z7
+	VSUBPS        Z7, Z0, Z8
+	VMOVUPS       704(DI), Z9
+	VBLENDMPS     Z0, Z9, K2, Z13
+	VSUBPS        Z13, Z1, Z14
+	VCMPPS        $0x01, Z8, Z6, K3
+	VMAXPS        Z8, Z12, Z15
+	VBLENDMPS     Z6, Z15, K3, Z15
+	VMULPS        Z15, Z3, Z15
+	VADDPS        Z15, Z7, Z7
+	VADDPS        Z7, Z23, Z7
+	VSUBPS        Z23, Z7, Z7
+	VBLENDMPS     Z7, Z5, K1, Z5
+	VMOVUPS       Z5, 576(DI)
+	VCMPPS        $0x01, Z14, Z6, K3
+	VMAXPS        Z14, Z12, Z5
+	VBLENDMPS     Z6, Z5, K3, Z5
+	VMULPS        Z5, Z3, Z3
+	VADDPS        Z3, Z13, Z3
+	VADDPS        Z3, Z23, Z3
+	VSUBPS        Z23, Z3, Z3
+	VBLENDMPS     Z3, Z9, K1, Z3
+	VMOVUPS       Z3, 704(DI)
+	VPANDD        Z8, Z11, Z3
+	VMINPS        Z2, Z3, Z3
+	VPANDD        Z14, Z11, Z5
+	VMINPS        Z2, Z5, Z2
+	VMOVUPS       640(DI), Z5
+	VXORPS        X7, X7, X7
+	VBLENDMPS     Z7, Z5, K2, Z8
+	VSUBPS        Z8, Z3, Z3
+	VMULPS        Z3, Z4, Z3
+	VADDPS        Z3, Z8, Z3
+	VADDPS        Z3, Z23, Z3
+	VSUBPS        Z23, Z3, Z3
+	VBLENDMPS     Z3, Z5, K1, Z3
+	VMOVUPS       Z3, 640(DI)
+	VMOVUPS       768(DI), Z3
+	VBLENDMPS     Z7, Z3, K2, Z5
+	VSUBPS        Z5, Z2, Z2
+	VMULPS        Z2, Z4, Z2
+	VADDPS        Z2, Z5, Z2
+	VADDPS        Z2, Z23, Z2
+	VSUBPS        Z23, Z2, Z2
+	VBLENDMPS     Z2, Z3, K1, Z2
+	VMOVUPS       Z2, 768(DI)
+	VMULPS        Z4, Z10, Z2
+	VMOVUPS       832(DI), Z3
+	VBLENDMPS     Z0, Z3, K2, Z4
+	VSUBPS        Z4, Z1, Z1
+	VCMPPS        $0x01, Z1, Z6, K3
+	VMAXPS        Z1, Z12, Z1
+	VBLENDMPS     Z6, Z1, K3, Z1
+	VMULPS        Z1, Z2, Z1
+	VADDPS        Z1, Z4, Z1
+	VADDPS        Z1, Z23, Z1
+	VSUBPS        Z23, Z1, Z1
+	VBLENDMPS     Z1, Z3, K1, Z2
+	VMOVUPS       Z2, 832(DI)
+	VSUBPS        Z1, Z0, Z0
+	VMOVUPS       896(DI), Z1
+	VBLENDMPS     Z7, Z1, K2, Z2
+	VADDPS        Z0, Z2, Z0
+	VADDPS        Z0, Z23, Z0
+	VSUBPS        Z23, Z0, Z0
+	VBLENDMPS     Z0, Z1, K1, Z0
+	VMOVUPS       Z0, 896(DI)
+	VMOVUPS       960(DI), Z0
+	VBLENDMPS     Z7, Z0, K2, Z1
+	VADDPS.BCST   wide<>+0(SB), Z1, Z1
+	VBLENDMPS     Z1, Z0, K1, Z0
+	VMOVUPS       Z0, 960(DI)
 	ADDQ          $+64, R9
 	ADDQ          $+64, R10
 	ADDQ          $+64, R11
-	ADDQ          $+1024, SI
-	ADDQ          $+12288, BX
+	ADDQ          $+1024, DI
 	ADDQ          $+12288, CX
-	ADDQ          $+64, DI
+	ADDQ          $+12288, DX
+	ADDQ          $+64, BX
 	ADDQ          $+64, R8
 	DECQ          n+0(FP)
 	JNZ           block
@@ -715,12 +677,12 @@ block:
 
 // func calibrateAVX2(n int, score *float32, t *float32, nominal *float32, p *float32)
 // Requires: AVX, AVX2, SSE
-TEXT ·calibrateAVX2(SB), $792-40
+TEXT ·calibrateAVX2(SB), $728-40
 	XORL    BX, BX
-	MOVQ    t+16(FP), CX
-	MOVQ    nominal+24(FP), DX
-	MOVQ    p+32(FP), SI
-	MOVQ    score+8(FP), DI
+	MOVQ    nominal+24(FP), CX
+	MOVQ    t+16(FP), DX
+	MOVQ    score+8(FP), SI
+	MOVQ    p+32(FP), DI
 	LEAQ    87(SP), AX
 	ANDQ    $-64, AX
 	STMXCSR (SP)
@@ -730,29 +692,37 @@ TEXT ·calibrateAVX2(SB), $792-40
 	LDMXCSR 4(SP)
 
 block:
-	VMOVUPS      448(CX)(BX*4), Y0
-	VXORPS       X1, X1, X1
-	VCMPPS       $0x00, Y1, Y0, Y2
-	VMOVUPS      (CX)(BX*4), Y3
-	VBROADCASTSS narrow<>+0(SB), Y4
-	VBLENDVPS    Y2, Y4, Y3, Y5
-	VMOVUPS      (DX)(BX*4), Y6
-	VDIVPS       Y5, Y6, Y7
-	VCMPPS       $0x01, narrow<>+416(SB), Y7, Y8
-	VMOVUPS      192(CX)(BX*4), Y9
-	VBLENDVPS    Y2, narrow<>+448(SB), Y9, Y10
-	VPSRLD       $0x17, Y10, Y11
+	VMOVUPS      (CX)(BX*4), Y0
+	VCMPPS       $0x00, Y0, Y0, Y1
+	VMOVUPS      448(DX)(BX*4), Y2
+	VXORPS       X3, X3, X3
+	VCMPPS       $0x00, Y3, Y2, Y4
+	VMOVUPS      (DX)(BX*4), Y5
+	VBROADCASTSS narrow<>+0(SB), Y6
+	VBLENDVPS    Y4, Y6, Y5, Y7
+	VMOVUPS      64(DX)(BX*4), Y8
+	VBLENDVPS    Y4, Y6, Y8, Y9
+	VBLENDVPS    Y1, Y7, Y5, Y5
+	VBLENDVPS    Y1, Y9, Y8, Y8
+	VMOVUPS      Y5, (DX)(BX*4)
+	VMOVUPS      Y8, 64(DX)(BX*4)
+	VDIVPS       Y7, Y0, Y5
+	VCMPPS       $0x01, narrow<>+416(SB), Y5, Y7
+	VMOVUPS      192(DX)(BX*4), Y8
+	VBLENDVPS    Y4, narrow<>+448(SB), Y8, Y9
+	VCMPPS       $0x00, Y9, Y9, Y10
+	VPSRLD       $0x17, Y9, Y11
 	VPSUBD       narrow<>+480(SB), Y11, Y11
-	VANDPS       narrow<>+512(SB), Y10, Y12
-	VORPS        Y12, Y4, Y12
+	VANDPS       narrow<>+512(SB), Y9, Y12
+	VORPS        Y12, Y6, Y12
 	VBROADCASTSS narrow<>+544(SB), Y13
 	VCMPPS       $0x01, Y12, Y13, Y14
 	VMULPS       narrow<>+576(SB), Y12, Y15
 	VBLENDVPS    Y14, Y15, Y12, Y12
 	VPADDD       narrow<>+608(SB), Y11, Y15
 	VBLENDVPS    Y14, Y15, Y11, Y11
-	VSUBPS       Y4, Y12, Y14
-	VADDPS       Y12, Y4, Y12
+	VSUBPS       Y6, Y12, Y14
+	VADDPS       Y12, Y6, Y12
 	VDIVPS       Y12, Y14, Y12
 	VMULPS       Y12, Y12, Y14
 	VMULPS       narrow<>+640(SB), Y14, Y15
@@ -764,306 +734,293 @@ block:
 	VCVTDQ2PS    Y11, Y11
 	VMULPS       Y14, Y12, Y12
 	VADDPS       Y12, Y11, Y11
-	VCMPPS       $0x00, Y10, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y10, Y11
-	VMULPS       narrow<>+768(SB), Y11, Y11
-	VXORPS       narrow<>+352(SB), Y11, Y11
-	VBROADCASTSS narrow<>+416(SB), Y12
-	VMAXPS       Y12, Y11, Y11
-	VCMPPS       $0x01, Y4, Y7, Y14
-	VSUBPS       Y12, Y7, Y15
-	VSUBPS       Y12, Y11, Y9
-	VDIVPS       narrow<>+800(SB), Y9, Y9
-	VMULPS       Y9, Y15, Y9
-	VADDPS       Y9, Y12, Y9
-	VMOVUPS      256(CX)(BX*4), Y12
-	VBLENDVPS    Y2, narrow<>+832(SB), Y12, Y15
-	VPSRLD       $0x17, Y15, Y12
-	VPSUBD       narrow<>+480(SB), Y12, Y12
-	VANDPS       narrow<>+512(SB), Y15, Y3
-	VORPS        Y3, Y4, Y3
-	VCMPPS       $0x01, Y3, Y13, Y6
-	VMULPS       narrow<>+576(SB), Y3, Y0
-	VBLENDVPS    Y6, Y0, Y3, Y0
-	VPADDD       narrow<>+608(SB), Y12, Y3
-	VBLENDVPS    Y6, Y3, Y12, Y3
-	VSUBPS       Y4, Y0, Y6
-	VADDPS       Y0, Y4, Y0
-	VDIVPS       Y0, Y6, Y0
-	VMULPS       Y0, Y0, Y6
-	VMULPS       narrow<>+640(SB), Y6, Y12
-	VADDPS       narrow<>+672(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+704(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       narrow<>+736(SB), Y6, Y6
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y6, Y0, Y0
-	VADDPS       Y0, Y3, Y0
-	VCMPPS       $0x00, Y15, Y15, Y3
-	VBLENDVPS    Y3, Y0, Y15, Y0
-	VMULPS       narrow<>+768(SB), Y0, Y0
-	VXORPS       narrow<>+352(SB), Y0, Y0
-	VMAXPS       Y0, Y11, Y3
-	VMAXPS       Y11, Y0, Y6
-	VANDPS       Y6, Y3, Y3
-	VCMPPS       $0x01, narrow<>+864(SB), Y7, Y0
-	VSUBPS       Y4, Y7, Y6
-	VSUBPS       Y11, Y3, Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VMOVUPS      320(CX)(BX*4), Y11
-	VBLENDVPS    Y2, narrow<>+896(SB), Y11, Y12
-	VPSRLD       $0x17, Y12, Y11
-	VPSUBD       narrow<>+480(SB), Y11, Y11
-	VMOVUPS      Y5, (AX)
-	VANDPS       narrow<>+512(SB), Y12, Y5
-	VORPS        Y5, Y4, Y5
-	VCMPPS       $0x01, Y5, Y13, Y1
-	VMOVUPS      Y15, 32(AX)
-	VMULPS       narrow<>+576(SB), Y5, Y15
-	VBLENDVPS    Y1, Y15, Y5, Y5
-	VPADDD       narrow<>+608(SB), Y11, Y15
-	VBLENDVPS    Y1, Y15, Y11, Y1
-	VSUBPS       Y4, Y5, Y11
-	VADDPS       Y5, Y4, Y5
-	VDIVPS       Y5, Y11, Y5
-	VMULPS       Y5, Y5, Y11
-	VMULPS       narrow<>+640(SB), Y11, Y15
-	VADDPS       narrow<>+672(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+704(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y11
-	VADDPS       narrow<>+736(SB), Y11, Y11
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       Y11, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VCMPPS       $0x00, Y12, Y12, Y5
-	VBLENDVPS    Y5, Y1, Y12, Y1
-	VMULPS       narrow<>+768(SB), Y1, Y1
-	VXORPS       narrow<>+352(SB), Y1, Y1
-	VMAXPS       Y1, Y3, Y5
-	VMAXPS       Y3, Y1, Y11
-	VANDPS       Y11, Y5, Y5
-	VCMPPS       $0x01, narrow<>+192(SB), Y7, Y1
-	VSUBPS       narrow<>+864(SB), Y7, Y11
-	VSUBPS       Y3, Y5, Y15
-	VMULPS       Y15, Y11, Y11
-	VADDPS       Y11, Y3, Y3
-	VMOVUPS      384(CX)(BX*4), Y11
-	VBLENDVPS    Y2, narrow<>+928(SB), Y11, Y15
-	VPSRLD       $0x17, Y15, Y11
-	VPSUBD       narrow<>+480(SB), Y11, Y11
-	VMOVUPS      Y10, 64(AX)
-	VANDPS       narrow<>+512(SB), Y15, Y10
-	VORPS        Y10, Y4, Y10
-	VCMPPS       $0x01, Y10, Y13, Y13
-	VMOVUPS      Y12, 96(AX)
-	VMULPS       narrow<>+576(SB), Y10, Y12
-	VBLENDVPS    Y13, Y12, Y10, Y10
-	VPADDD       narrow<>+608(SB), Y11, Y12
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       Y4, Y10, Y12
-	VADDPS       Y10, Y4, Y10
-	VDIVPS       Y10, Y12, Y10
-	VMULPS       Y10, Y10, Y12
-	VMULPS       narrow<>+640(SB), Y12, Y13
-	VADDPS       narrow<>+672(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y13
-	VADDPS       narrow<>+704(SB), Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VADDPS       narrow<>+736(SB), Y12, Y12
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y12, Y10, Y10
-	VADDPS       Y10, Y11, Y10
-	VCMPPS       $0x00, Y15, Y15, Y11
-	VBLENDVPS    Y11, Y10, Y15, Y10
+	VBLENDVPS    Y10, Y11, Y9, Y10
 	VMULPS       narrow<>+768(SB), Y10, Y10
-	VXORPS       narrow<>+352(SB), Y10, Y10
-	VMAXPS       Y10, Y5, Y11
-	VMAXPS       Y5, Y10, Y12
-	VANDPS       Y12, Y11, Y11
-	VBROADCASTSS narrow<>+960(SB), Y10
-	VCMPPS       $0x01, Y10, Y7, Y12
-	VSUBPS       narrow<>+192(SB), Y7, Y13
-	VMOVUPS      Y15, 128(AX)
-	VSUBPS       Y5, Y11, Y15
-	VMOVUPS      Y2, 160(AX)
-	VMAXPS       narrow<>+576(SB), Y15, Y2
-	VMINPS       Y2, Y4, Y2
+	VXORPS       narrow<>+320(SB), Y10, Y10
+	VBROADCASTSS narrow<>+416(SB), Y11
+	VMAXPS       Y11, Y10, Y10
+	VCMPPS       $0x01, Y6, Y5, Y12
+	VSUBPS       Y11, Y5, Y14
+	VSUBPS       Y11, Y10, Y15
+	VDIVPS       narrow<>+800(SB), Y15, Y15
+	VMULPS       Y15, Y14, Y14
+	VADDPS       Y14, Y11, Y11
+	VMOVUPS      256(DX)(BX*4), Y14
+	VBLENDVPS    Y4, narrow<>+832(SB), Y14, Y15
+	VCMPPS       $0x00, Y15, Y15, Y14
+	VPSRLD       $0x17, Y15, Y8
+	VPSUBD       narrow<>+480(SB), Y8, Y8
+	VANDPS       narrow<>+512(SB), Y15, Y2
+	VORPS        Y2, Y6, Y2
+	VCMPPS       $0x01, Y2, Y13, Y0
+	VMULPS       narrow<>+576(SB), Y2, Y3
+	VBLENDVPS    Y0, Y3, Y2, Y2
+	VPADDD       narrow<>+608(SB), Y8, Y3
+	VBLENDVPS    Y0, Y3, Y8, Y0
+	VSUBPS       Y6, Y2, Y3
+	VADDPS       Y2, Y6, Y2
+	VDIVPS       Y2, Y3, Y2
+	VMULPS       Y2, Y2, Y3
+	VMULPS       narrow<>+640(SB), Y3, Y8
+	VADDPS       narrow<>+672(SB), Y8, Y8
+	VMULPS       Y8, Y3, Y8
+	VADDPS       narrow<>+704(SB), Y8, Y8
+	VMULPS       Y8, Y3, Y3
+	VADDPS       narrow<>+736(SB), Y3, Y3
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VBLENDVPS    Y14, Y0, Y15, Y0
+	VMULPS       narrow<>+768(SB), Y0, Y0
+	VXORPS       narrow<>+320(SB), Y0, Y0
+	VMAXPS       Y0, Y10, Y2
+	VMAXPS       Y10, Y0, Y3
+	VANDPS       Y3, Y2, Y2
+	VCMPPS       $0x01, narrow<>+864(SB), Y5, Y0
+	VSUBPS       Y6, Y5, Y3
+	VSUBPS       Y10, Y2, Y8
+	VMULPS       Y8, Y3, Y3
+	VADDPS       Y3, Y10, Y3
+	VMOVUPS      320(DX)(BX*4), Y8
+	VBLENDVPS    Y4, narrow<>+896(SB), Y8, Y10
+	VCMPPS       $0x00, Y10, Y10, Y14
+	VPSRLD       $0x17, Y10, Y8
+	VPSUBD       narrow<>+480(SB), Y8, Y8
+	VMOVUPS      Y15, (AX)
+	VANDPS       narrow<>+512(SB), Y10, Y15
+	VORPS        Y15, Y6, Y15
+	VMOVUPS      Y9, 32(AX)
+	VCMPPS       $0x01, Y15, Y13, Y9
+	VMOVUPS      Y1, 64(AX)
+	VMULPS       narrow<>+576(SB), Y15, Y1
+	VBLENDVPS    Y9, Y1, Y15, Y1
+	VPADDD       narrow<>+608(SB), Y8, Y15
+	VBLENDVPS    Y9, Y15, Y8, Y8
+	VSUBPS       Y6, Y1, Y9
+	VADDPS       Y1, Y6, Y1
+	VDIVPS       Y1, Y9, Y1
+	VMULPS       Y1, Y1, Y9
+	VMULPS       narrow<>+640(SB), Y9, Y15
+	VADDPS       narrow<>+672(SB), Y15, Y15
+	VMULPS       Y15, Y9, Y15
+	VADDPS       narrow<>+704(SB), Y15, Y15
+	VMULPS       Y15, Y9, Y9
+	VADDPS       narrow<>+736(SB), Y9, Y9
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y8, Y1
+	VBLENDVPS    Y14, Y1, Y10, Y1
+	VMULPS       narrow<>+768(SB), Y1, Y1
+	VXORPS       narrow<>+320(SB), Y1, Y1
+	VMAXPS       Y1, Y2, Y8
+	VMAXPS       Y2, Y1, Y9
+	VANDPS       Y9, Y8, Y8
+	VCMPPS       $0x01, narrow<>+160(SB), Y5, Y1
+	VSUBPS       narrow<>+864(SB), Y5, Y9
+	VSUBPS       Y2, Y8, Y14
+	VMULPS       Y14, Y9, Y9
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      384(DX)(BX*4), Y9
+	VBLENDVPS    Y4, narrow<>+928(SB), Y9, Y14
+	VCMPPS       $0x00, Y14, Y14, Y15
+	VPSRLD       $0x17, Y14, Y9
+	VPSUBD       narrow<>+480(SB), Y9, Y9
+	VMOVUPS      Y10, 96(AX)
+	VANDPS       narrow<>+512(SB), Y14, Y10
+	VORPS        Y10, Y6, Y10
+	VCMPPS       $0x01, Y10, Y13, Y13
+	VMOVUPS      Y4, 128(AX)
+	VMULPS       narrow<>+576(SB), Y10, Y4
+	VBLENDVPS    Y13, Y4, Y10, Y4
+	VPADDD       narrow<>+608(SB), Y9, Y10
+	VBLENDVPS    Y13, Y10, Y9, Y9
+	VSUBPS       Y6, Y4, Y10
+	VADDPS       Y4, Y6, Y4
+	VDIVPS       Y4, Y10, Y4
+	VMULPS       Y4, Y4, Y10
+	VMULPS       narrow<>+640(SB), Y10, Y13
+	VADDPS       narrow<>+672(SB), Y13, Y13
+	VMULPS       Y13, Y10, Y13
+	VADDPS       narrow<>+704(SB), Y13, Y13
+	VMULPS       Y13, Y10, Y10
+	VADDPS       narrow<>+736(SB), Y10, Y10
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y4, Y4
+	VADDPS       Y4, Y9, Y4
+	VBLENDVPS    Y15, Y4, Y14, Y4
+	VMULPS       narrow<>+768(SB), Y4, Y4
+	VXORPS       narrow<>+320(SB), Y4, Y4
+	VMAXPS       Y4, Y8, Y9
+	VMAXPS       Y8, Y4, Y10
+	VANDPS       Y10, Y9, Y9
+	VBROADCASTSS narrow<>+960(SB), Y4
+	VCMPPS       $0x01, Y4, Y5, Y10
+	VSUBPS       narrow<>+160(SB), Y5, Y13
+	VSUBPS       Y8, Y9, Y15
 	VMULPS       Y15, Y13, Y13
-	VADDPS       Y13, Y5, Y5
-	VSUBPS       Y10, Y7, Y13
-	VMULPS       Y2, Y13, Y2
-	VADDPS       Y2, Y11, Y2
-	VBLENDVPS    Y12, Y5, Y2, Y2
-	VBLENDVPS    Y1, Y3, Y2, Y1
-	VBLENDVPS    Y0, Y6, Y1, Y1
-	VBLENDVPS    Y14, Y9, Y1, Y1
-	VBLENDVPS    Y8, Y7, Y1, Y1
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y4, Y5, Y13
+	VMAXPS       narrow<>+576(SB), Y15, Y15
+	VMINPS       Y15, Y6, Y15
+	VMULPS       Y15, Y13, Y13
+	VADDPS       Y13, Y9, Y9
+	VBLENDVPS    Y10, Y8, Y9, Y8
+	VBLENDVPS    Y1, Y2, Y8, Y1
+	VBLENDVPS    Y0, Y3, Y1, Y1
+	VBLENDVPS    Y12, Y11, Y1, Y1
+	VBLENDVPS    Y7, Y5, Y1, Y1
 	VXORPS       X2, X2, X2
 	VMAXPS       Y2, Y1, Y1
 	VBROADCASTSS narrow<>+384(SB), Y3
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      160(AX), Y3
-	VMOVUPS      448(CX)(BX*4), Y5
-	VBLENDVPS    Y3, Y4, Y5, Y6
-	VBROADCASTSS narrow<>+992(SB), Y8
-	VADDPS       Y8, Y6, Y9
-	VDIVPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+1024(SB), Y11
-	VMAXPS       Y11, Y9, Y9
-	VANDNPS      576(CX)(BX*4), Y3, Y12
-	VMULPS       Y9, Y12, Y13
-	VMOVUPS      96(AX), Y14
-	VADDPS       Y13, Y14, Y13
-	VANDNPS      640(CX)(BX*4), Y3, Y15
-	VMULPS       Y9, Y15, Y9
-	VMOVUPS      128(AX), Y5
-	VADDPS       Y9, Y5, Y9
-	VADDPS       Y6, Y4, Y5
-	VBROADCASTSS narrow<>+32(SB), Y14
-	VMINPS       Y5, Y14, Y14
-	VADDPS       Y5, Y8, Y5
-	VDIVPS       Y5, Y4, Y5
-	VMAXPS       Y11, Y5, Y5
-	VMOVUPS      (DX)(BX*4), Y8
-	VBROADCASTSS (SI), Y11
-	VDIVPS       Y11, Y8, Y11
-	VANDNPS      128(CX)(BX*4), Y3, Y8
-	VMOVUPS      Y1, 192(AX)
-	VMOVUPS      Y15, 224(AX)
-	VMAXPS       Y11, Y8, Y1
-	VMAXPS       Y8, Y11, Y15
-	VANDPS       Y15, Y1, Y1
-	VCMPPS       $0x02, Y7, Y4, Y11
-	VANDPS       Y4, Y11, Y11
-	VMOVUPS      64(AX), Y15
-	VSUBPS       Y15, Y11, Y11
-	VMULPS       Y11, Y5, Y11
-	VADDPS       Y11, Y15, Y11
-	VMAXPS       narrow<>+896(SB), Y11, Y11
-	VMOVUPS      Y12, 256(AX)
-	VBROADCASTSS narrow<>+864(SB), Y12
-	VCMPPS       $0x02, Y7, Y12, Y15
-	VANDPS       Y4, Y15, Y15
-	VMOVUPS      32(AX), Y10
-	VSUBPS       Y10, Y15, Y15
-	VMULPS       Y15, Y5, Y15
-	VADDPS       Y15, Y10, Y15
-	VMAXPS       narrow<>+1056(SB), Y15, Y15
-	VSUBPS       Y13, Y2, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       Y10, Y13, Y10
-	VMAXPS       narrow<>+1088(SB), Y10, Y10
-	VSUBPS       Y9, Y2, Y13
-	VMULPS       Y13, Y5, Y13
-	VADDPS       Y13, Y9, Y9
-	VMAXPS       narrow<>+1120(SB), Y9, Y9
-	VBROADCASTSS narrow<>+192(SB), Y13
-	VCMPPS       $0x02, Y7, Y13, Y13
-	VANDPS       Y4, Y13, Y13
-	VMOVUPS      Y9, 288(AX)
-	VADDPS       Y13, Y2, Y9
-	VMINPS       Y9, Y12, Y9
-	VMOVUPS      Y9, 320(AX)
-	VBROADCASTSS narrow<>+960(SB), Y9
-	VCMPPS       $0x02, Y7, Y9, Y7
-	VANDPS       Y4, Y7, Y7
-	VADDPS       Y7, Y2, Y9
-	VMINPS       Y9, Y12, Y9
-	VANDNPS      512(CX)(BX*4), Y3, Y12
-	VADDPS       Y12, Y4, Y12
-	VBROADCASTSS narrow<>+1152(SB), Y4
-	VMINPS       Y12, Y4, Y4
-	VANDNPS      Y4, Y0, Y12
-	VBROADCASTSS narrow<>+64(SB), Y3
-	VCMPPS       $0x01, Y4, Y3, Y3
-	VBLENDVPS    Y3, Y8, Y1, Y4
-	VMOVUPS      64(AX), Y8
-	VBLENDVPS    Y3, Y8, Y11, Y8
-	VMOVUPS      Y12, 64(AX)
+	VMOVUPS      64(AX), Y3
+	VMOVUPS      (CX)(BX*4), Y7
+	VBLENDVPS    Y3, Y1, Y7, Y1
+	VMOVUPS      Y1, (SI)(BX*4)
+	VMOVUPS      128(AX), Y1
+	VMOVUPS      448(DX)(BX*4), Y8
+	VBLENDVPS    Y1, Y6, Y8, Y9
+	VBROADCASTSS narrow<>+992(SB), Y10
+	VADDPS       Y10, Y9, Y11
+	VDIVPS       Y11, Y6, Y11
+	VBROADCASTSS narrow<>+1024(SB), Y12
+	VMAXPS       Y12, Y11, Y11
+	VANDNPS      576(DX)(BX*4), Y1, Y13
+	VMULPS       Y11, Y13, Y15
+	VMOVUPS      96(AX), Y8
+	VADDPS       Y15, Y8, Y15
+	VANDNPS      640(DX)(BX*4), Y1, Y8
+	VMULPS       Y11, Y8, Y11
+	VADDPS       Y11, Y14, Y11
+	VMOVUPS      Y8, 160(AX)
+	VADDPS       Y9, Y6, Y8
+	VADDPS       Y8, Y10, Y10
+	VDIVPS       Y10, Y6, Y10
+	VMAXPS       Y12, Y10, Y10
+	VBROADCASTSS narrow<>+352(SB), Y12
+	VMINPS       Y8, Y12, Y8
+	VBROADCASTSS (DI), Y12
+	VDIVPS       Y12, Y7, Y7
+	VANDNPS      128(DX)(BX*4), Y1, Y12
+	VMOVUPS      Y13, 192(AX)
+	VMOVUPS      Y14, 224(AX)
+	VMAXPS       Y7, Y12, Y13
+	VMAXPS       Y12, Y7, Y14
+	VANDPS       Y14, Y13, Y13
+	VCMPPS       $0x02, Y5, Y6, Y7
+	VANDPS       Y6, Y7, Y7
+	VMOVUPS      32(AX), Y14
+	VSUBPS       Y14, Y7, Y7
+	VMULPS       Y7, Y10, Y7
+	VADDPS       Y7, Y14, Y7
+	VMAXPS       narrow<>+896(SB), Y7, Y7
+	VBROADCASTSS narrow<>+864(SB), Y14
+	VCMPPS       $0x02, Y5, Y14, Y3
+	VANDPS       Y6, Y3, Y3
+	VMOVUPS      (AX), Y4
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       Y3, Y10, Y3
+	VADDPS       Y3, Y4, Y3
+	VMAXPS       narrow<>+1056(SB), Y3, Y3
+	VSUBPS       Y15, Y2, Y4
+	VMULPS       Y4, Y10, Y4
+	VADDPS       Y4, Y15, Y4
+	VMAXPS       narrow<>+1088(SB), Y4, Y4
+	VSUBPS       Y11, Y2, Y15
+	VMULPS       Y15, Y10, Y15
+	VADDPS       Y15, Y11, Y11
+	VMAXPS       narrow<>+1120(SB), Y11, Y11
+	VBROADCASTSS narrow<>+160(SB), Y15
+	VCMPPS       $0x02, Y5, Y15, Y15
+	VANDPS       Y6, Y15, Y15
+	VMOVUPS      Y11, 256(AX)
+	VADDPS       Y15, Y2, Y11
+	VMINPS       Y11, Y14, Y11
+	VMOVUPS      Y11, 288(AX)
+	VBROADCASTSS narrow<>+960(SB), Y11
+	VCMPPS       $0x02, Y5, Y11, Y5
+	VANDPS       Y6, Y5, Y5
+	VADDPS       Y5, Y2, Y11
+	VMINPS       Y11, Y14, Y11
+	VMOVUPS      512(DX)(BX*4), Y14
+	VANDNPS      Y14, Y1, Y1
+	VADDPS       Y1, Y6, Y1
+	VBROADCASTSS narrow<>+1152(SB), Y6
+	VMINPS       Y1, Y6, Y1
+	VANDNPS      Y1, Y0, Y6
+	VMOVUPS      Y11, 128(AX)
+	VMOVUPS      64(AX), Y11
+	VBLENDVPS    Y11, Y6, Y14, Y6
+	VMOVUPS      Y6, 512(DX)(BX*4)
+	VBROADCASTSS narrow<>+32(SB), Y6
+	VCMPPS       $0x01, Y1, Y6, Y1
+	VBLENDVPS    Y1, Y12, Y13, Y6
 	VMOVUPS      32(AX), Y12
-	VBLENDVPS    Y3, Y12, Y15, Y12
-	VBLENDVPS    Y3, Y6, Y14, Y6
-	VBLENDVPS    Y0, Y1, Y4, Y1
-	VBLENDVPS    Y0, Y11, Y8, Y4
-	VBLENDVPS    Y0, Y15, Y12, Y8
-	VBLENDVPS    Y0, Y14, Y6, Y6
-	VMOVUPS      96(AX), Y11
-	VSUBPS       Y11, Y2, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       Y12, Y11, Y12
-	VMAXPS       narrow<>+1088(SB), Y12, Y12
-	VBLENDVPS    Y3, Y11, Y12, Y11
-	VBLENDVPS    Y0, Y10, Y11, Y10
-	VMOVUPS      128(AX), Y11
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       Y2, Y5, Y2
-	VADDPS       Y2, Y11, Y2
+	VBLENDVPS    Y1, Y12, Y7, Y12
+	VMOVUPS      (AX), Y14
+	VBLENDVPS    Y1, Y14, Y3, Y14
+	VBLENDVPS    Y1, Y9, Y8, Y9
+	VBLENDVPS    Y0, Y13, Y6, Y6
+	VBLENDVPS    Y0, Y7, Y12, Y7
+	VBLENDVPS    Y0, Y3, Y14, Y3
+	VBLENDVPS    Y0, Y8, Y9, Y8
+	VMOVUPS      128(DX)(BX*4), Y9
+	VBLENDVPS    Y11, Y6, Y9, Y6
+	VMOVUPS      192(DX)(BX*4), Y9
+	VBLENDVPS    Y11, Y7, Y9, Y7
+	VMOVUPS      256(DX)(BX*4), Y9
+	VBLENDVPS    Y11, Y3, Y9, Y3
+	VMOVUPS      448(DX)(BX*4), Y9
+	VBLENDVPS    Y11, Y8, Y9, Y8
+	VMOVUPS      Y6, 128(DX)(BX*4)
+	VMOVUPS      Y7, 192(DX)(BX*4)
+	VMOVUPS      Y3, 256(DX)(BX*4)
+	VMOVUPS      Y8, 448(DX)(BX*4)
+	VMOVUPS      96(AX), Y3
+	VSUBPS       Y3, Y2, Y6
+	VMULPS       Y6, Y10, Y6
+	VADDPS       Y6, Y3, Y6
+	VMAXPS       narrow<>+1088(SB), Y6, Y6
+	VBLENDVPS    Y1, Y3, Y6, Y3
+	VBLENDVPS    Y0, Y4, Y3, Y3
+	VMOVUPS      320(DX)(BX*4), Y4
+	VBLENDVPS    Y11, Y3, Y4, Y3
+	VMOVUPS      Y3, 320(DX)(BX*4)
+	VMOVUPS      224(AX), Y3
+	VSUBPS       Y3, Y2, Y2
+	VMULPS       Y2, Y10, Y2
+	VADDPS       Y2, Y3, Y2
 	VMAXPS       narrow<>+1120(SB), Y2, Y2
-	VBLENDVPS    Y3, Y11, Y2, Y2
-	VMOVUPS      288(AX), Y5
-	VBLENDVPS    Y0, Y5, Y2, Y2
-	VMOVUPS      256(AX), Y5
-	VADDPS       Y13, Y5, Y11
-	VBROADCASTSS narrow<>+864(SB), Y12
-	VMINPS       Y11, Y12, Y11
-	VBLENDVPS    Y3, Y5, Y11, Y5
-	VMOVUPS      320(AX), Y11
-	VBLENDVPS    Y0, Y11, Y5, Y5
-	VMOVUPS      224(AX), Y11
-	VADDPS       Y7, Y11, Y7
-	VMINPS       Y7, Y12, Y7
-	VBLENDVPS    Y3, Y11, Y7, Y3
-	VBLENDVPS    Y0, Y9, Y3, Y0
-	VMOVUPS      160(AX), Y3
-	VMOVUPS      64(CX)(BX*4), Y7
-	VBLENDVPS    Y3, narrow<>+0(SB), Y7, Y3
-	VMOVUPS      (DX)(BX*4), Y9
-	VCMPPS       $0x00, Y9, Y9, Y11
-	VMOVUPS      192(AX), Y12
-	VBLENDVPS    Y11, Y12, Y9, Y9
-	VMOVUPS      (CX)(BX*4), Y12
-	VMOVUPS      (AX), Y13
-	VBLENDVPS    Y11, Y13, Y12, Y12
-	VBLENDVPS    Y11, Y3, Y7, Y3
-	VMOVUPS      128(CX)(BX*4), Y7
-	VBLENDVPS    Y11, Y1, Y7, Y1
-	VMOVUPS      192(CX)(BX*4), Y7
-	VBLENDVPS    Y11, Y4, Y7, Y4
-	VMOVUPS      256(CX)(BX*4), Y7
-	VBLENDVPS    Y11, Y8, Y7, Y7
-	VMOVUPS      320(CX)(BX*4), Y8
-	VBLENDVPS    Y11, Y10, Y8, Y8
-	VMOVUPS      384(CX)(BX*4), Y10
-	VBLENDVPS    Y11, Y2, Y10, Y2
-	VMOVUPS      448(CX)(BX*4), Y10
-	VBLENDVPS    Y11, Y6, Y10, Y6
-	VMOVUPS      512(CX)(BX*4), Y10
-	VMOVUPS      64(AX), Y13
-	VBLENDVPS    Y11, Y13, Y10, Y10
-	VMOVUPS      576(CX)(BX*4), Y13
-	VBLENDVPS    Y11, Y5, Y13, Y5
-	VMOVUPS      640(CX)(BX*4), Y13
-	VBLENDVPS    Y11, Y0, Y13, Y0
-	VMOVUPS      Y9, (DI)(BX*4)
-	VMOVUPS      Y12, (CX)(BX*4)
-	VMOVUPS      Y3, 64(CX)(BX*4)
-	VMOVUPS      Y1, 128(CX)(BX*4)
-	VMOVUPS      Y4, 192(CX)(BX*4)
-	VMOVUPS      Y7, 256(CX)(BX*4)
-	VMOVUPS      Y8, 320(CX)(BX*4)
-	VMOVUPS      Y2, 384(CX)(BX*4)
-	VMOVUPS      Y6, 448(CX)(BX*4)
-	VMOVUPS      Y10, 512(CX)(BX*4)
-	VMOVUPS      Y5, 576(CX)(BX*4)
-	VMOVUPS      Y0, 640(CX)(BX*4)
+	VBLENDVPS    Y1, Y3, Y2, Y2
+	VMOVUPS      256(AX), Y3
+	VBLENDVPS    Y0, Y3, Y2, Y2
+	VMOVUPS      384(DX)(BX*4), Y3
+	VBLENDVPS    Y11, Y2, Y3, Y2
+	VMOVUPS      Y2, 384(DX)(BX*4)
+	VMOVUPS      192(AX), Y2
+	VADDPS       Y15, Y2, Y3
+	VBROADCASTSS narrow<>+864(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VBLENDVPS    Y1, Y2, Y3, Y2
+	VMOVUPS      288(AX), Y3
+	VBLENDVPS    Y0, Y3, Y2, Y2
+	VMOVUPS      576(DX)(BX*4), Y3
+	VBLENDVPS    Y11, Y2, Y3, Y2
+	VMOVUPS      Y2, 576(DX)(BX*4)
+	VMOVUPS      160(AX), Y2
+	VADDPS       Y5, Y2, Y3
+	VMINPS       Y3, Y4, Y3
+	VBLENDVPS    Y1, Y2, Y3, Y1
+	VMOVUPS      128(AX), Y2
+	VBLENDVPS    Y0, Y2, Y1, Y0
+	VMOVUPS      640(DX)(BX*4), Y1
+	VBLENDVPS    Y11, Y0, Y1, Y0
+	VMOVUPS      Y0, 640(DX)(BX*4)
 	XORQ         $+8, BX
 	JNZ          block
-	ADDQ         $+64, DI
-	ADDQ         $+704, CX
-	ADDQ         $+64, DX
+	ADDQ         $+64, SI
+	ADDQ         $+704, DX
+	ADDQ         $+64, CX
 	DECQ         n+0(FP)
 	JNZ          block
 	LDMXCSR      (SP)
@@ -1073,10 +1030,10 @@ block:
 // func calibrateAVX512(n int, score *float32, t *float32, nominal *float32, p *float32)
 // Requires: AVX, AVX512DQ, AVX512F, SSE
 TEXT ·calibrateAVX512(SB), $88-40
-	MOVQ    t+16(FP), BX
-	MOVQ    nominal+24(FP), CX
-	MOVQ    p+32(FP), DX
-	MOVQ    score+8(FP), SI
+	MOVQ    nominal+24(FP), BX
+	MOVQ    t+16(FP), CX
+	MOVQ    score+8(FP), DX
+	MOVQ    p+32(FP), SI
 	LEAQ    87(SP), AX
 	ANDQ    $-64, AX
 	STMXCSR (SP)
@@ -1086,294 +1043,290 @@ TEXT ·calibrateAVX512(SB), $88-40
 	LDMXCSR 4(SP)
 
 block:
-	VMOVUPS        448(BX), Z0
-	VXORPS         X1, X1, X1
-	VCMPPS         $0x00, Z1, Z0, K1
-	VMOVUPS        (BX), Z2
-	VBROADCASTSS   wide<>+0(SB), Z3
-	VBLENDMPS      Z3, Z2, K1, Z4
-	VMOVUPS        (CX), Z5
-	VDIVPS         Z4, Z5, Z6
-	VCMPPS.BCST    $0x01, wide<>+52(SB), Z6, K2
-	VMOVUPS        192(BX), Z7
-	VBLENDMPS.BCST wide<>+56(SB), Z7, K1, Z8
-	VPSRLD         $0x17, Z8, Z9
-	VPSUBD.BCST    wide<>+60(SB), Z9, Z9
-	VPANDD.BCST    wide<>+64(SB), Z8, Z10
-	VPORD          Z10, Z3, Z10
-	VBROADCASTSS   wide<>+68(SB), Z11
-	VCMPPS         $0x01, Z10, Z11, K3
-	VMULPS.BCST    wide<>+72(SB), Z10, Z12
-	VBLENDMPS      Z12, Z10, K3, Z10
-	VPADDD.BCST    wide<>+76(SB), Z9, Z12
-	VBLENDMPS      Z12, Z9, K3, Z9
-	VSUBPS         Z3, Z10, Z12
-	VADDPS         Z10, Z3, Z10
-	VDIVPS         Z10, Z12, Z10
-	VMULPS         Z10, Z10, Z12
-	VMULPS.BCST    wide<>+80(SB), Z12, Z13
-	VADDPS.BCST    wide<>+84(SB), Z13, Z13
-	VMULPS         Z13, Z12, Z13
-	VADDPS.BCST    wide<>+88(SB), Z13, Z13
-	VMULPS         Z13, Z12, Z12
-	VADDPS.BCST    wide<>+92(SB), Z12, Z12
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z12, Z10, Z10
-	VADDPS         Z10, Z9, Z9
-	VCMPPS         $0x00, Z8, Z8, K3
-	VBLENDMPS      Z9, Z8, K3, Z9
-	VMULPS.BCST    wide<>+96(SB), Z9, Z9
-	VPXORD.BCST    wide<>+44(SB), Z9, Z9
-	VBROADCASTSS   wide<>+52(SB), Z10
-	VMAXPS         Z10, Z9, Z9
-	VCMPPS         $0x01, Z3, Z6, K3
-	VSUBPS         Z10, Z6, Z12
-	VSUBPS         Z10, Z9, Z13
-	VDIVPS.BCST    wide<>+100(SB), Z13, Z13
-	VMULPS         Z13, Z12, Z12
-	VADDPS         Z12, Z10, Z10
-	VMOVUPS        256(BX), Z12
-	VBLENDMPS.BCST wide<>+104(SB), Z12, K1, Z13
-	VPSRLD         $0x17, Z13, Z14
-	VPSUBD.BCST    wide<>+60(SB), Z14, Z14
-	VPANDD.BCST    wide<>+64(SB), Z13, Z15
-	VPORD          Z15, Z3, Z15
-	VCMPPS         $0x01, Z15, Z11, K4
-	VMULPS.BCST    wide<>+72(SB), Z15, Z16
-	VBLENDMPS      Z16, Z15, K4, Z15
-	VPADDD.BCST    wide<>+76(SB), Z14, Z16
-	VBLENDMPS      Z16, Z14, K4, Z14
-	VSUBPS         Z3, Z15, Z16
-	VADDPS         Z15, Z3, Z15
-	VDIVPS         Z15, Z16, Z15
-	VMULPS         Z15, Z15, Z16
-	VMULPS.BCST    wide<>+80(SB), Z16, Z17
-	VADDPS.BCST    wide<>+84(SB), Z17, Z17
-	VMULPS         Z17, Z16, Z17
-	VADDPS.BCST    wide<>+88(SB), Z17, Z17
+	VMOVUPS        (BX), Z0
+	VCMPPS         $0x00, Z0, Z0, K1
+	VMOVUPS        448(CX), Z1
+	VXORPS         X2, X2, X2
+	VCMPPS         $0x00, Z2, Z1, K2
+	VMOVUPS        (CX), Z3
+	VBROADCASTSS   wide<>+0(SB), Z4
+	VBLENDMPS      Z4, Z3, K2, Z5
+	VMOVUPS        64(CX), Z6
+	VBLENDMPS      Z4, Z6, K2, Z7
+	VBLENDMPS      Z5, Z3, K1, Z3
+	VBLENDMPS      Z7, Z6, K1, Z6
+	VMOVUPS        Z3, (CX)
+	VMOVUPS        Z6, 64(CX)
+	VDIVPS         Z5, Z0, Z3
+	VCMPPS.BCST    $0x01, wide<>+52(SB), Z3, K3
+	VMOVUPS        192(CX), Z5
+	VBLENDMPS.BCST wide<>+56(SB), Z5, K2, Z6
+	VCMPPS         $0x00, Z6, Z6, K4
+	VPSRLD         $0x17, Z6, Z7
+	VPSUBD.BCST    wide<>+60(SB), Z7, Z7
+	VPANDD.BCST    wide<>+64(SB), Z6, Z8
+	VPORD          Z8, Z4, Z8
+	VBROADCASTSS   wide<>+68(SB), Z9
+	VCMPPS         $0x01, Z8, Z9, K5
+	VMULPS.BCST    wide<>+72(SB), Z8, Z10
+	VBLENDMPS      Z10, Z8, K5, Z8
+	VPADDD.BCST    wide<>+76(SB), Z7, Z10
+	VBLENDMPS      Z10, Z7, K5, Z7
+	VSUBPS         Z4, Z8, Z10
+	VADDPS         Z8, Z4, Z8
+	VDIVPS         Z8, Z10, Z8
+	VMULPS         Z8, Z8, Z10
+	VMULPS.BCST    wide<>+80(SB), Z10, Z11
+	VADDPS.BCST    wide<>+84(SB), Z11, Z11
+	VMULPS         Z11, Z10, Z11
+	VADDPS.BCST    wide<>+88(SB), Z11, Z11
+	VMULPS         Z11, Z10, Z10
+	VADDPS.BCST    wide<>+92(SB), Z10, Z10
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z10, Z8, Z8
+	VADDPS         Z8, Z7, Z7
+	VBLENDMPS      Z7, Z6, K4, Z7
+	VMULPS.BCST    wide<>+96(SB), Z7, Z7
+	VPXORD.BCST    wide<>+40(SB), Z7, Z7
+	VBROADCASTSS   wide<>+52(SB), Z8
+	VMAXPS         Z8, Z7, Z7
+	VCMPPS         $0x01, Z4, Z3, K4
+	VSUBPS         Z8, Z3, Z10
+	VSUBPS         Z8, Z7, Z11
+	VDIVPS.BCST    wide<>+100(SB), Z11, Z11
+	VMULPS         Z11, Z10, Z10
+	VADDPS         Z10, Z8, Z8
+	VMOVUPS        256(CX), Z10
+	VBLENDMPS.BCST wide<>+104(SB), Z10, K2, Z11
+	VCMPPS         $0x00, Z11, Z11, K5
+	VPSRLD         $0x17, Z11, Z12
+	VPSUBD.BCST    wide<>+60(SB), Z12, Z12
+	VPANDD.BCST    wide<>+64(SB), Z11, Z13
+	VPORD          Z13, Z4, Z13
+	VCMPPS         $0x01, Z13, Z9, K6
+	VMULPS.BCST    wide<>+72(SB), Z13, Z14
+	VBLENDMPS      Z14, Z13, K6, Z13
+	VPADDD.BCST    wide<>+76(SB), Z12, Z14
+	VBLENDMPS      Z14, Z12, K6, Z12
+	VSUBPS         Z4, Z13, Z14
+	VADDPS         Z13, Z4, Z13
+	VDIVPS         Z13, Z14, Z13
+	VMULPS         Z13, Z13, Z14
+	VMULPS.BCST    wide<>+80(SB), Z14, Z15
+	VADDPS.BCST    wide<>+84(SB), Z15, Z15
+	VMULPS         Z15, Z14, Z15
+	VADDPS.BCST    wide<>+88(SB), Z15, Z15
+	VMULPS         Z15, Z14, Z14
+	VADDPS.BCST    wide<>+92(SB), Z14, Z14
+	VCVTDQ2PS      Z12, Z12
+	VMULPS         Z14, Z13, Z13
+	VADDPS         Z13, Z12, Z12
+	VBLENDMPS      Z12, Z11, K5, Z12
+	VMULPS.BCST    wide<>+96(SB), Z12, Z12
+	VPXORD.BCST    wide<>+40(SB), Z12, Z12
+	VRANGEPS       $0x05, Z12, Z7, Z12
+	VCMPPS.BCST    $0x01, wide<>+108(SB), Z3, K5
+	VSUBPS         Z4, Z3, Z13
+	VSUBPS         Z7, Z12, Z14
+	VMULPS         Z14, Z13, Z13
+	VADDPS         Z13, Z7, Z7
+	VMOVUPS        320(CX), Z13
+	VBLENDMPS.BCST wide<>+112(SB), Z13, K2, Z14
+	VCMPPS         $0x00, Z14, Z14, K6
+	VPSRLD         $0x17, Z14, Z15
+	VPSUBD.BCST    wide<>+60(SB), Z15, Z15
+	VPANDD.BCST    wide<>+64(SB), Z14, Z16
+	VPORD          Z16, Z4, Z16
+	VCMPPS         $0x01, Z16, Z9, K7
+	VMULPS.BCST    wide<>+72(SB), Z16, Z17
+	VBLENDMPS      Z17, Z16, K7, Z16
+	VPADDD.BCST    wide<>+76(SB), Z15, Z17
+	VBLENDMPS      Z17, Z15, K7, Z15
+	VSUBPS         Z4, Z16, Z17
+	VADDPS         Z16, Z4, Z16
+	VDIVPS         Z16, Z17, Z16
+	VMULPS         Z16, Z16, Z17
+	VMULPS.BCST    wide<>+80(SB), Z17, Z18
+	VADDPS.BCST    wide<>+84(SB), Z18, Z18
+	VMULPS         Z18, Z17, Z18
+	VADDPS.BCST    wide<>+88(SB), Z18, Z18
+	VMULPS         Z18, Z17, Z17
+	VADDPS.BCST    wide<>+92(SB), Z17, Z17
+	VCVTDQ2PS      Z15, Z15
 	VMULPS         Z17, Z16, Z16
-	VADDPS.BCST    wide<>+92(SB), Z16, Z16
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z16, Z15, Z15
-	VADDPS         Z15, Z14, Z14
-	VCMPPS         $0x00, Z13, Z13, K4
-	VBLENDMPS      Z14, Z13, K4, Z14
-	VMULPS.BCST    wide<>+96(SB), Z14, Z14
-	VPXORD.BCST    wide<>+44(SB), Z14, Z14
-	VRANGEPS       $0x05, Z14, Z9, Z14
-	VCMPPS.BCST    $0x01, wide<>+108(SB), Z6, K4
-	VSUBPS         Z3, Z6, Z15
-	VSUBPS         Z9, Z14, Z16
-	VMULPS         Z16, Z15, Z15
-	VADDPS         Z15, Z9, Z9
-	VMOVUPS        320(BX), Z15
-	VBLENDMPS.BCST wide<>+112(SB), Z15, K1, Z16
-	VPSRLD         $0x17, Z16, Z17
-	VPSUBD.BCST    wide<>+60(SB), Z17, Z17
-	VPANDD.BCST    wide<>+64(SB), Z16, Z18
-	VPORD          Z18, Z3, Z18
-	VCMPPS         $0x01, Z18, Z11, K5
-	VMULPS.BCST    wide<>+72(SB), Z18, Z19
-	VBLENDMPS      Z19, Z18, K5, Z18
-	VPADDD.BCST    wide<>+76(SB), Z17, Z19
-	VBLENDMPS      Z19, Z17, K5, Z17
-	VSUBPS         Z3, Z18, Z19
-	VADDPS         Z18, Z3, Z18
-	VDIVPS         Z18, Z19, Z18
-	VMULPS         Z18, Z18, Z19
+	VADDPS         Z16, Z15, Z15
+	VBLENDMPS      Z15, Z14, K6, Z15
+	VMULPS.BCST    wide<>+96(SB), Z15, Z15
+	VPXORD.BCST    wide<>+40(SB), Z15, Z15
+	VRANGEPS       $0x05, Z15, Z12, Z15
+	VCMPPS.BCST    $0x01, wide<>+20(SB), Z3, K6
+	VSUBPS.BCST    wide<>+108(SB), Z3, Z16
+	VSUBPS         Z12, Z15, Z17
+	VMULPS         Z17, Z16, Z16
+	VADDPS         Z16, Z12, Z12
+	VMOVUPS        384(CX), Z16
+	VBLENDMPS.BCST wide<>+116(SB), Z16, K2, Z17
+	VCMPPS         $0x00, Z17, Z17, K7
+	VPSRLD         $0x17, Z17, Z18
+	VPSUBD.BCST    wide<>+60(SB), Z18, Z18
+	VPANDD.BCST    wide<>+64(SB), Z17, Z19
+	VPORD          Z19, Z4, Z19
+	KMOVW          K2, 8(SP)
+	VCMPPS         $0x01, Z19, Z9, K2
+	VMULPS.BCST    wide<>+72(SB), Z19, Z9
+	VBLENDMPS      Z9, Z19, K2, Z9
+	VPADDD.BCST    wide<>+76(SB), Z18, Z19
+	VBLENDMPS      Z19, Z18, K2, Z18
+	VSUBPS         Z4, Z9, Z19
+	VADDPS         Z9, Z4, Z9
+	VDIVPS         Z9, Z19, Z9
+	VMULPS         Z9, Z9, Z19
 	VMULPS.BCST    wide<>+80(SB), Z19, Z20
 	VADDPS.BCST    wide<>+84(SB), Z20, Z20
 	VMULPS         Z20, Z19, Z20
 	VADDPS.BCST    wide<>+88(SB), Z20, Z20
 	VMULPS         Z20, Z19, Z19
 	VADDPS.BCST    wide<>+92(SB), Z19, Z19
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z19, Z18, Z18
-	VADDPS         Z18, Z17, Z17
-	VCMPPS         $0x00, Z16, Z16, K5
-	VBLENDMPS      Z17, Z16, K5, Z17
-	VMULPS.BCST    wide<>+96(SB), Z17, Z17
-	VPXORD.BCST    wide<>+44(SB), Z17, Z17
-	VRANGEPS       $0x05, Z17, Z14, Z17
-	VCMPPS.BCST    $0x01, wide<>+24(SB), Z6, K5
-	VSUBPS.BCST    wide<>+108(SB), Z6, Z18
-	VSUBPS         Z14, Z17, Z19
-	VMULPS         Z19, Z18, Z18
-	VADDPS         Z18, Z14, Z14
-	VMOVUPS        384(BX), Z18
-	VBLENDMPS.BCST wide<>+116(SB), Z18, K1, Z19
-	VPSRLD         $0x17, Z19, Z20
-	VPSUBD.BCST    wide<>+60(SB), Z20, Z20
-	VPANDD.BCST    wide<>+64(SB), Z19, Z21
-	VPORD          Z21, Z3, Z21
-	VCMPPS         $0x01, Z21, Z11, K6
-	VMULPS.BCST    wide<>+72(SB), Z21, Z11
-	VBLENDMPS      Z11, Z21, K6, Z11
-	VPADDD.BCST    wide<>+76(SB), Z20, Z21
-	VBLENDMPS      Z21, Z20, K6, Z20
-	VSUBPS         Z3, Z11, Z21
-	VADDPS         Z11, Z3, Z11
-	VDIVPS         Z11, Z21, Z11
-	VMULPS         Z11, Z11, Z21
-	VMULPS.BCST    wide<>+80(SB), Z21, Z22
-	VADDPS.BCST    wide<>+84(SB), Z22, Z22
-	VMULPS         Z22, Z21, Z22
-	VADDPS.BCST    wide<>+88(SB), Z22, Z22
-	VMULPS         Z22, Z21, Z21
-	VADDPS.BCST    wide<>+92(SB), Z21, Z21
-	VCVTDQ2PS      Z20, Z20
-	VMULPS         Z21, Z11, Z11
-	VADDPS         Z11, Z20, Z11
-	VCMPPS         $0x00, Z19, Z19, K6
-	VBLENDMPS      Z11, Z19, K6, Z11
-	VMULPS.BCST    wide<>+96(SB), Z11, Z11
-	VPXORD.BCST    wide<>+44(SB), Z11, Z11
-	VRANGEPS       $0x05, Z11, Z17, Z11
-	VBROADCASTSS   wide<>+120(SB), Z20
-	VCMPPS         $0x01, Z20, Z6, K6
-	VSUBPS.BCST    wide<>+24(SB), Z6, Z21
-	VSUBPS         Z17, Z11, Z22
-	VMAXPS.BCST    wide<>+72(SB), Z22, Z23
-	VMINPS         Z23, Z3, Z23
-	VMULPS         Z22, Z21, Z21
-	VADDPS         Z21, Z17, Z17
-	VSUBPS         Z20, Z6, Z21
-	VMULPS         Z23, Z21, Z21
-	VADDPS         Z21, Z11, Z11
-	VBLENDMPS      Z17, Z11, K6, Z11
-	VBLENDMPS      Z14, Z11, K5, Z11
-	VBLENDMPS      Z9, Z11, K4, Z9
-	VBLENDMPS      Z10, Z9, K3, Z9
-	VBLENDMPS      Z6, Z9, K2, Z9
-	VMAXPS         Z1, Z9, Z9
-	VBROADCASTSS   wide<>+48(SB), Z10
-	VMINPS         Z9, Z10, Z9
-	VBLENDMPS      Z3, Z0, K1, Z10
-	VBROADCASTSS   wide<>+124(SB), Z11
-	VADDPS         Z11, Z10, Z14
-	VDIVPS         Z14, Z3, Z14
-	VBROADCASTSS   wide<>+128(SB), Z17
-	VMAXPS         Z17, Z14, Z14
-	VMOVUPS        576(BX), Z21
-	VBLENDMPS      Z1, Z21, K1, Z22
-	VMULPS         Z14, Z22, Z23
-	VADDPS         Z23, Z16, Z23
-	VMOVUPS        640(BX), Z24
-	VBLENDMPS      Z1, Z24, K1, Z25
-	VMULPS         Z14, Z25, Z14
-	VADDPS         Z14, Z19, Z14
-	VADDPS         Z10, Z3, Z26
-	VBROADCASTSS   wide<>+4(SB), Z27
-	VMINPS         Z26, Z27, Z27
-	VADDPS         Z26, Z11, Z11
-	VDIVPS         Z11, Z3, Z11
-	VMAXPS         Z17, Z11, Z11
-	VDIVPS.BCST    (DX), Z5, Z17
-	VMOVUPS        128(BX), Z26
-	VBLENDMPS      Z1, Z26, K1, Z28
-	VRANGEPS       $0x05, Z17, Z28, Z17
-	VCMPPS         $0x02, Z6, Z3, K2
-	VMOVAPS.Z      Z3, K2, Z29
-	VSUBPS         Z8, Z29, Z29
-	VMULPS         Z29, Z11, Z29
-	VADDPS         Z29, Z8, Z29
-	VMAXPS.BCST    wide<>+112(SB), Z29, Z29
-	VBROADCASTSS   wide<>+108(SB), Z30
-	VCMPPS         $0x02, Z6, Z30, K2
-	VMOVAPS.Z      Z3, K2, Z31
-	VSUBPS         Z13, Z31, Z31
-	VMULPS         Z31, Z11, Z31
-	VADDPS         Z31, Z13, Z31
-	VMAXPS.BCST    wide<>+132(SB), Z31, Z31
-	VSUBPS         Z23, Z1, Z24
-	VMULPS         Z24, Z11, Z24
-	VADDPS         Z24, Z23, Z23
-	VMAXPS.BCST    wide<>+136(SB), Z23, Z23
-	VSUBPS         Z14, Z1, Z24
-	VMULPS         Z24, Z11, Z24
-	VADDPS         Z24, Z14, Z14
-	VMAXPS.BCST    wide<>+140(SB), Z14, Z14
-	VBROADCASTSS   wide<>+24(SB), Z24
-	VCMPPS         $0x02, Z6, Z24, K2
-	VMOVAPS.Z      Z3, K2, Z24
-	VADDPS         Z24, Z1, Z21
-	VMINPS         Z21, Z30, Z21
-	VCMPPS         $0x02, Z6, Z20, K2
-	VMOVAPS.Z      Z3, K2, Z6
-	VADDPS         Z6, Z1, Z20
-	VMINPS         Z20, Z30, Z20
-	VMOVUPS        512(BX), Z0
-	VBLENDMPS      Z1, Z0, K1, Z18
-	VADDPS         Z18, Z3, Z18
-	VBROADCASTSS   wide<>+144(SB), Z0
-	VMINPS         Z18, Z0, Z0
-	VBLENDMPS      Z1, Z0, K4, Z18
-	VBROADCASTSS   wide<>+8(SB), Z15
-	VCMPPS         $0x01, Z0, Z15, K2
-	VBLENDMPS      Z28, Z17, K2, Z0
-	VBLENDMPS      Z8, Z29, K2, Z8
-	VBLENDMPS      Z13, Z31, K2, Z13
-	VBLENDMPS      Z10, Z27, K2, Z10
-	VBLENDMPS      Z17, Z0, K4, Z0
-	VBLENDMPS      Z29, Z8, K4, Z8
-	VBLENDMPS      Z31, Z13, K4, Z13
-	VBLENDMPS      Z27, Z10, K4, Z10
-	VSUBPS         Z16, Z1, Z15
-	VMULPS         Z15, Z11, Z15
-	VADDPS         Z15, Z16, Z15
-	VMAXPS.BCST    wide<>+136(SB), Z15, Z15
-	VBLENDMPS      Z16, Z15, K2, Z15
-	VBLENDMPS      Z23, Z15, K4, Z15
-	VSUBPS         Z19, Z1, Z1
-	VMULPS         Z1, Z11, Z1
-	VADDPS         Z1, Z19, Z1
-	VMAXPS.BCST    wide<>+140(SB), Z1, Z1
-	VBLENDMPS      Z19, Z1, K2, Z1
-	VBLENDMPS      Z14, Z1, K4, Z1
-	VADDPS         Z24, Z22, Z11
-	VMINPS         Z11, Z30, Z11
-	VBLENDMPS      Z22, Z11, K2, Z11
-	VBLENDMPS      Z21, Z11, K4, Z11
-	VADDPS         Z6, Z25, Z6
-	VMINPS         Z6, Z30, Z6
-	VBLENDMPS      Z25, Z6, K2, Z6
-	VBLENDMPS      Z20, Z6, K4, Z6
-	VMOVUPS        64(BX), Z14
-	VBLENDMPS      Z3, Z14, K1, Z3
-	VCMPPS         $0x00, Z5, Z5, K1
-	VBLENDMPS      Z9, Z5, K1, Z5
-	VBLENDMPS      Z4, Z2, K1, Z2
-	VBLENDMPS      Z3, Z14, K1, Z3
-	VBLENDMPS      Z0, Z26, K1, Z0
-	VBLENDMPS      Z8, Z7, K1, Z4
-	VBLENDMPS      Z13, Z12, K1, Z7
-	VMOVUPS        320(BX), Z8
-	VBLENDMPS      Z15, Z8, K1, Z8
-	VMOVUPS        384(BX), Z9
-	VBLENDMPS      Z1, Z9, K1, Z1
-	VMOVUPS        448(BX), Z9
-	VBLENDMPS      Z10, Z9, K1, Z9
-	VMOVUPS        512(BX), Z10
-	VBLENDMPS      Z18, Z10, K1, Z10
-	VMOVUPS        576(BX), Z12
-	VBLENDMPS      Z11, Z12, K1, Z11
-	VMOVUPS        640(BX), Z12
-	VBLENDMPS      Z6, Z12, K1, Z6
-	VMOVUPS        Z5, (SI)
-	VMOVUPS        Z2, (BX)
-	VMOVUPS        Z3, 64(BX)
-	VMOVUPS        Z0, 128(BX)
-	VMOVUPS        Z4, 192(BX)
-	VMOVUPS        Z7, 256(BX)
-	VMOVUPS        Z8, 320(BX)
-	VMOVUPS        Z1, 384(BX)
-	VMOVUPS        Z9, 448(BX)
-	VMOVUPS        Z10, 512(BX)
-	VMOVUPS        Z11, 576(BX)
-	VMOVUPS        Z6, 640(BX)
-	ADDQ           $+64, SI
-	ADDQ           $+704, BX
-	ADDQ           $+64, CX
+	VCVTDQ2PS      Z18, Z18
+	VMULPS         Z19, Z9, Z9
+	VADDPS         Z9, Z18, Z9
+	VBLENDMPS      Z9, Z17, K7, Z9
+	VMULPS.BCST    wide<>+96(SB), Z9, Z9
+	VPXORD.BCST    wide<>+40(SB), Z9, Z9
+	VRANGEPS       $0x05, Z9, Z15, Z9
+	VBROADCASTSS   wide<>+120(SB), Z18
+	VCMPPS         $0x01, Z18, Z3, K2
+	VSUBPS.BCST    wide<>+20(SB), Z3, Z19
+	VSUBPS         Z15, Z9, Z20
+	VMULPS         Z20, Z19, Z19
+	VADDPS         Z19, Z15, Z15
+	VSUBPS         Z18, Z3, Z19
+	VMAXPS.BCST    wide<>+72(SB), Z20, Z20
+	VMINPS         Z20, Z4, Z20
+	VMULPS         Z20, Z19, Z19
+	VADDPS         Z19, Z9, Z9
+	VBLENDMPS      Z15, Z9, K2, Z9
+	VBLENDMPS      Z12, Z9, K6, Z9
+	VBLENDMPS      Z7, Z9, K5, Z7
+	VBLENDMPS      Z8, Z7, K4, Z7
+	VBLENDMPS      Z3, Z7, K3, Z7
+	VMAXPS         Z2, Z7, Z7
+	VBROADCASTSS   wide<>+48(SB), Z8
+	VMINPS         Z7, Z8, Z7
+	VBLENDMPS      Z7, Z0, K1, Z7
+	VMOVUPS        Z7, (DX)
+	KMOVW          8(SP), K2
+	VBLENDMPS      Z4, Z1, K2, Z7
+	VBROADCASTSS   wide<>+124(SB), Z8
+	VADDPS         Z8, Z7, Z9
+	VDIVPS         Z9, Z4, Z9
+	VBROADCASTSS   wide<>+128(SB), Z12
+	VMAXPS         Z12, Z9, Z9
+	VMOVUPS        576(CX), Z15
+	VBLENDMPS      Z2, Z15, K2, Z19
+	VMULPS         Z9, Z19, Z20
+	VADDPS         Z20, Z14, Z20
+	VMOVUPS        640(CX), Z21
+	VBLENDMPS      Z2, Z21, K2, Z22
+	VMULPS         Z9, Z22, Z9
+	VADDPS         Z9, Z17, Z9
+	VADDPS         Z7, Z4, Z23
+	VADDPS         Z23, Z8, Z8
+	VDIVPS         Z8, Z4, Z8
+	VMAXPS         Z12, Z8, Z8
+	VBROADCASTSS   wide<>+44(SB), Z12
+	VMINPS         Z23, Z12, Z12
+	VDIVPS.BCST    (SI), Z0, Z0
+	VMOVUPS        128(CX), Z23
+	VBLENDMPS      Z2, Z23, K2, Z24
+	VRANGEPS       $0x05, Z0, Z24, Z0
+	VCMPPS         $0x02, Z3, Z4, K3
+	VMOVAPS.Z      Z4, K3, Z25
+	VSUBPS         Z6, Z25, Z25
+	VMULPS         Z25, Z8, Z25
+	VADDPS         Z25, Z6, Z25
+	VMAXPS.BCST    wide<>+112(SB), Z25, Z25
+	VBROADCASTSS   wide<>+108(SB), Z26
+	VCMPPS         $0x02, Z3, Z26, K3
+	VMOVAPS.Z      Z4, K3, Z27
+	VSUBPS         Z11, Z27, Z27
+	VMULPS         Z27, Z8, Z27
+	VADDPS         Z27, Z11, Z27
+	VMAXPS.BCST    wide<>+132(SB), Z27, Z27
+	VSUBPS         Z20, Z2, Z28
+	VMULPS         Z28, Z8, Z28
+	VADDPS         Z28, Z20, Z20
+	VMAXPS.BCST    wide<>+136(SB), Z20, Z20
+	VSUBPS         Z9, Z2, Z28
+	VMULPS         Z28, Z8, Z28
+	VADDPS         Z28, Z9, Z9
+	VMAXPS.BCST    wide<>+140(SB), Z9, Z9
+	VBROADCASTSS   wide<>+20(SB), Z28
+	VCMPPS         $0x02, Z3, Z28, K3
+	VMOVAPS.Z      Z4, K3, Z28
+	VADDPS         Z28, Z2, Z29
+	VMINPS         Z29, Z26, Z29
+	VCMPPS         $0x02, Z3, Z18, K3
+	VMOVAPS.Z      Z4, K3, Z3
+	VADDPS         Z3, Z2, Z18
+	VMINPS         Z18, Z26, Z18
+	VMOVUPS        512(CX), Z30
+	VBLENDMPS      Z2, Z30, K2, Z31
+	VADDPS         Z31, Z4, Z4
+	VBROADCASTSS   wide<>+144(SB), Z31
+	VMINPS         Z4, Z31, Z4
+	VBLENDMPS      Z2, Z4, K5, Z31
+	VBLENDMPS      Z31, Z30, K1, Z30
+	VMOVUPS        Z30, 512(CX)
+	VBROADCASTSS   wide<>+4(SB), Z30
+	VCMPPS         $0x01, Z4, Z30, K2
+	VBLENDMPS      Z24, Z0, K2, Z4
+	VBLENDMPS      Z6, Z25, K2, Z6
+	VBLENDMPS      Z11, Z27, K2, Z11
+	VBLENDMPS      Z7, Z12, K2, Z7
+	VBLENDMPS      Z0, Z4, K5, Z0
+	VBLENDMPS      Z25, Z6, K5, Z4
+	VBLENDMPS      Z27, Z11, K5, Z6
+	VBLENDMPS      Z12, Z7, K5, Z7
+	VBLENDMPS      Z0, Z23, K1, Z0
+	VBLENDMPS      Z4, Z5, K1, Z4
+	VBLENDMPS      Z6, Z10, K1, Z5
+	VBLENDMPS      Z7, Z1, K1, Z1
+	VMOVUPS        Z0, 128(CX)
+	VMOVUPS        Z4, 192(CX)
+	VMOVUPS        Z5, 256(CX)
+	VMOVUPS        Z1, 448(CX)
+	VSUBPS         Z14, Z2, Z0
+	VMULPS         Z0, Z8, Z0
+	VADDPS         Z0, Z14, Z0
+	VMAXPS.BCST    wide<>+136(SB), Z0, Z0
+	VBLENDMPS      Z14, Z0, K2, Z0
+	VBLENDMPS      Z20, Z0, K5, Z0
+	VBLENDMPS      Z0, Z13, K1, Z0
+	VMOVUPS        Z0, 320(CX)
+	VSUBPS         Z17, Z2, Z0
+	VMULPS         Z0, Z8, Z0
+	VADDPS         Z0, Z17, Z0
+	VMAXPS.BCST    wide<>+140(SB), Z0, Z0
+	VBLENDMPS      Z17, Z0, K2, Z0
+	VBLENDMPS      Z9, Z0, K5, Z0
+	VBLENDMPS      Z0, Z16, K1, Z0
+	VMOVUPS        Z0, 384(CX)
+	VADDPS         Z28, Z19, Z0
+	VMINPS         Z0, Z26, Z0
+	VBLENDMPS      Z19, Z0, K2, Z0
+	VBLENDMPS      Z29, Z0, K5, Z0
+	VBLENDMPS      Z0, Z15, K1, Z0
+	VMOVUPS        Z0, 576(CX)
+	VADDPS         Z3, Z22, Z0
+	VMINPS         Z0, Z26, Z0
+	VBLENDMPS      Z22, Z0, K2, Z0
+	VBLENDMPS      Z18, Z0, K5, Z0
+	VBLENDMPS      Z0, Z21, K1, Z0
+	VMOVUPS        Z0, 640(CX)
+	ADDQ           $+64, DX
+	ADDQ           $+704, CX
+	ADDQ           $+64, BX
 	DECQ           n+0(FP)
 	JNZ            block
 	LDMXCSR        (SP)
@@ -1401,7 +1354,7 @@ block:
 	VMOVUPS      (CX)(BX*4), Y0
 	VXORPS       X1, X1, X1
 	VCMPPS       $0x00, Y1, Y0, Y1
-	VBROADCASTSS narrow<>+192(SB), Y2
+	VBROADCASTSS narrow<>+160(SB), Y2
 	VMULPS       (DX)(BX*4), Y2, Y2
 	VBLENDVPS    Y1, narrow<>+0(SB), Y0, Y0
 	VMULPS       Y2, Y0, Y0
@@ -1443,7 +1396,7 @@ block:
 	VMOVUPS        (BX), Z0
 	VXORPS         X1, X1, X1
 	VCMPPS         $0x00, Z1, Z0, K1
-	VBROADCASTSS   wide<>+24(SB), Z1
+	VBROADCASTSS   wide<>+20(SB), Z1
 	VMULPS         (CX), Z1, Z1
 	VBLENDMPS.BCST wide<>+0(SB), Z0, K1, Z0
 	VMULPS         Z1, Z0, Z0
@@ -1612,37 +1565,37 @@ TEXT ·nominalAVX2(SB), $88-24
 
 block:
 	VMOVUPS      (CX)(BX*4), Y0
-	VANDPS       narrow<>+96(SB), Y0, Y1
+	VANDPS       narrow<>+64(SB), Y0, Y1
 	VBROADCASTSS narrow<>+1280(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VMULPS       Y1, Y1, Y1
 	VMULPS       narrow<>+1312(SB), Y1, Y1
 	VBROADCASTSS narrow<>+0(SB), Y2
 	VADDPS       Y1, Y2, Y1
-	VPSRLD       $0x17, Y1, Y3
-	VPSUBD       narrow<>+480(SB), Y3, Y3
-	VANDPS       narrow<>+512(SB), Y1, Y4
-	VORPS        Y4, Y2, Y4
-	VBROADCASTSS narrow<>+544(SB), Y5
-	VCMPPS       $0x01, Y4, Y5, Y5
-	VMULPS       narrow<>+576(SB), Y4, Y6
-	VBLENDVPS    Y5, Y6, Y4, Y4
-	VPADDD       narrow<>+608(SB), Y3, Y6
-	VBLENDVPS    Y5, Y6, Y3, Y3
-	VSUBPS       Y2, Y4, Y5
-	VADDPS       Y4, Y2, Y2
-	VDIVPS       Y2, Y5, Y2
-	VMULPS       Y2, Y2, Y4
-	VMULPS       narrow<>+640(SB), Y4, Y5
-	VADDPS       narrow<>+672(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y5
-	VADDPS       narrow<>+704(SB), Y5, Y5
-	VMULPS       Y5, Y4, Y4
-	VADDPS       narrow<>+736(SB), Y4, Y4
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y4, Y2, Y2
-	VADDPS       Y2, Y3, Y2
 	VCMPPS       $0x00, Y1, Y1, Y3
+	VPSRLD       $0x17, Y1, Y4
+	VPSUBD       narrow<>+480(SB), Y4, Y4
+	VANDPS       narrow<>+512(SB), Y1, Y5
+	VORPS        Y5, Y2, Y5
+	VBROADCASTSS narrow<>+544(SB), Y6
+	VCMPPS       $0x01, Y5, Y6, Y6
+	VMULPS       narrow<>+576(SB), Y5, Y7
+	VBLENDVPS    Y6, Y7, Y5, Y5
+	VPADDD       narrow<>+608(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y4, Y4
+	VSUBPS       Y2, Y5, Y6
+	VADDPS       Y5, Y2, Y2
+	VDIVPS       Y2, Y6, Y2
+	VMULPS       Y2, Y2, Y5
+	VMULPS       narrow<>+640(SB), Y5, Y6
+	VADDPS       narrow<>+672(SB), Y6, Y6
+	VMULPS       Y6, Y5, Y6
+	VADDPS       narrow<>+704(SB), Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VADDPS       narrow<>+736(SB), Y5, Y5
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y5, Y2, Y2
+	VADDPS       Y2, Y4, Y2
 	VBLENDVPS    Y3, Y2, Y1, Y1
 	VMULPS       narrow<>+1344(SB), Y1, Y1
 	VCMPPS       $0x00, Y0, Y0, Y2
@@ -1673,23 +1626,24 @@ TEXT ·nominalAVX512(SB), $88-24
 
 block:
 	VMOVUPS      (BX), Z0
-	VPANDD.BCST  wide<>+12(SB), Z0, Z1
+	VPANDD.BCST  wide<>+8(SB), Z0, Z1
 	VBROADCASTSS wide<>+160(SB), Z2
 	VMINPS       Z1, Z2, Z1
 	VMULPS       Z1, Z1, Z1
 	VMULPS.BCST  wide<>+164(SB), Z1, Z1
 	VBROADCASTSS wide<>+0(SB), Z2
 	VADDPS       Z1, Z2, Z1
+	VCMPPS       $0x00, Z1, Z1, K1
 	VPSRLD       $0x17, Z1, Z3
 	VPSUBD.BCST  wide<>+60(SB), Z3, Z3
 	VPANDD.BCST  wide<>+64(SB), Z1, Z4
 	VPORD        Z4, Z2, Z4
 	VBROADCASTSS wide<>+68(SB), Z5
-	VCMPPS       $0x01, Z4, Z5, K1
+	VCMPPS       $0x01, Z4, Z5, K2
 	VMULPS.BCST  wide<>+72(SB), Z4, Z5
-	VBLENDMPS    Z5, Z4, K1, Z4
+	VBLENDMPS    Z5, Z4, K2, Z4
 	VPADDD.BCST  wide<>+76(SB), Z3, Z5
-	VBLENDMPS    Z5, Z3, K1, Z3
+	VBLENDMPS    Z5, Z3, K2, Z3
 	VSUBPS       Z2, Z4, Z5
 	VADDPS       Z4, Z2, Z2
 	VDIVPS       Z2, Z5, Z2
@@ -1703,7 +1657,6 @@ block:
 	VCVTDQ2PS    Z3, Z3
 	VMULPS       Z4, Z2, Z2
 	VADDPS       Z2, Z3, Z2
-	VCMPPS       $0x00, Z1, Z1, K1
 	VBLENDMPS    Z2, Z1, K1, Z1
 	VMULPS.BCST  wide<>+168(SB), Z1, Z1
 	VCMPPS       $0x00, Z0, Z0, K1
@@ -1725,94 +1678,94 @@ DATA narrow<>+16(SB)/4, $0x3f800000
 DATA narrow<>+20(SB)/4, $0x3f800000
 DATA narrow<>+24(SB)/4, $0x3f800000
 DATA narrow<>+28(SB)/4, $0x3f800000
-DATA narrow<>+32(SB)/4, $0x4b7fffff
-DATA narrow<>+36(SB)/4, $0x4b7fffff
-DATA narrow<>+40(SB)/4, $0x4b7fffff
-DATA narrow<>+44(SB)/4, $0x4b7fffff
-DATA narrow<>+48(SB)/4, $0x4b7fffff
-DATA narrow<>+52(SB)/4, $0x4b7fffff
-DATA narrow<>+56(SB)/4, $0x4b7fffff
-DATA narrow<>+60(SB)/4, $0x4b7fffff
-DATA narrow<>+64(SB)/4, $0x41000000
-DATA narrow<>+68(SB)/4, $0x41000000
-DATA narrow<>+72(SB)/4, $0x41000000
-DATA narrow<>+76(SB)/4, $0x41000000
-DATA narrow<>+80(SB)/4, $0x41000000
-DATA narrow<>+84(SB)/4, $0x41000000
-DATA narrow<>+88(SB)/4, $0x41000000
-DATA narrow<>+92(SB)/4, $0x41000000
-DATA narrow<>+96(SB)/4, $0x7fffffff
-DATA narrow<>+100(SB)/4, $0x7fffffff
-DATA narrow<>+104(SB)/4, $0x7fffffff
-DATA narrow<>+108(SB)/4, $0x7fffffff
-DATA narrow<>+112(SB)/4, $0x7fffffff
-DATA narrow<>+116(SB)/4, $0x7fffffff
-DATA narrow<>+120(SB)/4, $0x7fffffff
-DATA narrow<>+124(SB)/4, $0x7fffffff
-DATA narrow<>+128(SB)/4, $0x3e800000
-DATA narrow<>+132(SB)/4, $0x3e800000
-DATA narrow<>+136(SB)/4, $0x3e800000
-DATA narrow<>+140(SB)/4, $0x3e800000
-DATA narrow<>+144(SB)/4, $0x3e800000
-DATA narrow<>+148(SB)/4, $0x3e800000
-DATA narrow<>+152(SB)/4, $0x3e800000
-DATA narrow<>+156(SB)/4, $0x3e800000
-DATA narrow<>+160(SB)/4, $0x41800000
-DATA narrow<>+164(SB)/4, $0x41800000
-DATA narrow<>+168(SB)/4, $0x41800000
-DATA narrow<>+172(SB)/4, $0x41800000
-DATA narrow<>+176(SB)/4, $0x41800000
-DATA narrow<>+180(SB)/4, $0x41800000
-DATA narrow<>+184(SB)/4, $0x41800000
-DATA narrow<>+188(SB)/4, $0x41800000
-DATA narrow<>+192(SB)/4, $0x40400000
-DATA narrow<>+196(SB)/4, $0x40400000
-DATA narrow<>+200(SB)/4, $0x40400000
-DATA narrow<>+204(SB)/4, $0x40400000
-DATA narrow<>+208(SB)/4, $0x40400000
-DATA narrow<>+212(SB)/4, $0x40400000
-DATA narrow<>+216(SB)/4, $0x40400000
-DATA narrow<>+220(SB)/4, $0x40400000
-DATA narrow<>+224(SB)/4, $0x7f61b1e6
-DATA narrow<>+228(SB)/4, $0x7f61b1e6
-DATA narrow<>+232(SB)/4, $0x7f61b1e6
-DATA narrow<>+236(SB)/4, $0x7f61b1e6
-DATA narrow<>+240(SB)/4, $0x7f61b1e6
-DATA narrow<>+244(SB)/4, $0x7f61b1e6
-DATA narrow<>+248(SB)/4, $0x7f61b1e6
-DATA narrow<>+252(SB)/4, $0x7f61b1e6
-DATA narrow<>+256(SB)/4, $0x3fa06c99
-DATA narrow<>+260(SB)/4, $0x3fa06c99
-DATA narrow<>+264(SB)/4, $0x3fa06c99
-DATA narrow<>+268(SB)/4, $0x3fa06c99
-DATA narrow<>+272(SB)/4, $0x3fa06c99
-DATA narrow<>+276(SB)/4, $0x3fa06c99
-DATA narrow<>+280(SB)/4, $0x3fa06c99
-DATA narrow<>+284(SB)/4, $0x3fa06c99
-DATA narrow<>+288(SB)/4, $0x179abe15
-DATA narrow<>+292(SB)/4, $0x179abe15
-DATA narrow<>+296(SB)/4, $0x179abe15
-DATA narrow<>+300(SB)/4, $0x179abe15
-DATA narrow<>+304(SB)/4, $0x179abe15
-DATA narrow<>+308(SB)/4, $0x179abe15
-DATA narrow<>+312(SB)/4, $0x179abe15
-DATA narrow<>+316(SB)/4, $0x179abe15
-DATA narrow<>+320(SB)/4, $0x7fc00000
-DATA narrow<>+324(SB)/4, $0x7fc00000
-DATA narrow<>+328(SB)/4, $0x7fc00000
-DATA narrow<>+332(SB)/4, $0x7fc00000
-DATA narrow<>+336(SB)/4, $0x7fc00000
-DATA narrow<>+340(SB)/4, $0x7fc00000
-DATA narrow<>+344(SB)/4, $0x7fc00000
-DATA narrow<>+348(SB)/4, $0x7fc00000
-DATA narrow<>+352(SB)/4, $0x80000000
-DATA narrow<>+356(SB)/4, $0x80000000
-DATA narrow<>+360(SB)/4, $0x80000000
-DATA narrow<>+364(SB)/4, $0x80000000
-DATA narrow<>+368(SB)/4, $0x80000000
-DATA narrow<>+372(SB)/4, $0x80000000
-DATA narrow<>+376(SB)/4, $0x80000000
-DATA narrow<>+380(SB)/4, $0x80000000
+DATA narrow<>+32(SB)/4, $0x41000000
+DATA narrow<>+36(SB)/4, $0x41000000
+DATA narrow<>+40(SB)/4, $0x41000000
+DATA narrow<>+44(SB)/4, $0x41000000
+DATA narrow<>+48(SB)/4, $0x41000000
+DATA narrow<>+52(SB)/4, $0x41000000
+DATA narrow<>+56(SB)/4, $0x41000000
+DATA narrow<>+60(SB)/4, $0x41000000
+DATA narrow<>+64(SB)/4, $0x7fffffff
+DATA narrow<>+68(SB)/4, $0x7fffffff
+DATA narrow<>+72(SB)/4, $0x7fffffff
+DATA narrow<>+76(SB)/4, $0x7fffffff
+DATA narrow<>+80(SB)/4, $0x7fffffff
+DATA narrow<>+84(SB)/4, $0x7fffffff
+DATA narrow<>+88(SB)/4, $0x7fffffff
+DATA narrow<>+92(SB)/4, $0x7fffffff
+DATA narrow<>+96(SB)/4, $0x3e800000
+DATA narrow<>+100(SB)/4, $0x3e800000
+DATA narrow<>+104(SB)/4, $0x3e800000
+DATA narrow<>+108(SB)/4, $0x3e800000
+DATA narrow<>+112(SB)/4, $0x3e800000
+DATA narrow<>+116(SB)/4, $0x3e800000
+DATA narrow<>+120(SB)/4, $0x3e800000
+DATA narrow<>+124(SB)/4, $0x3e800000
+DATA narrow<>+128(SB)/4, $0x41800000
+DATA narrow<>+132(SB)/4, $0x41800000
+DATA narrow<>+136(SB)/4, $0x41800000
+DATA narrow<>+140(SB)/4, $0x41800000
+DATA narrow<>+144(SB)/4, $0x41800000
+DATA narrow<>+148(SB)/4, $0x41800000
+DATA narrow<>+152(SB)/4, $0x41800000
+DATA narrow<>+156(SB)/4, $0x41800000
+DATA narrow<>+160(SB)/4, $0x40400000
+DATA narrow<>+164(SB)/4, $0x40400000
+DATA narrow<>+168(SB)/4, $0x40400000
+DATA narrow<>+172(SB)/4, $0x40400000
+DATA narrow<>+176(SB)/4, $0x40400000
+DATA narrow<>+180(SB)/4, $0x40400000
+DATA narrow<>+184(SB)/4, $0x40400000
+DATA narrow<>+188(SB)/4, $0x40400000
+DATA narrow<>+192(SB)/4, $0x7f61b1e6
+DATA narrow<>+196(SB)/4, $0x7f61b1e6
+DATA narrow<>+200(SB)/4, $0x7f61b1e6
+DATA narrow<>+204(SB)/4, $0x7f61b1e6
+DATA narrow<>+208(SB)/4, $0x7f61b1e6
+DATA narrow<>+212(SB)/4, $0x7f61b1e6
+DATA narrow<>+216(SB)/4, $0x7f61b1e6
+DATA narrow<>+220(SB)/4, $0x7f61b1e6
+DATA narrow<>+224(SB)/4, $0x3fa06c99
+DATA narrow<>+228(SB)/4, $0x3fa06c99
+DATA narrow<>+232(SB)/4, $0x3fa06c99
+DATA narrow<>+236(SB)/4, $0x3fa06c99
+DATA narrow<>+240(SB)/4, $0x3fa06c99
+DATA narrow<>+244(SB)/4, $0x3fa06c99
+DATA narrow<>+248(SB)/4, $0x3fa06c99
+DATA narrow<>+252(SB)/4, $0x3fa06c99
+DATA narrow<>+256(SB)/4, $0x179abe15
+DATA narrow<>+260(SB)/4, $0x179abe15
+DATA narrow<>+264(SB)/4, $0x179abe15
+DATA narrow<>+268(SB)/4, $0x179abe15
+DATA narrow<>+272(SB)/4, $0x179abe15
+DATA narrow<>+276(SB)/4, $0x179abe15
+DATA narrow<>+280(SB)/4, $0x179abe15
+DATA narrow<>+284(SB)/4, $0x179abe15
+DATA narrow<>+288(SB)/4, $0x7fc00000
+DATA narrow<>+292(SB)/4, $0x7fc00000
+DATA narrow<>+296(SB)/4, $0x7fc00000
+DATA narrow<>+300(SB)/4, $0x7fc00000
+DATA narrow<>+304(SB)/4, $0x7fc00000
+DATA narrow<>+308(SB)/4, $0x7fc00000
+DATA narrow<>+312(SB)/4, $0x7fc00000
+DATA narrow<>+316(SB)/4, $0x7fc00000
+DATA narrow<>+320(SB)/4, $0x80000000
+DATA narrow<>+324(SB)/4, $0x80000000
+DATA narrow<>+328(SB)/4, $0x80000000
+DATA narrow<>+332(SB)/4, $0x80000000
+DATA narrow<>+336(SB)/4, $0x80000000
+DATA narrow<>+340(SB)/4, $0x80000000
+DATA narrow<>+344(SB)/4, $0x80000000
+DATA narrow<>+348(SB)/4, $0x80000000
+DATA narrow<>+352(SB)/4, $0x4b7fffff
+DATA narrow<>+356(SB)/4, $0x4b7fffff
+DATA narrow<>+360(SB)/4, $0x4b7fffff
+DATA narrow<>+364(SB)/4, $0x4b7fffff
+DATA narrow<>+368(SB)/4, $0x4b7fffff
+DATA narrow<>+372(SB)/4, $0x4b7fffff
+DATA narrow<>+376(SB)/4, $0x4b7fffff
+DATA narrow<>+380(SB)/4, $0x4b7fffff
 DATA narrow<>+384(SB)/4, $0x41f00000
 DATA narrow<>+388(SB)/4, $0x41f00000
 DATA narrow<>+392(SB)/4, $0x41f00000
@@ -2072,17 +2025,17 @@ DATA narrow<>+1404(SB)/4, $0x00000000
 GLOBL narrow<>(SB), RODATA|NOPTR, $1408
 
 DATA wide<>+0(SB)/4, $0x3f800000
-DATA wide<>+4(SB)/4, $0x4b7fffff
-DATA wide<>+8(SB)/4, $0x41000000
-DATA wide<>+12(SB)/4, $0x7fffffff
-DATA wide<>+16(SB)/4, $0x3e800000
-DATA wide<>+20(SB)/4, $0x41800000
-DATA wide<>+24(SB)/4, $0x40400000
-DATA wide<>+28(SB)/4, $0x7f61b1e6
-DATA wide<>+32(SB)/4, $0x3fa06c99
-DATA wide<>+36(SB)/4, $0x179abe15
-DATA wide<>+40(SB)/4, $0x7fc00000
-DATA wide<>+44(SB)/4, $0x80000000
+DATA wide<>+4(SB)/4, $0x41000000
+DATA wide<>+8(SB)/4, $0x7fffffff
+DATA wide<>+12(SB)/4, $0x3e800000
+DATA wide<>+16(SB)/4, $0x41800000
+DATA wide<>+20(SB)/4, $0x40400000
+DATA wide<>+24(SB)/4, $0x7f61b1e6
+DATA wide<>+28(SB)/4, $0x3fa06c99
+DATA wide<>+32(SB)/4, $0x179abe15
+DATA wide<>+36(SB)/4, $0x7fc00000
+DATA wide<>+40(SB)/4, $0x80000000
+DATA wide<>+44(SB)/4, $0x4b7fffff
 DATA wide<>+48(SB)/4, $0x41f00000
 DATA wide<>+52(SB)/4, $0x3f333333
 DATA wide<>+56(SB)/4, $0x3dcccccd

@@ -200,9 +200,10 @@ func (x *program) compare(at ast.Node, op token.Token, a, b value, t types.Type)
 		}
 		return same
 	case isBasic(t, types.Float32):
-		pred := map[token.Token]uint8{
-			token.EQL: isEqual, token.NEQ: isNotEqual, token.LSS: isLess, token.LEQ: isAtMost,
-		}[op]
+		pred := map[token.Token]uint8{token.LSS: isLess, token.LEQ: isAtMost}[op]
+		if op == token.NEQ {
+			return x.graph.not(x.graph.compare(isEqual, left, right))
+		}
 		return x.graph.compare(pred, left, right)
 	}
 	return x.compareInt(at, op, left, right, t)

@@ -164,18 +164,18 @@ func (x *program) field(at ast.Node, base value, i int) value {
 func (x *program) load(at ast.Node, pointer value) value {
 	switch p := pointer.(type) {
 	case *local:
-		v, ok := x.state.vars[p.object]
-		for _, i := range p.path {
-			if inner, isPointer := v.(*place); isPointer || v == nil {
-				_ = inner
-				x.refuse(at, "part of a variable that has no value here")
-			}
-			if inner, isLocal := v.(*local); isLocal {
-				v = x.load(at, inner)
-			}
-			v = v.(aggregate)[i]
+		v := x.state.vars[p.object]
+		if init, ok := x.inits[p.object]; ok {
+			v = x.eval(init)
 		}
-		if !ok || v == nil {
+		for _, i := range p.path {
+			a, ok := v.(aggregate)
+			if !ok {
+				x.refuse(at, "part of %s, which has no value here", p.object.Name())
+			}
+			v = a[i]
+		}
+		if v == nil {
 			x.refuse(at, "%s has no value here", p.object.Name())
 		}
 		return v

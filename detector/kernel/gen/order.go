@@ -74,7 +74,7 @@ func (k *kernel) needed() []*node {
 // sink moves what is made of masks and of what is in memory to where it is used first.
 func sink(list []*node, users map[*node][]*node) {
 	for _, n := range slices.Backward(list) {
-		light := n.op == opSelect
+		light := n.op == opSelect || n.op == opLess || n.op == opMore
 		for _, a := range n.args {
 			light = light && (a.free() || a.mask())
 		}
@@ -90,7 +90,7 @@ func sink(list []*node, users map[*node][]*node) {
 
 func asap(o op) bool {
 	switch o {
-	case opSelect, opLess, opMore, opBoth, opEither, opNot, opNotBoth:
+	case opSelect, opBoth, opEither, opNot, opNotBoth:
 		return true
 	}
 	return false

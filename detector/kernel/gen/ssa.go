@@ -52,12 +52,11 @@ const (
 	opStore // Last, and without result.
 )
 
-// The predicates of opCompare. Xor with 4 negates one.
+// The predicates of opCompare.
 const (
-	isEqual    = 0
-	isLess     = 1
-	isAtMost   = 2
-	isNotEqual = 4
+	isEqual = iota
+	isLess
+	isAtMost
 )
 
 // cell is a row of a block in memory.
@@ -263,21 +262,18 @@ func (g *graph) truth(is bool) *node {
 func (g *graph) compare(pred uint8, a, b *node) *node {
 	if a.op == opConst && b.op == opConst {
 		x, y := math.Float32frombits(a.bits), math.Float32frombits(b.bits)
-		return g.truth(map[uint8]bool{
-			isEqual: x == y, isLess: x < y, isAtMost: x <= y, isNotEqual: x != y,
-		}[pred])
+		return g.truth([...]bool{isEqual: x == y, isLess: x < y, isAtMost: x <= y}[pred])
 	}
 	return g.node(node{op: opCompare, args: []*node{a, b}, imm: pred})
 }
 
+// not negates a mask. Negations move outwards until they meet a select, where they cost nothing.
 func (g *graph) not(m *node) *node {
 	switch m.op {
 	case opTrue, opFalse:
 		return g.truth(m.op == opFalse)
 	case opNot:
 		return m.args[0]
-	case opCompare:
-		return g.node(node{op: opCompare, args: m.args, imm: m.imm ^ 4})
 	}
 	return g.op1(opNot, m)
 }
@@ -288,6 +284,8 @@ func (g *graph) both(a, b *node) *node {
 		return b
 	case b.op == opTrue || a.op == opFalse:
 		return a
+	case a.op == opNot && b.op == opNot:
+		return g.not(g.either(a.args[0], b.args[0]))
 	case a.op == opNot:
 		return g.op2(opNotBoth, a.args[0], b)
 	case b.op == opNot:
@@ -302,6 +300,8 @@ func (g *graph) either(a, b *node) *node {
 		return b
 	case b.op == opFalse || a.op == opTrue:
 		return a
+	case a.op == opNot || b.op == opNot:
+		return g.not(g.both(g.not(a), g.not(b)))
 	}
 	return g.op2(opEither, a, b)
 }
@@ -315,8 +315,6 @@ func (g *graph) choose(mask, a, b *node) *node {
 		return b
 	case mask.op == opNot:
 		return g.choose(mask.args[0], b, a)
-	case mask.op == opCompare && mask.imm&4 != 0:
-		return g.choose(g.not(mask), b, a)
 	case a.mask():
 		return g.either(g.both(mask, a), g.both(g.not(mask), b))
 	}

@@ -1,0 +1,143 @@
+// Package arena keeps columns of blocks in large pieces of memory outside of the heap: backed by
+// huge pages where the system has them, never moved, and given back when a column goes. A tick
+// walks over all of it, so that small pages would cost it a tenth to a fifth.
+package arena
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"unsafe"
+)
+
+const (
+	regionSize = 64 << 20 // Mapped at once. What is not touched takes no memory.
+	hugePage   = 2 << 20
+	line       = 64 // Pieces begin at lines of the cache.
+)
+
+// Pool is memory for columns. Its methods may be called concurrently. The zero value is ready for
+// use; a Pool may not be copied.
+type Pool struct {
+	mu      sync.Mutex // Guards what follows.
+	regions []*region
+	unused  map[int][]piece // By size.
+	used    int64
+	mapped  int64
+}
+
+// region is a stretch of memory that pieces are cut from.
+type region struct {
+	memory []byte
+	cut    int // Up to here.
+	pieces int // In use.
+	unmap  func() error
+}
+
+// piece is a part of a region.
+type piece struct {
+	memory []byte
+	region *region
+}
+
+// Used returns the bytes that columns have, and Mapped those that the system was asked for.
+func (p *Pool) Used() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}
+
+// Mapped returns how much address space the pool has. Only what has been touched takes memory.
+func (p *Pool) Mapped() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mapped
+}
+
+// get returns a piece of zeros.
+func (p *Pool) get(size int) piece {
+	size = (size + line - 1) / line * line
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used += int64(size)
+	if list := p.unused[size]; len(list) > 0 {
+		got := list[len(list)-1]
+		p.unused[size] = list[:len(list)-1]
+		got.region.pieces++
+		clear(got.memory)
+		return got
+	}
+	r := p.room(size)
+	got := piece{r.memory[r.cut : r.cut+size : r.cut+size], r}
+	r.cut += size
+	r.pieces++
+	return got
+}
+
+// room returns a region that has size bytes left: the newest one or a new one.
+func (p *Pool) room(size int) *region {
+	if n := len(p.regions); n > 0 && len(p.regions[n-1].memory)-p.regions[n-1].cut >= size {
+		return p.regions[n-1]
+	}
+	r := newRegion(max(regionSize, (size+hugePage-1)/hugePage*hugePage))
+	p.regions = append(p.regions, r)
+	p.mapped += int64(len(r.memory))
+	return r
+}
+
+// put takes a piece back. A region of which nothing is in use is given back to the system.
+func (p *Pool) put(back piece) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	size := len(back.memory)
+	p.used -= int64(size)
+	back.region.pieces--
+	if back.region.pieces > 0 {
+		if p.unused == nil {
+			p.unused = map[int][]piece{}
+		}
+		p.unused[size] = append(p.unused[size], back)
+		return
+	}
+	p.drop(back.region)
+}
+
+func (p *Pool) drop(r *region) {
+	for size, list := range p.unused {
+		kept := list[:0]
+		for _, other := range list {
+			if other.region != r {
+				kept = append(kept, other)
+			}
+		}
+		if p.unused[size] = kept; len(kept) == 0 {
+			delete(p.unused, size)
+		}
+	}
+	for i := range p.regions {
+		if p.regions[i] == r {
+			p.regions = append(p.regions[:i], p.regions[i+1:]...)
+			break
+		}
+	}
+	p.mapped -= int64(len(r.memory))
+	if err := r.unmap(); err != nil {
+		panic(fmt.Sprintf("arena: unmap: %v", err)) // It was mapped as it is: nothing else can be wrong.
+	}
+}
+
+// aligned cuts the ends off memory so that it begins with a huge page and has size bytes.
+func aligned(memory []byte, size int) []byte {
+	at := uintptr(unsafe.Pointer(unsafe.SliceData(memory)))
+	skip := int(-at & (hugePage - 1))
+	return memory[skip : skip+size : skip+size]
+}
+
+// capacity rounds n up, by an eighth at most, so that pieces come in few sizes.
+func capacity(n int) int {
+	if n <= 16 {
+		return n
+	}
+	step := 1 << (bits.Len(uint(n-1)) - 4)
+	return (n + step - 1) / step * step
+}
