@@ -62,6 +62,8 @@ type Options struct {
 type Condition struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason,omitempty"` // Why it is not met; "": it is.
+	// What is wrong all the same, and does not keep the server from being ready.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Services knows the services of a cluster and what their signals do.

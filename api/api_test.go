@@ -171,6 +171,12 @@ func TestReady(t *testing.T) {
 	if r := ask(t, s, "GET", "/-/ready", ""); r.code != 200 || r.body != ready {
 		t.Errorf("%d: %q", r.code, r.body)
 	}
+	h.conditions[0].Warning = "the journal is damaged"
+	warned := "store: ready, but the journal is damaged\ndetector: ready\ntocsin is ready\n"
+	if r := ask(t, s, "GET", "/-/ready", ""); r.code != 200 || r.body != warned {
+		t.Errorf("with a warning: %d: %s", r.code, r.body)
+	}
+	h.conditions[0].Warning = ""
 	h.conditions[1].Reason = "2 of 3 clusters have no data yet"
 	r := ask(t, s, "GET", "/-/ready", "")
 	want := "store: ready\ndetector: not ready: 2 of 3 clusters have no data yet\ntocsin is not ready\n"

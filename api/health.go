@@ -16,6 +16,10 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	code := http.StatusOK
 	var text strings.Builder
 	for _, c := range s.opts.Ready() {
+		if c.Reason == "" && c.Warning != "" {
+			fmt.Fprintf(&text, "%s: ready, but %s\n", c.Name, c.Warning)
+			continue
+		}
 		if c.Reason == "" {
 			fmt.Fprintf(&text, "%s: ready\n", c.Name)
 			continue

@@ -45,6 +45,7 @@ type App struct {
 	began   time.Time
 
 	journal     *journal.Journal
+	archive     *archive
 	tsdb        *tsdb.DB
 	registry    *series.Registry
 	engine      *detector.Engine
@@ -131,6 +132,7 @@ func (a *App) openStores() error {
 	if err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
+	a.archive = &archive{a.journal, a.logger, a.metrics.suspect}
 	a.tsdb, err = tsdb.Open(a.tsdbOptions(a.opts.Config, a.reg, a.opts.Logger))
 	if err != nil {
 		return fmt.Errorf("open the score database: %w", err)
@@ -149,7 +151,7 @@ func (a *App) build() error {
 		Policy: policy,
 		Labels: a.clusterLabels,
 		Link:   a.link,
-		Ledger: ledger{a.journal},
+		Ledger: ledger{a.journal, a.archive},
 		Record: a.recordNotification,
 		Logger: a.opts.Logger,
 		Reg:    a.reg,
@@ -184,7 +186,7 @@ func (a *App) build() error {
 	if err != nil {
 		return fmt.Errorf("build the detector: %w", err)
 	}
-	a.opinions = newOpinions(a.journal, a.engine.SetFeedback, a.opts.Logger.With("component", "feedback"), a.reg)
+	a.opinions = newOpinions(a.archive, a.engine.SetFeedback, a.opts.Logger, a.reg)
 	a.clusters = collectors.NewManager(collectors.ManagerOptions{
 		Removed: a.removeCluster,
 		Logger:  a.opts.Logger,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -28,23 +29,25 @@ const (
 // then put in force.
 type opinions struct {
 	journal *journal.Journal
+	archive *archive
 	apply   func([]detector.Feedback) error
 	logger  *slog.Logger
 	metrics *opinionMetrics
 
 	mu     sync.Mutex              // Guards what follows; held while the journal writes.
 	active map[string]api.Feedback // By ID, what is in force.
-	doubt  bool                    // That may not be what the journal has.
+	unsure bool                    // That may not be what the journal has.
 }
 
 var _ api.Opinions = (*opinions)(nil)
 
 func newOpinions(
-	j *journal.Journal, apply func([]detector.Feedback) error, logger *slog.Logger,
+	a *archive, apply func([]detector.Feedback) error, logger *slog.Logger,
 	reg prometheus.Registerer,
 ) *opinions {
 	return &opinions{
-		journal: j, apply: apply, logger: logger, metrics: newOpinionMetrics(reg),
+		journal: a.journal, archive: a, apply: apply,
+		logger: logger.With("component", "feedback"), metrics: newOpinionMetrics(reg),
 		active: make(map[string]api.Feedback),
 	}
 }
@@ -102,38 +105,28 @@ func (o *opinions) restore(ctx context.Context) error {
 	return nil
 }
 
-// recall reads from the journal what is in force. What it cannot show to be as it was written is
-// not.
+// recall reads from the journal what is in force.
 func (o *opinions) recall(ctx context.Context) (map[string]api.Feedback, error) {
-	events, err := o.journal.Latest(ctx, kindFeedback)
+	all, err := latest[api.Feedback](ctx, o.archive, kindFeedback, doubt)
 	if err != nil {
-		return nil, fmt.Errorf("read the newest events of kind %s: %w", kindFeedback, err)
+		return nil, err
 	}
-	active := make(map[string]api.Feedback)
-	for _, e := range events {
-		f, err := journal.Decode[api.Feedback](e)
-		if err != nil || e.Suspect {
-			o.logger.Error("Feedback is not in force, because the journal is damaged",
-				"id", e.Key, "seq", e.Seq, "err", err)
-			continue
-		}
-		if f.State == api.FeedbackActive {
-			active[f.ID] = f
-		}
-	}
-	return active, nil
+	maps.DeleteFunc(all, func(_ string, f api.Feedback) bool {
+		return f.State != api.FeedbackActive
+	})
+	return all, nil
 }
 
 // settle makes sure that what is in force is what the journal says. o.mu is held.
 func (o *opinions) settle(ctx context.Context) error {
-	if !o.doubt {
+	if !o.unsure {
 		return nil
 	}
 	active, err := o.recall(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", api.ErrNotRecorded, err)
 	}
-	o.active, o.doubt = active, false
+	o.active, o.unsure = active, false
 	return o.put()
 }
 

@@ -103,7 +103,7 @@ func (o *opinions) change(ctx context.Context, at time.Time, changed []api.Feedb
 		return nil
 	}
 	if err := o.write(ctx, at, changed); err != nil {
-		o.doubt = true
+		o.unsure = true
 		o.metrics.events.WithLabelValues(opinionUnwritten).Inc()
 		return fmt.Errorf("%w: %w", api.ErrNotRecorded, err)
 	}
@@ -150,7 +150,7 @@ func (o *opinions) put() error {
 		o.metrics.inForce.WithLabelValues(string(opinion)).Set(float64(counts[opinion]))
 	}
 	if err := o.apply(list); err != nil {
-		o.doubt = true // To be tried again.
+		o.unsure = true // To be tried again.
 		return fmt.Errorf("put feedback in force: %w", err)
 	}
 	return nil

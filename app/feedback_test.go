@@ -45,12 +45,14 @@ func (d *desk) open() {
 		d.t.Fatal(err)
 	}
 	d.reg, d.inForce = prometheus.NewRegistry(), nil
-	d.opinions = newOpinions(j, func(list []detector.Feedback) error {
+	logger := slog.New(slog.DiscardHandler)
+	a := &archive{j, logger, newMetrics(d.reg).suspect}
+	d.opinions = newOpinions(a, func(list []detector.Feedback) error {
 		if d.broken == nil {
 			d.inForce = slices.Clone(list)
 		}
 		return d.broken
-	}, slog.New(slog.DiscardHandler), d.reg)
+	}, logger, d.reg)
 	if err := d.restore(d.t.Context()); err != nil {
 		d.t.Fatal(err)
 	}

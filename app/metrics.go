@@ -12,6 +12,7 @@ type metrics struct {
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	reloads    *prometheus.CounterVec
+	suspect    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -29,6 +30,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "tocsin_config_reloads_total",
 			Help: "Reloads of the configuration, by result.",
 		}, []string{"result"}),
+	}
+	m.suspect = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "tocsin_app_suspect_events_total",
+		Help: "Events read back from the journal that cannot be shown to be as they were written.",
+	}, []string{"kind"})
+	for _, kind := range []string{
+		kindChange, kindFeedback, kindFinding, kindIncident, kindSent,
+	} {
+		m.suspect.WithLabelValues(kind)
 	}
 	m.reloads.WithLabelValues("success")
 	m.reloads.WithLabelValues("failure")

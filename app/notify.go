@@ -135,31 +135,17 @@ func (a *App) recordNotification(r remediation.Record) {
 }
 
 // ledger keeps in the journal what receivers know.
-type ledger struct{ journal *journal.Journal }
+type ledger struct {
+	journal *journal.Journal
+	archive *archive
+}
 
-// Load implements remediation.Ledger.
+// Load implements remediation.Ledger. Who cannot be shown to have been told is told again.
 func (l ledger) Load(ctx context.Context) (map[string]remediation.Sent, error) {
-	return latest[remediation.Sent](ctx, l.journal, kindSent)
+	return latest[remediation.Sent](ctx, l.archive, kindSent, doubt)
 }
 
 // Save implements remediation.Ledger.
 func (l ledger) Save(ctx context.Context, s remediation.Sent) error {
 	return l.journal.Append(ctx, journal.Entry{Kind: kindSent, Key: s.Key, At: s.At, Data: s})
-}
-
-// latest reads the newest event of each key of a kind.
-func latest[T any](ctx context.Context, j *journal.Journal, kind string) (map[string]T, error) {
-	events, err := j.Latest(ctx, kind)
-	if err != nil {
-		return nil, fmt.Errorf("read the newest events of kind %s: %w", kind, err)
-	}
-	out := make(map[string]T, len(events))
-	for key, e := range events {
-		v, err := journal.Decode[T](e)
-		if err != nil {
-			return nil, err
-		}
-		out[key] = v
-	}
-	return out, nil
 }

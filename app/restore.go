@@ -27,7 +27,7 @@ func (a *App) restore(ctx context.Context) error {
 	if err := a.opinions.restore(ctx); err != nil {
 		return err
 	}
-	incidents, err := latest[incident.Incident](ctx, a.journal, kindIncident)
+	incidents, err := latest[incident.Incident](ctx, a.archive, kindIncident, believe)
 	if err != nil {
 		return err
 	}
@@ -63,9 +63,12 @@ func (a *App) recentChanges(ctx context.Context) ([]fleet.Change, error) {
 	}
 	var out []fleet.Change
 	for _, e := range events {
-		c, err := journal.Decode[fleet.Change](e)
+		c, ok, err := recall[fleet.Change](a.archive, e, believe)
 		if err != nil {
 			return nil, err
+		}
+		if !ok {
+			continue
 		}
 		a.recorder.seen.add(c.ID, e.At)
 		out = append(out, c)
@@ -84,7 +87,7 @@ func (a *App) openFindings(ctx context.Context) ([]detector.Finding, error) {
 	for _, f := range open {
 		alive[f.ID] = true
 	}
-	journaled, err := latest[detector.Finding](ctx, a.journal, kindFinding)
+	journaled, err := latest[detector.Finding](ctx, a.archive, kindFinding, believe)
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,17 @@ func (a *App) conditions() []api.Condition {
 	if waiting > 0 {
 		c.Reason = fmt.Sprintf("%d of %d have not had a tick yet, %s among them", waiting, len(a.sources), first)
 	}
-	return append(out, c)
+	return append(out, c, a.journalCondition())
+}
+
+// journalCondition warns while the journal is damaged: nothing automatic may rely on it then, but people are told all
+// the same.
+func (a *App) journalCondition() api.Condition {
+	c := api.Condition{Name: "journal"}
+	if err := a.journal.Damaged(); err != nil {
+		c.Warning = err.Error() + "; compare what was lost and reconcile it"
+	}
+	return c
 }
 
 // status says how the daemon is.
