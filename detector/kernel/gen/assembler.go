@@ -26,10 +26,16 @@ type assembler struct {
 	vectors int // Slots.
 }
 
-// pointer is what a general register holds: a parameter, or a row of it that a parameter chooses.
+// pointer is what a general register holds: a parameter, or that plus an index in bytes that a
+// parameter chooses.
 type pointer struct {
 	base int
 	row  dynRow
+}
+
+func pointerTo(c cell) pointer {
+	c.row.from, c.row.to = 0, 0
+	return pointer{c.base, c.row}
 }
 
 // table is the constants of all kernels for one instruction set.
@@ -215,7 +221,7 @@ func pointers(order []*node) []pointer {
 	for _, n := range order {
 		for _, a := range append(n.args, n) {
 			if a.op == opLoad || a.op == opParam || a.op == opStore {
-				list = append(list, pointer{a.cell.base, a.cell.row})
+				list = append(list, pointerTo(a.cell))
 			}
 		}
 	}
@@ -256,7 +262,7 @@ func (s *assembler) epilogue(k *kernel) {
 
 // memory returns the address of a cell: of the whole row, or of the half at hand.
 func (s *assembler) memory(c cell) operand.Mem {
-	m := operand.Mem{Base: s.pointer[pointer{c.base, c.row}], Disp: int(c.offset)}
+	m := operand.Mem{Base: s.pointer[pointerTo(c)], Disp: int(c.offset)}
 	if !s.wide && !s.params[c.base].uniform {
 		m.Index, m.Scale = s.half, uint8(c.elem.size())
 	}

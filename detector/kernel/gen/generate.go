@@ -54,6 +54,9 @@ func assemble(kernels []*kernel) ([]byte, error) {
 	for _, k := range kernels {
 		(&assembler{ctx: ctx, params: k.params, table: narrow}).function(k, k.name+"AVX2")
 		(&assembler{ctx: ctx, params: k.params, table: wide, wide: true}).function(k, k.name+"AVX512")
+		if k.floored {
+			(&assembler{ctx: ctx, params: k.params, table: wide, wide: true}).function(k.floor(), k.name+"Floor")
+		}
 	}
 	narrow.write(ctx)
 	wide.write(ctx)
@@ -69,6 +72,9 @@ func assemble(kernels []*kernel) ([]byte, error) {
 
 // Name is the name of the twin.
 func (k *kernel) Name() string { return k.name }
+
+// Floored tells whether there is a function to compare with.
+func (k *kernel) Floored() bool { return k.floored }
 
 // List returns the twin's parameters.
 func (k *kernel) List() []param { return k.params }
@@ -144,6 +150,15 @@ func {{.Name}}AVX512(
 	{{.Name}} *{{.Type}},{{end}}
 )
 
+{{if .Floored}}
+// {{.Name}}Floor loads and stores what {{.Name}}AVX512 does, and adds once for each row.
+//
+//go:noescape
+func {{.Name}}Floor(
+	n int,{{range .List}}
+	{{.Name}} *{{.Type}},{{end}}
+)
+{{end}}
 // {{.Name}}All calls {{.Name}} for all blocks, by what is given: at most atOnce blocks at a time,
 // because a goroutine is not interrupted inside of a kernel.
 func {{.Name}}All(

@@ -130,7 +130,7 @@ func (x *program) indexPlace(at ast.Node, p *place, i value) value {
 		if to.row != (dynRow{}) {
 			x.refuse(at, "two indices that the kernel is told")
 		}
-		to.row = dynRow{i.base, i.offset, size}
+		to.row = dynRow{i.base, i.offset, size, p.offset, p.offset + a.Len()*size}
 		to.offset += i.plus * size
 	default:
 		x.refuse(at, "index that differs between lanes")
@@ -242,9 +242,7 @@ func (x *program) set(e ast.Expr, v value) {
 		if !ok || n.mask() {
 			x.refuse(e, "store of %T", v)
 		}
-		c := x.cell(e, p)
-		x.alone(e, c)
-		x.state.cells[c] = n
+		x.state.cells[x.cell(e, p)] = n
 	default:
 		x.refuse(e, "assignment to %T", p)
 	}
@@ -264,12 +262,16 @@ func (x *program) replace(at ast.Node, v value, path []int, part value) value {
 	return c
 }
 
-// alone refuses to store to one row that the kernel is told when another one of the same
-// parameter is used as well: they may be the same row.
-func (x *program) alone(at ast.Node, c cell) {
-	for _, n := range x.graph.nodes {
-		if n.op == opLoad && n.cell.base == c.base && n.cell.row != c.row {
-			x.refuse(at, "a store to one of two rows that may be the same")
-		}
+// mayBeSame tells whether two different cells may be the same row: rows of one array, at least one
+// of them by an index that the kernel is told.
+func mayBeSame(a, b cell) bool {
+	if a.base != b.base || a.row == b.row && a.offset == b.offset {
+		return false
 	}
+	if a.row == (dynRow{}) && b.row == (dynRow{}) {
+		return false
+	}
+	aFrom, aTo := a.extent()
+	bFrom, bTo := b.extent()
+	return aFrom < bTo && bFrom < aTo
 }

@@ -72,7 +72,7 @@ func (x *program) declarations(files []*ast.File) []*ast.FuncDecl {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
 				x.funcs[x.info.Defs[d.Name]] = d
-				if isTwin(d) {
+				if _, ok := words(d); ok {
 					twins = append(twins, d)
 				}
 			case *ast.GenDecl:
@@ -89,26 +89,29 @@ func (x *program) declarations(files []*ast.File) []*ast.FuncDecl {
 	return twins
 }
 
-// The directives that ask for a kernel: one that takes subnormals for zero, or one that does not
-// because in its twin they matter.
-const (
-	directive        = "//tocsin:kernel"
-	directiveGradual = "//tocsin:kernel gradual"
-)
+// directive asks for a kernel. Words may follow it: with gradual, subnormals count, because in
+// this twin they matter; with floor there is also a function that moves the same memory and does
+// hardly anything, to compare with.
+const directive = "//tocsin:kernel"
 
-func isTwin(d *ast.FuncDecl) bool { return hasLine(d, directive) || hasLine(d, directiveGradual) }
-
-func hasLine(d *ast.FuncDecl, line string) bool {
+// words returns what follows the directive of a function, and whether there is one.
+func words(d *ast.FuncDecl) ([]string, bool) {
 	if d.Doc == nil {
-		return false
+		return nil, false
 	}
-	return slices.ContainsFunc(d.Doc.List, func(c *ast.Comment) bool { return c.Text == line })
+	for _, c := range d.Doc.List {
+		if list := strings.Fields(c.Text); len(list) > 0 && list[0] == directive {
+			return list[1:], true
+		}
+	}
+	return nil, false
 }
 
 // kernel is a twin as a graph.
 type kernel struct {
 	name    string
 	gradual bool // Subnormals count.
+	floored bool // There is a function to compare with.
 	params  []param
 	graph   *graph
 	stores  []*node
@@ -137,7 +140,11 @@ func (x *program) kernel(d *ast.FuncDecl) (k *kernel, err error) {
 		}
 	}()
 	x.graph, x.state, x.params = newGraph(), newState(), nil
-	k = &kernel{name: d.Name.Name, gradual: hasLine(d, directiveGradual), graph: x.graph}
+	options, _ := words(d)
+	k = &kernel{
+		name: d.Name.Name, graph: x.graph,
+		gradual: slices.Contains(options, "gradual"), floored: slices.Contains(options, "floor"),
+	}
 	for _, field := range d.Type.Params.List {
 		for _, name := range field.Names {
 			object := x.info.Defs[name].(*types.Var)
@@ -161,8 +168,23 @@ func (x *program) kernel(d *ast.FuncDecl) (k *kernel, err error) {
 		if n.op != opLoad || n.cell != c {
 			k.stores = append(k.stores, &node{op: opStore, args: []*node{n}, cell: c})
 		}
+		x.alone(d, c)
 	}
 	return k, nil
+}
+
+// alone refuses a store to one of two rows that may be the same.
+func (x *program) alone(d *ast.FuncDecl, stored cell) {
+	for _, n := range x.graph.nodes {
+		if n.op == opLoad && mayBeSame(n.cell, stored) {
+			x.refuse(d, "a store to one of two rows that may be the same")
+		}
+	}
+	for c := range x.state.cells {
+		if mayBeSame(c, stored) {
+			x.refuse(d, "stores to two rows that may be the same")
+		}
+	}
 }
 
 // holdsRows tells whether t is made of rows of lanes.

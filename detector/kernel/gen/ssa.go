@@ -69,9 +69,18 @@ type cell struct {
 
 // dynRow is an index that the kernel is told: parameter base, an int at offset, times size bytes.
 type dynRow struct {
-	base   int
-	offset int64
-	size   int64
+	base     int
+	offset   int64
+	size     int64
+	from, to int64 // Where the array that is indexed lies.
+}
+
+// extent returns where c may lie in what its parameter points to.
+func (c cell) extent() (from, to int64) {
+	if c.row != (dynRow{}) {
+		return c.row.from, c.row.to
+	}
+	return c.offset, c.offset + int64(width*c.elem.size())
 }
 
 // elem is the type of a row's elements.
