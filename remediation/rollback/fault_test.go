@@ -248,6 +248,13 @@ func TestVerify(t *testing.T) {
 				}}
 			})
 		}, rollback.Failed, "exceeded quota"},
+		{"nothing moves, for longer than it may", func(s *scene) {
+			s.halted = true
+			s.edit(s.path, func(o object) {
+				o["status"] = object{"observedGeneration": 9}
+				o["spec"].(object)["progressDeadlineSeconds"] = 30
+			})
+		}, rollback.Failed, "no progress for 30s"},
 		{"nothing moves", func(s *scene) {
 			s.halted = true
 			s.edit(s.path, func(o object) { o["status"] = object{"observedGeneration": 2} })

@@ -51,6 +51,7 @@ type Options struct {
 	Backoff  time.Duration // Before the second attempt, doubled for each further one up to 2s; 50ms.
 	Poll     time.Duration // Between two looks at a rollout; 1s.
 	Patience time.Duration // For a pod that holds up a StatefulSet, before it is deleted; 10s.
+	Stall    time.Duration // Without progress until a rollout has failed, if it does not say; 10m.
 
 	Logger *slog.Logger          // Discards.
 	Reg    prometheus.Registerer // Nil keeps the metrics private.
@@ -83,6 +84,7 @@ func (o *Options) validate() error {
 		{&o.Backoff, 50 * time.Millisecond},
 		{&o.Poll, time.Second},
 		{&o.Patience, 10 * time.Second},
+		{&o.Stall, 10 * time.Minute},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard

@@ -38,6 +38,8 @@ type Outcome struct {
 type verification struct {
 	*deed
 	outcome Outcome
+	last    string               // How far the rollout was when it last moved, and when that was.
+	moved   time.Time            //
 	stuck   map[string]time.Time // Since when a pod was seen to hold up the undo, by UID.
 	deleted map[string]bool      // By UID.
 }
@@ -106,11 +108,16 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 	}
 	p := w.progress()
 	v.outcome.Reason = p.text
+	if p.text != v.last {
+		v.last, v.moved = p.text, now
+	}
 	switch {
 	case p.complete:
 		v.conclude(Complete, p.text, "")
 	case p.failed != "":
 		v.conclude(Failed, p.failed, "")
+	case now.Sub(v.moved) > w.deadline(v.opts.Stall):
+		v.conclude(Failed, "it made no progress for "+w.deadline(v.opts.Stall).String()+": "+p.text, "")
 	case w.ordered() && w.count(0, "status", "observedGeneration") >= w.GetGeneration():
 		return v.free(ctx, w, now)
 	}

@@ -145,6 +145,15 @@ func (w *workload) selector() (string, error) {
 	return selector.String(), nil
 }
 
+// deadline is how long a rollout may make no progress. A Deployment's controller heeds it only if
+// the revision is new: it never gives up on one that it has had before, as that of an undo is.
+func (w *workload) deadline(otherwise time.Duration) time.Duration {
+	if n := w.count(0, "spec", "progressDeadlineSeconds"); n > 0 && n < 1<<31-1 {
+		return time.Duration(n) * time.Second
+	}
+	return otherwise
+}
+
 // progress says how far a rollout is.
 type progress struct {
 	complete bool

@@ -172,10 +172,13 @@ func (d *deed) mayWrite(ctx context.Context, w *workload) error {
 	if d.verb == abort {
 		return d.may(ctx, "patch", w.kind.resource, "status", r.Target.Namespace, r.Target.Name)
 	}
-	if d.verb == undo && w.ordered() {
-		return d.may(ctx, "delete", core("pods"), "", r.Target.Namespace, "")
+	if d.verb != undo || !w.ordered() {
+		return nil
 	}
-	return nil
+	if err := d.may(ctx, "list", core("pods"), "", r.Target.Namespace, ""); err != nil {
+		return err
+	}
+	return d.may(ctx, "delete", core("pods"), "", r.Target.Namespace, "")
 }
 
 // may refuses what our identity has no right to.

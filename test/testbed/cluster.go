@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -43,6 +44,9 @@ type Cluster struct {
 	dir  string
 	bin  string
 	port int
+
+	mu      sync.Mutex // Guards what follows.
+	applied int        // Objects, each in a file of its own: tests apply side by side.
 }
 
 // StartCluster builds a control plane if need be, starts it and waits until its nodes are ready. It
@@ -254,7 +258,11 @@ func (c *Cluster) Apply(object any) {
 	if err != nil {
 		c.t.Fatalf("testbed: write an object: %v", err)
 	}
-	c.Kubectl("apply", "-f", c.write("object.json", text))
+	c.mu.Lock()
+	c.applied++
+	name := fmt.Sprintf("object-%d.json", c.applied)
+	c.mu.Unlock()
+	c.Kubectl("apply", "-f", c.write(name, text))
 }
 
 // KillAPIServer ends the API server as kill -9 does. Its data, in etcd, and its certificate stay.

@@ -26,6 +26,7 @@ type PrometheusOptions struct {
 	Config   string        // The whole configuration; empty: written from what follows.
 	Targets  []Target      // What to scrape.
 	Interval time.Duration // Between scrapes and rule evaluations; 1s.
+	Data     string        // Folder of its database, with what is in it; a new one.
 	Args     []string      // Further flags.
 }
 
@@ -48,6 +49,10 @@ func StartPrometheus(t testing.TB, opts PrometheusOptions) *Prometheus {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatalf("testbed: configure Prometheus: %v", err)
 	}
+	data := opts.Data
+	if data == "" {
+		data = filepath.Join(dir, "data")
+	}
 	listen := address(Port(t))
 	p := &Prometheus{URL: "http://" + listen}
 	p.Process = Start(t, ProcessOptions{
@@ -55,7 +60,7 @@ func StartPrometheus(t testing.TB, opts PrometheusOptions) *Prometheus {
 		Path: filepath.Join(Tools(t, "prometheus"), "prometheus"),
 		Args: append([]string{
 			"--config.file=" + config,
-			"--storage.tsdb.path=" + filepath.Join(dir, "data"),
+			"--storage.tsdb.path=" + data,
 			"--web.listen-address=" + listen,
 			"--web.enable-lifecycle",
 			"--log.level=warn",
