@@ -36,7 +36,7 @@ func (s *Server) resolve(r *http.Request) (page, error) {
 func (s *Server) act(
 	r *http.Request, do func(id, by string, at time.Time) (incident.Incident, error),
 ) (page, error) {
-	o, err := ordered(r)
+	o, err := s.ordered(r)
 	if err != nil {
 		return page{}, err
 	}
@@ -59,7 +59,7 @@ func (s *Server) act(
 
 // reconcile accepts the damage of the journal.
 func (s *Server) reconcile(r *http.Request) (page, error) {
-	o, err := ordered(r)
+	o, err := s.ordered(r)
 	if err != nil {
 		return page{}, err
 	}
@@ -75,7 +75,7 @@ func (s *Server) reconcile(r *http.Request) (page, error) {
 }
 
 // ordered reads the body of r: who wants something done.
-func ordered(r *http.Request) (order, error) {
+func (s *Server) ordered(r *http.Request) (order, error) {
 	var o order
 	if _, err := parameters(r); err != nil {
 		return o, err
@@ -84,7 +84,7 @@ func ordered(r *http.Request) (order, error) {
 		return o, err
 	}
 	var err error
-	o.By, err = author(r, o.By)
+	o.By, err = s.author(r, o.By)
 	return o, err
 }
 
@@ -110,10 +110,10 @@ func decode(r *http.Request, v any, want string) error {
 }
 
 // author returns who sends r: what the body says, or the name under which r is authenticated.
-func author(r *http.Request, by string) (string, error) {
+func (s *Server) author(r *http.Request, by string) (string, error) {
 	by = strings.TrimSpace(by)
 	if by == "" {
-		by = strings.TrimSpace(authenticated(r))
+		by = strings.TrimSpace(s.authenticated(r))
 	}
 	if by == "" || len(by) > maxName {
 		return "", bad("by: write who does this, in at most %d letters", maxName)
@@ -122,13 +122,12 @@ func author(r *http.Request, by string) (string, error) {
 }
 
 // authenticated returns the name of the user or of the certificate that r shows; "" if it shows
-// neither.
-func authenticated(r *http.Request) string {
-	if user, _, ok := r.BasicAuth(); ok {
-		return user
-	}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+// neither. Where there are no passwords, a certificate says more than a user's name.
+func (s *Server) authenticated(r *http.Request) string {
+	user, _, ok := r.BasicAuth()
+	shown := r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+	if shown && !(ok && s.hasUsers()) {
 		return r.TLS.VerifiedChains[0][0].Subject.CommonName
 	}
-	return ""
+	return user
 }

@@ -128,7 +128,7 @@ func judged(findings ...detector.Finding) []JudgedSeries {
 
 // judge takes the opinion in r of what about writes into the feedback.
 func (s *Server) judge(r *http.Request, about func(*Feedback) error) (page, error) {
-	f, err := opined(r)
+	f, err := s.opined(r)
 	if err != nil {
 		return page{}, err
 	}
@@ -147,7 +147,7 @@ func (s *Server) judge(r *http.Request, about func(*Feedback) error) (page, erro
 }
 
 // opined reads an opinion from the body of r.
-func opined(r *http.Request) (Feedback, error) {
+func (s *Server) opined(r *http.Request) (Feedback, error) {
 	var o opinion
 	if _, err := parameters(r); err != nil {
 		return Feedback{}, err
@@ -164,14 +164,14 @@ func opined(r *http.Request) (Feedback, error) {
 	if o.Note = strings.TrimSpace(o.Note); utf8.RuneCountInString(o.Note) > maxOpinionNote {
 		return Feedback{}, bad("note: write at most %d letters", maxOpinionNote)
 	}
-	by, err := signed(r, o.By)
+	by, err := s.signed(r, o.By)
 	return Feedback{Opinion: o.Opinion, Note: o.Note, By: by, At: time.Now().UTC()}, err
 }
 
 // signed returns the author of r. Who is authenticated by name cannot speak for somebody else.
-func signed(r *http.Request, by string) (string, error) {
-	by, err := author(r, by)
-	if name := authenticated(r); err == nil && name != "" && name != by {
+func (s *Server) signed(r *http.Request, by string) (string, error) {
+	by, err := s.author(r, by)
+	if name := s.authenticated(r); err == nil && name != "" && name != by {
 		return "", bad("by: you are authenticated as %q; leave it out", name)
 	}
 	return by, err
@@ -190,7 +190,7 @@ func (s *Server) undoFeedback(r *http.Request) (page, error) {
 			return page{}, err
 		}
 	}
-	by, err := signed(r, o.By)
+	by, err := s.signed(r, o.By)
 	if err != nil {
 		return page{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -151,6 +152,31 @@ func status(t *testing.T, c *http.Client, method, target string, header ...strin
 	return answer.StatusCode
 }
 
+// signs gives feedback, with a name and a password unless they are empty, and returns whom the
+// server takes for its author.
+func signs(t *testing.T, c *http.Client, target, user string) (by string) {
+	t.Helper()
+	body := strings.NewReader(`{"opinion": "useful"}`)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", target, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if name, password, ok := strings.Cut(user, ":"); ok {
+		r.SetBasicAuth(name, password)
+	}
+	answer, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var got struct{ Data Feedback }
+	if err := json.NewDecoder(answer.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	return got.Data.By
+}
+
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	a.issue("server", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth})
@@ -169,6 +195,12 @@ func TestTLS(t *testing.T) {
 	code := status(t, a.client("ann"), "POST", "https://"+address+"/-/reload", "X-Forwarded-For", "192.0.2.1")
 	if code != 200 {
 		t.Errorf("reload with a certificate: %d", code)
+	}
+	url := "https://" + address + base + "findings/f24/feedback"
+	for _, name := range []string{"", "bob:secret"} { // There are no users, so bob is nobody.
+		if by := signs(t, a.client("ann"), url, name); by != "ann" {
+			t.Errorf("feedback with a certificate, and as %q, is by %q", name, by)
+		}
 	}
 	if code := status(t, a.client(""), "GET", "https://"+address+"/-/healthy"); code != 0 {
 		t.Errorf("without a certificate: %d", code)
@@ -213,6 +245,29 @@ func TestUsers(t *testing.T) {
 		if code != tc.want {
 			t.Errorf("%s: %d, want %d", tc.name, code, tc.want)
 		}
+	}
+}
+
+// TestUsersWithCertificates is about a proxy that shows a certificate and speaks for users.
+func TestUsersWithCertificates(t *testing.T) {
+	a := newAuthority(t)
+	a.issue("server", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth})
+	a.issue("proxy", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth})
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := a.write("web.yml", fmt.Appendf(nil, `tls_server_config:
+  cert_file: server.crt
+  key_file: server.key
+  client_ca_file: ca.crt
+  client_auth_type: RequireAndVerifyClientCert
+basic_auth_users: {ann: %s}
+`, hash))
+	address, _ := run(t, newHouse(t), func(o *Options) { o.WebConfig = config })
+	url := "https://" + address + base + "findings/f24/feedback"
+	if by := signs(t, a.client("proxy"), url, "ann:secret"); by != "ann" {
+		t.Errorf("feedback is by %q, want ann", by)
 	}
 }
 

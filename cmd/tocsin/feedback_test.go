@@ -124,11 +124,15 @@ func TestFeedbackCommands(t *testing.T) {
 		want []string // In what is printed.
 	}{
 		{
-			"a finding", []string{"useful", "f1", "--note", "well done", "--by", "ann"}, 0,
+			"a finding",
+			[]string{"useful", "f1", "--note", "well done", "--by", "ann"},
+			0,
 			[]string{"fb0: useful for errors of eu/shop/cart, by ann; tocsin feedback undo fb0"},
 		},
 		{
-			"an incident", []string{"not-useful", "1d", "--by", "ann"}, 0,
+			"an incident",
+			[]string{"not-useful", "1d", "--by", "ann"},
+			0,
 			[]string{"not useful for incident 1d at eu/shop/cart (2 series)"},
 		},
 		{"neither", []string{"expected", "abc"}, 2, []string{"neither a finding nor an incident", "abc"}},
@@ -137,11 +141,15 @@ func TestFeedbackCommands(t *testing.T) {
 		{"undo", []string{"undo", "fb1"}, 0, []string{"fb1: expected for errors of eu/shop/cart"}},
 		{"undo what is over", []string{"undo", "fb2"}, 2, []string{"in force no more"}},
 		{
-			"list", []string{"list"}, 0,
+			"list",
+			[]string{"list"},
+			0,
 			[]string{"ID", "fb0", "fb1", "fb2", "active", "errors of eu/shop/cart", "night ly [31m\n"},
 		},
 		{
-			"list as JSON", []string{"list", "--output", "json", "--state", "all"}, 0,
+			"list as JSON",
+			[]string{"list", "--output", "json", "--state", "all"},
+			0,
 			[]string{`"id": "fb2"`},
 		},
 		{"list of a bad state", []string{"list", "--state", "gone"}, 2, []string{"write one of active"}},
@@ -207,8 +215,10 @@ func TestClientFlags(t *testing.T) {
 		{"no URL", []string{"--url", "localhost:9977"}, nil, 2, "--url"},
 		{"no file", []string{"--http.config.file", "none.yaml"}, nil, 2, "none.yaml"},
 		{
-			"a bad file", []string{"--http.config.file", "bad.yaml"},
-			map[string]string{"bad.yaml": "basic_oath: {}"}, 2, "basic_oath",
+			"a bad file",
+			[]string{"--http.config.file", "bad.yaml"},
+			map[string]string{"bad.yaml": "basic_oath: {}"},
+			2, "basic_oath",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
