@@ -159,31 +159,16 @@ func (a *App) build() error {
 	if err != nil {
 		return fmt.Errorf("build notification: %w", err)
 	}
-	a.incidents, err = incident.New(incident.Options{
-		Report:  a.reportIncident,
-		Group:   time.Duration(c.Incidents.GroupWait),
-		Related: time.Duration(c.Incidents.RelatedWindow),
-		Hold:    time.Duration(c.Incidents.Hold),
-		Cause:   time.Duration(c.Incidents.CauseWindow),
-		Logger:  a.opts.Logger,
-		Reg:     a.reg,
-	})
-	if err != nil {
+	grouping := incidentOptions(c)
+	grouping.Report, grouping.Logger, grouping.Reg = a.reportIncident, a.opts.Logger, a.reg
+	if a.incidents, err = incident.New(grouping); err != nil {
 		return fmt.Errorf("build incidents: %w", err)
 	}
 	a.recorder = newRecorder(a.journal, a.incidents, a.opts.Logger.With("component", "recorder"), a.reg)
-	a.engine, err = detector.New(detector.Options{
-		Signals:  detectorSignals(c),
-		Registry: a.registry,
-		Scores:   a.tsdbScores,
-		Services: a.recorder.advance,
-		Report:   a.reportFinding,
-		Tuning:   tuning(c.Detection),
-		Budget:   budget(c),
-		Logger:   a.opts.Logger,
-		Reg:      a.reg,
-	})
-	if err != nil {
+	detection := detectorOptions(c)
+	detection.Registry, detection.Logger, detection.Reg = a.registry, a.opts.Logger, a.reg
+	detection.Scores, detection.Services, detection.Report = a.tsdbScores, a.recorder.advance, a.reportFinding
+	if a.engine, err = detector.New(detection); err != nil {
 		return fmt.Errorf("build the detector: %w", err)
 	}
 	a.opinions = newOpinions(a.archive, a.engine.SetFeedback, a.opts.Logger, a.reg)

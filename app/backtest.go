@@ -213,19 +213,15 @@ func (b *backtest) cluster(ctx context.Context, cluster *config.Cluster) (*backt
 	registry := series.NewRegistry(c.Global.MaxSeriesPerCluster)
 	w := newWitness(cluster, &b.opts, registry)
 	var err error
-	w.incidents, err = incident.New(incident.Options{
-		Report:  w.incident,
-		Related: time.Duration(c.Incidents.RelatedWindow),
-		Hold:    time.Duration(c.Incidents.Hold),
-		Cause:   time.Duration(c.Incidents.CauseWindow),
-	})
-	if err != nil {
+	grouping := incidentOptions(c)
+	grouping.Report = w.incident
+	if w.incidents, err = incident.New(grouping); err != nil {
 		return nil, fmt.Errorf("build incidents: %w", err)
 	}
-	engine, err := detector.New(detector.Options{
-		Signals: detectorSignals(c), Registry: registry, Tuning: tuning(c.Detection), Budget: budget(c), Shards: 1,
-		Scores: w.tracer.scores, Services: w.instant, Report: w.find,
-	})
+	detection := detectorOptions(c)
+	detection.Registry, detection.Shards = registry, 1
+	detection.Scores, detection.Services, detection.Report = w.tracer.scores, w.instant, w.find
+	engine, err := detector.New(detection)
 	if err != nil {
 		return nil, fmt.Errorf("build the detector: %w", err)
 	}

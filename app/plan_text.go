@@ -56,7 +56,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 func (n *PlanNeed) text(t *tables, name string) {
 	t.row("  "+name, strconv.Itoa(n.Series), fmt.Sprintf("%.0f", n.ValuesPerSecond), fmt.Sprintf("%.1f", n.QueriesPerSecond),
 		sizeOf(float64(n.BytesPerRound)), fmt.Sprintf("%.2fs", n.SourceSeconds), sizeOf(n.MemoryBytes),
-		fmt.Sprintf("%.3f", n.Cores))
+		fmt.Sprintf("%.2g", n.Cores))
 }
 
 // textSignals sums up the signals that some cluster has.

@@ -7,7 +7,23 @@ import (
 	"tocsin/collectors/promql"
 	"tocsin/config"
 	"tocsin/detector"
+	"tocsin/incident"
 )
+
+// detectorOptions returns what the file says about the detector. The daemon and its backtest are built from it.
+func detectorOptions(c *config.Config) detector.Options {
+	return detector.Options{Signals: detectorSignals(c), Tuning: tuning(c.Detection), Budget: budget(c)}
+}
+
+// incidentOptions returns what the file says about incidents. The daemon and its backtest are built from it.
+func incidentOptions(c *config.Config) incident.Options {
+	return incident.Options{
+		Group:   time.Duration(c.Incidents.GroupWait),
+		Related: time.Duration(c.Incidents.RelatedWindow),
+		Hold:    time.Duration(c.Incidents.Hold),
+		Cause:   time.Duration(c.Incidents.CauseWindow),
+	}
+}
 
 // detectorSignals returns what the detector must know of every signal that some cluster may be asked for.
 func detectorSignals(c *config.Config) []detector.Signal {

@@ -88,14 +88,15 @@ func (r result) advice() string {
 }
 
 const (
-	maxAttempts = 3              // At one stretch, before its failure ends the replay.
-	maxStretch  = 24 * time.Hour // Sinks forget what has been silent for longer than a few.
-	probePoints = 100            // At which packs are looked for.
+	maxAttempts = 3   // At one stretch, before its failure ends the replay.
+	probePoints = 100 // At which packs are looked for.
+	day         = 24 * time.Hour
 )
 
 // Replay hands a part of the source's past to the sink, instant by instant, as live ticks would
 // have: the same queries at the same instants. It asks range queries, in order of time and no
-// faster than Options.Backfill allows. Unlike Run it gives up when the source does not answer: the
+// faster than Options.Backfill allows. None spans midnight UTC: sources of a fleet that wait for
+// each other in Progress can so be kept to the same day. Unlike Run it gives up when the source does not answer: the
 // error is a *SourceError then, or the sink's, or ctx's. It is called instead of Run.
 func (s *Source) Replay(ctx context.Context, h History) (Past, error) {
 	fill(&h.Step, s.opts.Interval)
@@ -109,7 +110,7 @@ func (s *Source) Replay(ctx context.Context, h History) (Past, error) {
 		last: align(h.To.UnixMilli(), step), past: Past{Step: h.Step},
 		limiter: rate.NewLimiter(rate.Limit(s.opts.Backfill.MaxQueries), 1),
 	}
-	r.longest = min(s.opts.Backfill.MaxPoints, int(max(maxStretch.Milliseconds()/step, 1)))
+	r.longest = s.opts.Backfill.MaxPoints
 	r.steps = min(firstSteps, r.longest)
 	s.metrics.begin(s.opts.Cluster)
 	defer s.metrics.end(s.opts.Cluster)
@@ -137,8 +138,9 @@ type replay struct {
 }
 
 func (r *replay) run(ctx context.Context) error {
-	r.signals = make(map[*query]*SignalPast, len(r.s.queries))
-	for _, q := range r.s.queries {
+	s := r.s
+	r.signals = make(map[*query]*SignalPast, len(s.queries))
+	for _, q := range s.queries {
 		r.signals[q] = &SignalPast{
 			Signal: q.Signal, Pack: q.Pack, State: MatchesNothing, Reason: "no series",
 		}
@@ -150,8 +152,7 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	for r.next <= r.last && len(r.queries) > 0 {
-		left := (r.last-r.next)/r.step + 1
-		sp := span{from: r.next, step: r.step, steps: int(min(int64(r.steps), left))}
+		sp := span{from: r.next, step: r.step, steps: int(min(int64(r.steps), r.today()))}
 		again, err := r.read(ctx, sp)
 		switch {
 		case err != nil:
@@ -164,11 +165,20 @@ func (r *replay) run(ctx context.Context) error {
 		}
 		r.next = sp.to() + r.step
 		r.plan()
+		if r.next > r.last || r.next/day.Milliseconds() != sp.to()/day.Milliseconds() {
+			s.release() // Nobody knows how long Progress blocks.
+		}
 		if r.h.Progress != nil {
 			r.h.Progress(sp.at(sp.steps-1), r.past.Values)
 		}
 	}
 	return nil
+}
+
+// today returns how many instants are left of the day.
+func (r *replay) today() int64 {
+	end := min(align(r.next, day.Milliseconds())+day.Milliseconds()-1, r.last)
+	return (end-r.next)/r.step + 1
 }
 
 // findPacks looks for the packs in the whole stretch of time: one that has come or gone meanwhile

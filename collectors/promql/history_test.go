@@ -53,6 +53,11 @@ func TestReplay(t *testing.T) {
 			!p.Gaps[1].From.Equal(outage) {
 			t.Errorf("gaps: %+v", p.Gaps)
 		}
+		for _, a := range r.prom.since(time.Time{}) {
+			if !a.from.Truncate(day).Equal(a.to.Truncate(day)) {
+				t.Errorf("%s is asked from %s to %s", a.expr, a.from, a.to)
+			}
+		}
 		all := r.sink.instants()
 		if len(all) != p.Instants {
 			t.Errorf("%d instants were closed", len(all))
