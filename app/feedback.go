@@ -16,9 +16,6 @@ import (
 )
 
 const (
-	// opinionLasts is how long after the beginning of a finding an opinion of it moves thresholds:
-	// by then the detector has let it fade to nothing.
-	opinionLasts = 8 * 7 * 24 * time.Hour
 	// maxJudged bounds the series that opinions in force are about; beyond it the oldest opinions end.
 	maxJudged = 10_000
 	// writeWithin is how long the journal may take to write an opinion down.

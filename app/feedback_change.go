@@ -88,7 +88,7 @@ func (o *opinions) surplus(changed []api.Feedback, now time.Time) []api.Feedback
 // faded tells whether f moves no threshold any more.
 func faded(f *api.Feedback, now time.Time) bool {
 	return !slices.ContainsFunc(f.Series, func(s api.JudgedSeries) bool {
-		return s.ReplacedBy == "" && now.Sub(s.Start) < opinionLasts
+		return s.ReplacedBy == "" && now.Sub(s.Start) < detector.FeedbackLasts
 	})
 }
 

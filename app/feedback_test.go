@@ -237,13 +237,13 @@ func TestAFailedWriteIsForgotten(t *testing.T) {
 func TestOldOpinionsEnd(t *testing.T) {
 	d := newDesk(t)
 	now := time.Now().UTC()
-	old := d.give(about("ann", detector.Useful, now.Add(-opinionLasts), "a"))
+	old := d.give(about("ann", detector.Useful, now.Add(-detector.FeedbackLasts), "a"))
 	d.give(about("ann", detector.Useful, now, "b"))
 	d.close()
 	d.open()
 	d.wants("older than eight weeks", "ann: useful on signal-b")
 	late := about("ann", detector.Useful, now, "c")
-	late.Series[0].Start = now.Add(-opinionLasts)
+	late.Series[0].Start = now.Add(-detector.FeedbackLasts)
 	if _, err := d.Give(t.Context(), late); !errors.Is(err, api.ErrTooOld) {
 		t.Errorf("of an old finding: %v", err)
 	}

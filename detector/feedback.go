@@ -81,9 +81,11 @@ func (s *shard) setFeedback(list []Feedback) {
 	}
 }
 
+// FeedbackLasts is how long after its At feedback moves a threshold.
+const FeedbackLasts = 8 * 7 * 24 * time.Hour
+
 // How feedback moves a threshold. All of it but Expected fades evenly to nothing.
 const (
-	feedbackLasts  = 8 * 7 * 24 * time.Hour
 	notUsefulStep  = 0.5 // A score of 0.5 more is three times rarer.
 	notUsefulMost  = 2.0
 	usefulStep     = 0.25
@@ -117,10 +119,10 @@ type offset struct {
 
 func (o *offset) add(f *Feedback, at time.Time) {
 	age := at.Sub(f.At)
-	if age < 0 || age >= feedbackLasts {
+	if age < 0 || age >= FeedbackLasts {
 		return
 	}
-	fresh := 1 - float64(age)/float64(feedbackLasts)
+	fresh := 1 - float64(age)/float64(FeedbackLasts)
 	switch f.Opinion {
 	case Useful:
 		o.useful += float64(usefulStep * fresh)
