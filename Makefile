@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-par
 	-X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test e2e lint bench fuzz tools quality clean
+.PHONY: help build demo test e2e once lint bench fuzz tools quality clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,10 @@ test: tools-prometheus tools-alertmanager ## Unit and acceptance tests.
 
 e2e: tools-k8s tools-prometheus tools-alertmanager build ## End-to-end tests on real control planes.
 	$(GO) test -tags e2e -timeout 20m -count 1 -v ./test/e2e/...
+
+INCIDENTS ?= 1000
+once: tools-k8s ## Rivals, lost replies, kill -9: count rollbacks in each of INCIDENTS (a quarter of an hour).
+	TOCSIN_ONCE_INCIDENTS=$(INCIDENTS) $(GO) test -tags e2e -timeout 90m -count 1 -v -run '^TestExactlyOnce$$' ./test/e2e
 
 lint: ## What a reviewer should not have to say.
 	$$(test/e2e/tools/build lint)/golangci-lint run ./...

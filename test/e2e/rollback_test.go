@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -231,17 +232,21 @@ func (s *story) get() *unstructured.Unstructured {
 
 func (s *story) hash() string {
 	s.t.Helper()
-	template, _, _ := unstructured.NestedMap(s.get().Object, "spec", "template")
-	text, _ := json.Marshal(template)
-	var pod corev1.PodTemplateSpec
-	if err := json.Unmarshal(text, &pod); err != nil {
-		s.t.Fatal(err)
-	}
-	hash, err := kube.TemplateHash(&pod)
+	hash, err := hashOf(s.get())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return hash
+}
+
+// hashOf returns the hash of a workload's template.
+func hashOf(o *unstructured.Unstructured) (string, error) {
+	template, _, _ := unstructured.NestedMap(o.Object, "spec", "template")
+	var pod corev1.PodTemplateSpec
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, &pod); err != nil {
+		return "", err
+	}
+	return kube.TemplateHash(&pod)
 }
 
 func imageOf(o *unstructured.Unstructured, path ...string) string {
