@@ -156,11 +156,12 @@ func (o *opinions) put() error {
 	return nil
 }
 
-// forDetector says what feedback is for each of its series.
+// forDetector says what feedback is for each of its series. The detector refuses what began at no
+// time, and all else with it.
 func forDetector(f api.Feedback) []detector.Feedback {
 	var out []detector.Feedback
 	for _, s := range f.Series {
-		if s.ReplacedBy != "" {
+		if s.ReplacedBy != "" || s.Start.IsZero() {
 			continue
 		}
 		one := detector.Feedback{
