@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,6 @@ import (
 	"tocsin/collectors/promql"
 	"tocsin/config"
 	"tocsin/detector"
-	"tocsin/incident"
 	"tocsin/series"
 )
 
@@ -75,18 +75,16 @@ func Backtest(ctx context.Context, opts BacktestOptions) (*BacktestReport, error
 			return nil, err
 		}
 	}
-	b := &backtest{opts: opts, share: 1 / float64(len(clusters)), done: make(map[string]float64)}
+	b := &backtest{opts: opts, clusters: clusters, done: make(map[string]float64)}
 	results := make([]*backtestCluster, len(clusters))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(opts.Parallel)
-	for i := range clusters {
+	for _, members := range b.groups() {
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			var err error
-			results[i], err = b.cluster(ctx, &clusters[i])
-			return err
+			return b.group(ctx, members, results)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -183,8 +181,8 @@ func enumerate(names []string) string {
 
 // backtest is a test under way.
 type backtest struct {
-	opts  BacktestOptions
-	share float64 // Of a cluster in the whole.
+	opts     BacktestOptions
+	clusters []config.Cluster
 
 	mu   sync.Mutex // Guards what follows.
 	done map[string]float64
@@ -198,7 +196,7 @@ func (b *backtest) progress(cluster string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from := b.opts.Start.Add(-b.opts.WarmUp)
-	b.done[cluster] = b.share * float64(at.Sub(from)) / float64(b.opts.End.Sub(from))
+	b.done[cluster] = float64(at.Sub(from)) / float64(b.opts.End.Sub(from)) / float64(len(b.clusters))
 	sum := 0.0
 	for _, d := range b.done {
 		sum += d
@@ -206,44 +204,104 @@ func (b *backtest) progress(cluster string, at time.Time) {
 	b.opts.Progress(min(sum, 1), cluster, at)
 }
 
-// cluster tests one cluster: it has a detector and an incident manager of its own, built as the daemon's are.
-func (b *backtest) cluster(ctx context.Context, cluster *config.Cluster) (*backtestCluster, error) {
-	began := time.Now()
-	c := b.opts.Config
-	registry := series.NewRegistry(c.Global.MaxSeriesPerCluster)
-	w := newWitness(cluster, &b.opts, registry)
-	var err error
-	grouping := incidentOptions(c)
-	grouping.Report = w.incident
-	if w.incidents, err = incident.New(grouping); err != nil {
-		return nil, fmt.Errorf("build incidents: %w", err)
+// budget returns how many pages people accept from the clusters that are tested: those that are not keep their share
+// of what is for a team or the fleet.
+func (o *BacktestOptions) budget(tested int) detector.Budget {
+	out := budget(o.Config)
+	if out.Per != detector.PerService && out.Clusters > 0 {
+		out.PagesPerWeek *= float64(tested) / float64(out.Clusters)
+		out.Clusters = tested
 	}
-	detection := detectorOptions(c)
-	detection.Registry, detection.Shards = registry, 1
-	detection.Scores, detection.Services, detection.Report = w.tracer.scores, w.instant, w.find
-	engine, err := detector.New(detection)
-	if err != nil {
-		return nil, fmt.Errorf("build the detector: %w", err)
+	return out
+}
+
+// groups returns the places in b.clusters of those that share a budget.
+func (b *backtest) groups() [][]int {
+	var out [][]int
+	together := b.opts.budget(len(b.clusters)).Per != detector.PerService
+	for i := range b.clusters {
+		if together && i > 0 {
+			out[0] = append(out[0], i)
+		} else {
+			out = append(out, []int{i})
+		}
 	}
-	source, err := b.source(cluster, registry, engine)
+	return out
+}
+
+// group tests clusters that share a budget: they have one detector, built as the daemon's is.
+func (b *backtest) group(ctx context.Context, members []int, results []*backtestCluster) error {
+	registry := series.NewRegistry(b.opts.Config.Global.MaxSeriesPerCluster)
+	witnesses := make(map[string]*witness, len(members))
+	for _, i := range members {
+		w, err := newWitness(&b.clusters[i], &b.opts, registry)
+		if err != nil {
+			return err
+		}
+		witnesses[w.name] = w
+	}
+	options := detectorOptions(b.opts.Config)
+	options.Budget = b.opts.budget(len(b.clusters))
+	options.Registry, options.Shards = registry, min(len(members), runtime.GOMAXPROCS(0))
+	options.Scores = func(s *detector.Scores) { witnesses[s.Cluster].tracer.scores(s) }
+	options.Services = func(s *detector.ServiceScores) { witnesses[s.Cluster].instant(s) }
+	options.Report = func(f detector.Finding) { witnesses[f.Service.Cluster].find(f) }
+	engine, err := detector.New(options)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("build the detector: %w", err)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	done := make(chan error, 1) // Holds what Run returns.
 	go func() { done <- engine.Run(running) }()
-	past, err := source.Replay(ctx, promql.History{
-		From: b.opts.Start.Add(-b.opts.WarmUp), To: b.opts.End, Step: b.opts.Step,
-		Progress: func(at time.Time, _ int) { b.progress(cluster.Name, at) },
-	})
+	convoy := newConvoy(len(members), b.opts.Parallel)
+	pasts := make([]promql.Past, len(members))
+	g, ctx := errgroup.WithContext(ctx)
+	for n, i := range members {
+		g.Go(func() (err error) {
+			pasts[n], err = b.replay(ctx, &b.clusters[i], registry, engine, convoy)
+			return err
+		})
+	}
+	err = g.Wait()
 	stop()
 	if err := errors.Join(err, <-done); err != nil {
-		return nil, err
+		return err
+	}
+	for n, i := range members {
+		results[i] = witnesses[b.clusters[i].Name].result(pasts[n])
+	}
+	return nil
+}
+
+// replay reads the past of one cluster, as far as the convoy is.
+func (b *backtest) replay(
+	ctx context.Context, cluster *config.Cluster, registry *series.Registry, engine *detector.Engine, convoy *convoy,
+) (promql.Past, error) {
+	began := time.Now()
+	source, err := b.source(cluster, registry, engine)
+	if err != nil {
+		return promql.Past{}, err
+	}
+	convoy.enter()
+	defer convoy.leave()
+	step := cmp.Or(b.opts.Step, time.Duration(cluster.Interval))
+	past, err := source.Replay(ctx, promql.History{
+		From: b.opts.Start.Add(-b.opts.WarmUp), To: b.opts.End, Step: step,
+		Progress: func(at time.Time, _ int) {
+			b.progress(cluster.Name, at)
+			if !at.Truncate(aDay).Equal(at.Add(step).Truncate(aDay)) {
+				engine.LastAt(cluster.Name) // It waits until the day is judged.
+				convoy.wait(ctx)
+			}
+		},
+	})
+	if err != nil {
+		return past, err
 	}
 	b.opts.Logger.Info("Cluster is tested", "cluster", cluster.Name, "instants", past.Instants, "values", past.Values,
 		"queries", past.Queries, "bytes", past.Bytes, "took", time.Since(began).Round(time.Millisecond))
-	return w.result(past), nil
+	return past, nil
 }
 
 // source builds what reads a cluster's past, asking as much of it as a backfill would.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"tocsin/config"
 	"tocsin/detector"
 	"tocsin/fleet"
 )
@@ -26,9 +25,8 @@ func (u BacktestUnit) Over() bool { return u.Pages > 1 && u.PagesPerWeek > u.Bud
 // maxUnits bounds how many units are listed.
 const maxUnits = 10
 
-// spend compares the pages with the budget, which is shared equally by the clusters of a team or the fleet.
-func (r *BacktestReport) spend(c *config.Config, results []*backtestCluster) {
-	b := budget(c)
+// spend compares the pages with the budget.
+func (r *BacktestReport) spend(b detector.Budget, results []*backtestCluster) {
 	r.Per = string(b.Per)
 	unit := func(s fleet.Service) string {
 		switch b.Per {
@@ -47,14 +45,10 @@ func (r *BacktestReport) spend(c *config.Config, results []*backtestCluster) {
 			}
 		}
 	}
-	share := b.PagesPerWeek
-	if b.Per != detector.PerService && b.Clusters > 0 {
-		share *= float64(len(r.Clusters)) / float64(b.Clusters)
-	}
 	r.charge(units, unit)
 	for _, u := range units {
-		u.Budget = share
-		r.Budget += share
+		u.Budget = b.PagesPerWeek
+		r.Budget += b.PagesPerWeek
 		if u.Pages > 0 {
 			r.Units = append(r.Units, *u)
 		}

@@ -194,6 +194,7 @@ type Bars struct {
 	Limit         float64 // Height of the budget's line; 0: none.
 	LimitText     string
 	Most          int
+	MostY         float64
 	First, Last   string
 	BottomOfLabel float64
 }
@@ -218,12 +219,13 @@ func newBars(spans []BacktestSpan, limit float64) Bars {
 		most = max(most, limit*1.1)
 	}
 	y := axis{0, most, base, top}
-	wide := (plotWidth - 32) / float64(max(len(spans), 1))
+	out.MostY = round(y.at(float64(out.Most)))
+	wide := min((plotWidth-32)/float64(max(len(spans), 1)), 60)
 	for i, s := range spans {
 		b := Bar{
 			X: round(32 + float64(i)*wide), Width: round(max(wide*0.8, 0.5)),
 			Y: round(y.at(float64(s.Pages))), OtherY: round(y.at(float64(s.Incidents))),
-			Text: fmt.Sprintf("%s: %d pages, %d incidents", s.Start.Format(time.DateOnly), s.Pages, s.Incidents),
+			Text: fmt.Sprintf("%s: pages %d, incidents %d", s.Start.Format(time.DateOnly), s.Pages, s.Incidents),
 		}
 		b.Height, b.OtherHeight = round(base-b.Y), round(b.Y-b.OtherY)
 		out.Bars = append(out.Bars, b)

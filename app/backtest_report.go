@@ -102,7 +102,7 @@ func newBacktestReport(
 	})
 	r.Weeks, r.Days = r.spans(aWeek), r.spans(aDay)
 	r.judgeLabels()
-	r.spend(o.Config, results)
+	r.spend(o.budget(len(results)), results)
 	return r, nil
 }
 

@@ -2,9 +2,12 @@ package app
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"maps"
 	"math"
 	"net/http"
@@ -315,6 +318,13 @@ func TestBacktestPageIsHarmless(t *testing.T) {
 		t.Fatal(err)
 	}
 	text, page := written(t, r)
+	_, style, _ := strings.Cut(page, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	allowed := "style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	if !strings.Contains(html.UnescapeString(page), allowed) {
+		t.Errorf("the page's policy does not allow its own style: want %s", allowed)
+	}
 	if !strings.Contains(page, "&lt;script&gt;alert") {
 		t.Errorf("the service is not shown:\n%s", text)
 	}
@@ -441,5 +451,43 @@ func TestLabelsMatch(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// Clusters that share a budget know of each other what the daemon's would, whoever is faster.
+func TestBacktestOfASharedBudget(t *testing.T) {
+	s := newStage(t)
+	s.config.Alerting.Budget = config.Budget{PagesPerWeek: 2, Per: "fleet"}
+	var first string
+	for parallel := 1; parallel <= 2; parallel++ {
+		opts := s.options()
+		opts.Parallel = parallel
+		r, err := Backtest(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := written(t, r)
+		switch {
+		case first == "":
+			first = text
+		case text != first:
+			t.Errorf("%d clusters at a time say something else:\n%s\n%s", parallel, first, text)
+		}
+		if r.Budget != 2 || len(r.Incidents) == 0 || len(r.Units) != 1 || r.Units[0].Name != "fleet" {
+			t.Errorf("the budget is %g, for %+v", r.Budget, r.Units)
+		}
+	}
+	opts := s.options()
+	opts.Clusters = []string{s.victims[0].Cluster}
+	r, err := Backtest(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Budget != 1 {
+		t.Errorf("one of two clusters has %g of 2 pages", r.Budget)
+	}
+	s.sources[0].change(func() { s.sources[0].fault = http.NotFound })
+	if _, err := Backtest(t.Context(), s.options()); err == nil {
+		t.Error("a cluster without an answer is no error")
 	}
 }

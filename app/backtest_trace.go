@@ -44,17 +44,17 @@ type tracer struct {
 	stride   int // Ticks between the points of leads.
 	tail     int // Points after the end.
 
-	leads    map[string]*leads // By signal.
-	active   []*tracing        // By Ref; nil where nothing is traced.
+	signals  map[string]*traced
 	ended    map[string]*Trace // By the finding's ID.
 	count    int
 	untraced int // Findings beyond maxTraces.
 }
 
-// leads are the newest points of all series of one signal.
-type leads struct {
-	ticks int
-	rings map[series.Ref]*lead
+// traced is what is kept of one signal.
+type traced struct {
+	ticks  int
+	leads  map[series.Ref]*lead
+	active map[series.Ref]*tracing
 }
 
 // lead is the newest points of a series.
@@ -77,41 +77,49 @@ func newTracer(step time.Duration, registry *series.Registry) *tracer {
 	stride := max(int(leadTime/leadPoints/step), 1)
 	return &tracer{
 		registry: registry, stride: stride,
-		tail:  max(int(tailTime/(time.Duration(stride)*step)), 6),
-		leads: make(map[string]*leads), ended: make(map[string]*Trace),
+		tail:    max(int(tailTime/(time.Duration(stride)*step)), 6),
+		signals: make(map[string]*traced), ended: make(map[string]*Trace),
 	}
+}
+
+func (t *tracer) signal(name string) *traced {
+	s := t.signals[name]
+	if s == nil {
+		s = &traced{leads: make(map[series.Ref]*lead), active: make(map[series.Ref]*tracing)}
+		t.signals[name] = s
+	}
+	return s
 }
 
 // scores implements detector.Options.Scores.
 func (t *tracer) scores(s *detector.Scores) {
-	l := t.leads[s.Signal]
-	if l == nil {
-		l = &leads{rings: make(map[series.Ref]*lead)}
-		t.leads[s.Signal] = l
+	kept := t.signal(s.Signal)
+	kept.ticks++
+	keep := kept.ticks%t.stride == 0
+	if !keep && len(kept.active) == 0 {
+		return
 	}
-	l.ticks++
-	keep := l.ticks%t.stride == 0
 	at := s.At.UnixMilli()
 	for i, ref := range s.Refs {
-		traced := int(ref) < len(t.active) && t.active[ref] != nil
-		if !traced && !keep {
+		n := kept.active[ref]
+		if n == nil && !keep {
 			continue
 		}
 		p := TracePoint{
 			At: at, Score: s.Score[i], Observed: float32(s.Observed[i]), Expected: float32(s.Expected[i]),
 			Lower: float32(s.Lower[i]), Upper: float32(s.Upper[i]),
 		}
-		if traced {
-			t.follow(ref, p)
+		if n != nil && n.follow(p) {
+			t.end(kept, ref)
 		}
 		if keep {
-			r := l.rings[ref]
-			if r == nil {
-				r = &lead{}
-				l.rings[ref] = r
+			l := kept.leads[ref]
+			if l == nil {
+				l = &lead{}
+				kept.leads[ref] = l
 			}
-			r.points[r.next%leadPoints] = p
-			r.next++
+			l.points[l.next%leadPoints] = p
+			l.next++
 		}
 	}
 }
@@ -122,10 +130,8 @@ func (t *tracer) find(f *detector.Finding) bool {
 	if err != nil {
 		return false // It was forgotten, and there is no room any more.
 	}
-	for int(ref) >= len(t.active) {
-		t.active = append(t.active, make([]*tracing, int(ref)+64)...)
-	}
-	now := t.active[ref]
+	kept := t.signal(f.Signal)
+	now := kept.active[ref]
 	switch {
 	case now != nil && now.finding == f.ID:
 		if f.State == detector.Resolved {
@@ -135,17 +141,18 @@ func (t *tracer) find(f *detector.Finding) bool {
 	case f.State == detector.Resolved:
 		return false // It opened before the start.
 	case now != nil: // The next one begins while the last one fades.
-		t.end(ref)
+		t.end(kept, ref)
 	}
 	if t.count++; t.count > maxTraces {
 		t.untraced++
 		return true
 	}
-	t.active[ref] = t.begin(ref, f)
+	kept.active[ref] = newTracing(f, kept.leads[ref])
 	return true
 }
 
-func (t *tracer) begin(ref series.Ref, f *detector.Finding) *tracing {
+// newTracing begins with what led to a finding; nothing, if lead is nil.
+func newTracing(f *detector.Finding, lead *lead) *tracing {
 	n := &tracing{
 		finding: f.ID, stride: 1,
 		Trace: &Trace{
@@ -154,10 +161,9 @@ func (t *tracer) begin(ref series.Ref, f *detector.Finding) *tracing {
 		},
 	}
 	at := f.At.UnixMilli()
-	if l := t.leads[f.Signal]; l != nil && l.rings[ref] != nil {
-		r := l.rings[ref]
-		for i := max(r.next-leadPoints, 0); i < r.next; i++ {
-			p := r.points[i%leadPoints]
+	if lead != nil {
+		for i := max(lead.next-leadPoints, 0); i < lead.next; i++ {
+			p := lead.points[i%leadPoints]
 			if p.At < at && at-p.At <= 2*leadTime.Milliseconds() {
 				n.Points = append(n.Points, p)
 			}
@@ -171,11 +177,10 @@ func (t *tracer) begin(ref series.Ref, f *detector.Finding) *tracing {
 	return n
 }
 
-// follow adds a point to a trace.
-func (t *tracer) follow(ref series.Ref, p TracePoint) {
-	n := t.active[ref]
+// follow adds a point to a trace. It returns true if that was the last one.
+func (n *tracing) follow(p TracePoint) bool {
 	if n.ticks++; n.ticks < n.stride {
-		return
+		return false
 	}
 	n.ticks = 0
 	n.Points = append(n.Points, p)
@@ -183,10 +188,10 @@ func (t *tracer) follow(ref series.Ref, p TracePoint) {
 		n.thin()
 	}
 	if n.left > 0 {
-		if n.left--; n.left == 0 {
-			t.end(ref)
-		}
+		n.left--
+		return n.left == 0
 	}
+	return false
 }
 
 // thin keeps, of each two points since the finding opened, the one with the higher score.
@@ -204,16 +209,16 @@ func (n *tracing) thin() {
 }
 
 // end puts a trace away.
-func (t *tracer) end(ref series.Ref) {
-	t.ended[t.active[ref].finding] = t.active[ref].Trace
-	t.active[ref] = nil
+func (t *tracer) end(kept *traced, ref series.Ref) {
+	t.ended[kept.active[ref].finding] = kept.active[ref].Trace
+	delete(kept.active, ref)
 }
 
 // of returns the traces of the worst findings of an incident.
 func (t *tracer) of(b *BacktestIncident) []*Trace {
-	for ref, n := range t.active {
-		if n != nil {
-			t.end(series.Ref(ref))
+	for _, kept := range t.signals { // Those that have not ended yet.
+		for ref := range kept.active {
+			t.end(kept, ref)
 		}
 	}
 	var out []*Trace

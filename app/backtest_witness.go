@@ -1,6 +1,8 @@
 package app
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"tocsin/collectors/promql"
@@ -11,8 +13,8 @@ import (
 	"tocsin/series"
 )
 
-// witness listens to the detector and the incident manager of one cluster in a backtest. All but result is called by
-// the goroutine of the engine's only shard.
+// witness listens to the detector, and has the incident manager, of one cluster in a backtest. All but result is called
+// by the goroutine of the shard that has the cluster.
 type witness struct {
 	name      string
 	registry  *series.Registry
@@ -38,17 +40,21 @@ type backtestCluster struct {
 	services  []fleet.Service // That it has.
 }
 
-func newWitness(cluster *config.Cluster, o *BacktestOptions, registry *series.Registry) *witness {
-	step := time.Duration(cluster.Interval)
-	if o.Step > 0 {
-		step = o.Step
-	}
-	return &witness{
+func newWitness(cluster *config.Cluster, o *BacktestOptions, registry *series.Registry) (*witness, error) {
+	step := cmp.Or(o.Step, time.Duration(cluster.Interval))
+	w := &witness{
 		name: cluster.Name, registry: registry, start: o.Start, step: step,
 		pages:  incident.Severity(o.Config.Incidents.MinSeverity),
 		tracer: newTracer(step, registry),
 		seen:   make(map[string]*BacktestIncident),
 	}
+	options := incidentOptions(o.Config)
+	options.Report = w.incident
+	var err error
+	if w.incidents, err = incident.New(options); err != nil {
+		return nil, fmt.Errorf("build incidents: %w", err)
+	}
+	return w, nil
 }
 
 // find implements detector.Options.Report.
