@@ -13,6 +13,8 @@ import (
 type verb string
 
 const (
+	inspect verb = "inspect"
+
 	undo   verb = "undo"
 	pause  verb = "pause"
 	resume verb = "resume"
@@ -104,6 +106,9 @@ func (d *deed) end(ctx context.Context, err error) (*Effect, error) {
 	d.metrics.count(d.verb, err)
 	switch {
 	case final:
+		if d.unsettled {
+			refusal.What += " (a write of ours may have come before that)"
+		}
 		d.letGo(ctx)
 		d.metrics.refusals.WithLabelValues(string(refusal.Code)).Inc()
 		d.tell(ctx, Refused, refusal.What)
@@ -176,8 +181,8 @@ func (d *deed) check(ctx context.Context, w *workload) error {
 		d.effect.From, d.effect.To = find(f.Revisions, r.Bad), d.to
 		d.effect.Warnings = f.Warnings
 		d.effect.Drift = r.Owners[f.Owner.Kind] == Drift && f.Owner.Kind == kube.HelmRelease
-	} else if err := d.checkOwner(ctx, r, w, &Facts{Owner: d.effect.Owner}); err != nil {
-		return err
+	} else if d.effect.Owner.Kind == kube.Operator { // Others do not mind: it is in no manifest.
+		return r.ownedByOperator(d.effect.Owner)
 	}
 	d.effect.Resumed = d.verb != pause && w.truth("spec", "paused")
 	if err := d.note(ctx, Judged, ""); err != nil {
@@ -191,6 +196,9 @@ func (d *deed) check(ctx context.Context, w *workload) error {
 	}
 	if err := d.note(ctx, Rehearsed, ""); err != nil {
 		return err
+	}
+	if d.verb != undo {
+		return nil
 	}
 	return d.hold(ctx)
 }

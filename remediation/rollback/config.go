@@ -42,7 +42,7 @@ func (e *Executor) checkConfig(ctx context.Context, r *Request, _ *workload, f *
 			return err
 		}
 		f.Config = append(f.Config, c)
-		if err := f.note(r.judgeConfig(&c)); err != nil {
+		if err := f.note(r.judgeConfig(&c, f.since(r))); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func (e *Executor) checkConfig(ctx context.Context, r *Request, _ *workload, f *
 // judgeConfig compares by mark if there is one of then, else by time. Times are those of the
 // cluster, as fine as a second, and cannot tell a new label from a new value; what somebody takes
 // away leaves none. Marks know better.
-func (r *Request) judgeConfig(c *Config) error {
+func (r *Request) judgeConfig(c *Config, since time.Time) error {
 	then, marked := r.Marks[c.String()]
 	next := "compare it with what the good revision ran with, then undo by hand"
 	switch {
@@ -66,7 +66,7 @@ func (r *Request) judgeConfig(c *Config) error {
 			fmt.Sprintf("%s has changed since the good revision was healthy (last written by %s)", c, c.By), next)
 	case c.Changed.IsZero():
 		return r.refuse(ConfigChanged, fmt.Sprintf("nobody knows when %s has changed", c), next)
-	case c.Changed.Before(r.Healthy.Truncate(time.Second)):
+	case c.Changed.Before(since):
 		return nil
 	}
 	return r.refuse(ConfigChanged, fmt.Sprintf("%s was changed at %s by %s, after the good revision was last seen healthy",

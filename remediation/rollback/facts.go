@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"tocsin/collectors/kube"
 	"tocsin/fleet"
@@ -47,9 +48,10 @@ func (f *Facts) Marks() map[string]string {
 }
 
 // Inspect reads what guard rails need to know before an undo, and says whether one would be done.
-// It writes nothing. To learn the marks of a healthy revision, ask with that one as Good.
+// It writes nothing. To learn the marks of a revision while it is healthy, ask with that one as Good
+// and none as Bad.
 func (e *Executor) Inspect(ctx context.Context, r Request) (*Facts, error) {
-	if err := r.validate(e.opts.Cluster, undo); err != nil {
+	if err := r.validate(e.opts.Cluster, inspect); err != nil {
 		return nil, err
 	}
 	w, err := e.read(ctx, &r)
@@ -60,7 +62,7 @@ func (e *Executor) Inspect(ctx context.Context, r Request) (*Facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", r.Target, err)
 	}
-	if refusal := r.judge(undo, w); refusal != nil {
+	if refusal := r.judge(undo, w); refusal != nil && r.Bad != "" {
 		f.Refusals = append([]*Refusal{refusal}, f.Refusals...)
 	}
 	return f, nil
@@ -88,6 +90,17 @@ func (e *Executor) survey(ctx context.Context, r *Request, w *workload) (*Facts,
 		}
 	}
 	return f, nil
+}
+
+// since is from when on what changed may have changed with the release. Times of the cluster are as
+// fine as a second. Whoever says that the good revision was healthy after the template was written
+// has another clock.
+func (f *Facts) since(r *Request) time.Time {
+	at := r.Healthy
+	if !f.Written.IsZero() && f.Hash == r.Bad && f.Written.Before(at) {
+		at = f.Written
+	}
+	return at.Truncate(time.Second)
 }
 
 // note keeps a refusal and hands on any other error.
@@ -126,6 +139,9 @@ func (e *Executor) checkStrategy(ctx context.Context, r *Request, w *workload, f
 	case r.Target.Kind == Rollout && w.text("spec", "workloadRef", "name") != "":
 		return r.refuse(Unsupported, "its template is in the workload that workloadRef names",
 			"undo that one")
+	case r.Target.Kind == Rollout && w.count(0, "spec", "rollbackWindow", "revisions") == 0:
+		f.Warnings = append(f.Warnings, "it has no rollbackWindow: the undo takes all steps of its strategy")
+		return nil
 	case r.Target.Kind != fleet.StatefulSet || w.partition() == 0:
 		return nil
 	}
@@ -157,15 +173,15 @@ func (e *Executor) checkMigration(ctx context.Context, r *Request, w *workload, 
 	if mark != "" && mark != "false" {
 		return r.refuse(Migration, fmt.Sprintf("annotation %s says %q", MigrationAnnotation, mark), next)
 	}
-	jobs, err := e.typed.BatchV1().Jobs(r.Target.Namespace).List(ctx, metav1.ListOptions{})
+	resource := schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
+	jobs, err := e.metadata.Resource(resource).Namespace(r.Target.Namespace).
+		List(ctx, metav1.ListOptions{})
 	if err != nil {
-		resource := apps("jobs")
-		resource.Group = "batch"
 		return r.explain(err, "list", resource, r.Target.Namespace)
 	}
 	for i := range jobs.Items {
 		job := &jobs.Items[i]
-		if job.CreationTimestamp.Time.Before(r.Healthy.Truncate(time.Second)) || !sameRelease(job, w) {
+		if job.CreationTimestamp.Time.Before(f.since(r)) || !sameRelease(job, w) {
 			continue
 		}
 		return r.refuse(Migration, fmt.Sprintf("Job %s ran with the release", job.Name), next)

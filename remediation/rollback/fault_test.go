@@ -279,6 +279,34 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+func TestVerifyWaitsUntilAnArgoRolloutIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, rollback.Rollout)
+		if _, err := s.Undo(t.Context(), s.request); err != nil {
+			t.Fatal(err)
+		}
+		report := func(observed, phase string) {
+			s.edit(s.path, func(o object) {
+				o["status"] = object{
+					"observedGeneration": observed, "phase": phase,
+					"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
+				}
+			})
+		}
+		report("2", "Healthy") // Of the bad revision.
+		go func() {
+			time.Sleep(5 * time.Second)
+			report("3", "Progressing")
+			time.Sleep(5 * time.Second)
+			report("3", "Healthy")
+		}()
+		o, err := s.Verify(t.Context(), s.request)
+		if err != nil || o.Result != rollback.Complete || o.Took < 9*time.Second {
+			t.Errorf("outcome %+v, %v", o, err)
+		}
+	})
+}
+
 func TestAStuckStatefulSetIsFreedOfItsBadPodOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stage(t, fleet.StatefulSet)

@@ -25,8 +25,7 @@ func (e *Executor) checkOwner(ctx context.Context, r *Request, w *workload, f *F
 	case kube.Nobody:
 		return nil
 	case kube.Operator:
-		return r.refuse(OwnedByOther, fmt.Sprintf("%s controls it and would write over any change", o.Name),
-			"change the object that controls it")
+		return r.ownedByOperator(o)
 	case kube.HelmRelease:
 		if err := e.checkHelm(ctx, r, w, f); err != nil || way == Drift {
 			return err
@@ -44,6 +43,11 @@ func (e *Executor) checkOwner(ctx context.Context, r *Request, w *workload, f *F
 	}
 	_, err := e.readOwner(ctx, r, o)
 	return err
+}
+
+func (r *Request) ownedByOperator(o kube.Owner) *Refusal {
+	return r.refuse(OwnedByOther, o.Name+" controls it and would write over any change",
+		"change the object that controls it")
 }
 
 // checkHelm refuses while Helm is at work. Its Secrets say so in their labels; where we may not read

@@ -59,16 +59,16 @@ type Request struct {
 func (r *Request) validate(cluster string, v verb) error {
 	problem := ""
 	switch {
-	case r.Action == "" || len(validation.IsValidLabelValue(r.Action)) > 0:
+	case v != inspect && (r.Action == "" || len(validation.IsValidLabelValue(r.Action)) > 0):
 		problem = fmt.Sprintf("action ID %q is no value of a label", r.Action)
 	case r.Target.Cluster != cluster:
 		problem = "it is in another cluster than " + cluster
 	case r.Target.Namespace == "" || r.Target.Name == "" ||
 		strings.Contains(r.Target.Namespace+r.Target.Name, "/"):
 		problem = "it has no proper name"
-	case r.Bad == "":
+	case v != inspect && r.Bad == "":
 		problem = "the bad revision is not given"
-	case v == undo && (r.Good == "" || r.Good == r.Bad):
+	case (v == undo || v == inspect) && (r.Good == "" || r.Good == r.Bad):
 		problem = "the good revision is not given or is the bad one"
 	case v == undo && r.Healthy.IsZero():
 		problem = "when the good revision was healthy is not given"

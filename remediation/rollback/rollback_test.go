@@ -334,6 +334,10 @@ func TestRefusals(t *testing.T) {
 		{name: "an image that nobody has", code: rollback.ImageUnknown, word: "cart:v1", change: func(s *scene) {
 			time.Sleep(2 * time.Hour)
 		}},
+		{name: "a clock that is ahead", code: rollback.ConfigChanged, word: "settings", change: func(s *scene) {
+			s.put(settings, object{"data": object{"level": "debug"}})
+			s.request.Healthy = time.Now().Add(time.Hour)
+		}},
 		{name: "no right to write", code: rollback.Forbidden, word: "verbs: [patch]", change: func(s *scene) {
 			s.deny["patch deployments"] = true
 		}},
@@ -428,11 +432,12 @@ func TestWhatDoesNotStandInTheWay(t *testing.T) {
 			s.put(space+"secrets/sh.helm.release.v1.web.v9", helmSecret("9", "deployed"))
 		}},
 		{"a ConfigMap with a new label, by its mark", func(s *scene) {
-			marks, err := s.Inspect(context.Background(), s.request)
+			healthy := rollback.Request{Target: s.request.Target, Good: s.request.Good}
+			facts, err := s.Inspect(context.Background(), healthy)
 			if err != nil {
 				panic(err)
 			}
-			s.request.Marks = marks.Marks()
+			s.request.Marks = facts.Marks()
 			s.edit(settings, func(o object) { meta(o)["labels"] = object{"chart": "2"} })
 		}},
 		{"a Job on a schedule", func(s *scene) {
@@ -446,6 +451,15 @@ func TestWhatDoesNotStandInTheWay(t *testing.T) {
 			s.put("/api/v1/nodes/node-1", object{"status": object{"images": []any{
 				object{"names": []any{"docker.io/library/cart:v1"}},
 			}}})
+		}},
+		{"a webhook that cannot rehearse", func(s *scene) {
+			s.refuse = func(method, _ string, dryRun bool) *metav1.Status {
+				if !dryRun {
+					return nil
+				}
+				return status(400, metav1.StatusReasonBadRequest,
+					"admission webhook \"old\" does not support dry run")
+			}
 		}},
 		{"a restart since", func(s *scene) {
 			s.edit(s.path, func(o object) {
@@ -505,6 +519,12 @@ func TestPauseAndResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.want(t, "cart:v2", 1)
+		s.argo() // What is paused is in no manifest.
+		s.edit(s.path, func(o object) { o["spec"].(object)["paused"] = true })
+		s.request.Action = "a2"
+		if _, err := s.Resume(t.Context(), s.request); err != nil {
+			t.Error(err)
+		}
 		set := stage(t, fleet.StatefulSet)
 		_, err = set.Pause(t.Context(), set.request)
 		wantRefusal(t, err, rollback.Unsupported, "cannot be paused")

@@ -118,7 +118,7 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 		v.conclude(Failed, p.failed, "")
 	case now.Sub(v.moved) > w.deadline(v.opts.Stall):
 		v.conclude(Failed, "it made no progress for "+w.deadline(v.opts.Stall).String()+": "+p.text, "")
-	case w.ordered() && w.count(0, "status", "observedGeneration") >= w.GetGeneration():
+	case w.ordered() && w.observed() >= w.GetGeneration():
 		return v.free(ctx, w, now)
 	}
 	return nil

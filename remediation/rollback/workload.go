@@ -3,6 +3,7 @@ package rollback
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -164,7 +165,7 @@ type progress struct {
 // progress judges the status as kubectl rollout status does. A status that is older than the
 // specification says nothing.
 func (w *workload) progress() progress {
-	if w.count(0, "status", "observedGeneration") < w.GetGeneration() && w.GetKind() != string(Rollout) {
+	if w.observed() < w.GetGeneration() {
 		return progress{text: "the controller has not seen it yet"}
 	}
 	switch w.GetKind() {
@@ -181,6 +182,10 @@ func (w *workload) progress() progress {
 		complete: updated == wanted && all == wanted && available == wanted,
 		text:     fmt.Sprintf("%d of %d pods updated, %d available, %d in all", updated, wanted, available, all),
 	}
+	if phase := w.text("status", "phase"); w.GetKind() == string(Rollout) {
+		p.complete = p.complete && phase == "Healthy"
+		p.text += ", phase " + phase
+	}
 	if reason := w.condition("ReplicaFailure", "True"); reason != "" {
 		p.text += "; pods cannot be created: " + reason
 	}
@@ -188,6 +193,14 @@ func (w *workload) progress() progress {
 		p.failed = "it made no progress for as long as its specification allows: " + p.text
 	}
 	return p
+}
+
+// observed returns the generation that the status speaks of. Argo Rollouts write it as text.
+func (w *workload) observed() int64 {
+	if n, err := strconv.ParseInt(w.text("status", "observedGeneration"), 10, 64); err == nil {
+		return n
+	}
+	return w.count(0, "status", "observedGeneration")
 }
 
 func (w *workload) statefulProgress() progress {

@@ -66,7 +66,7 @@ func (d *deed) ops(w *workload) []op {
 		ops = append(ops, op{Op: "replace", Path: "/spec/template", Value: d.to.raw, text: text})
 	}
 	if d.effect.Drift {
-		ops = annotate(w, ops, DriftAnnotation, d.effect.Owner.String())
+		ops = annotate(w, ops, DriftAnnotation, d.effect.Owner.String()+", by "+d.request.Action)
 	}
 	return ops
 }
@@ -153,10 +153,13 @@ func (d *deed) rehearse(ctx context.Context, w *workload) error {
 		d.effect.Writes = append(d.effect.Writes, o.String())
 	}
 	err := d.patch(ctx, ops, true)
-	if err == nil {
+	switch f := fateOf(err); {
+	case err == nil:
 		return nil
-	}
-	if f := fateOf(err); f == lost || f == busy { // Nothing was to be written.
+	case strings.Contains(err.Error(), "does not support dry run"):
+		d.effect.Warnings = append(d.effect.Warnings, "a webhook of the cluster allows no rehearsal")
+		return nil
+	case f == lost, f == busy: // Nothing was to be written.
 		return fmt.Errorf("rehearse the write: %w", err)
 	}
 	return d.failed(ctx, w, err)
