@@ -28,8 +28,8 @@ func (l *Ledger) Advance(at time.Time, ticks int, series []int, live bool) bool 
 		u.exposed = float64(u.exposed*keep) + float64(passed*float64(u.series))
 		weeks := max(enoughWeeks, u.exposed/float64(max(u.series, 1)))
 		most := float32(mostOverBudget * u.status.Asked * weeks)
-		for k := range u.counted {
-			u.counted[k] = min(u.counted[k]*float32(keep), most)
+		for k := range u.levels {
+			u.levels[k].counted = min(u.levels[k].counted*float32(keep), most)
 		}
 		u.pages *= keep
 		u.weeks *= keep
@@ -48,8 +48,8 @@ func (l *Ledger) pour() {
 	for _, n := range l.order {
 		u := &l.units[n]
 		l.all.exposed += u.exposed
-		for k, v := range u.counted {
-			l.all.counted[k] += float64(v)
+		for k := range u.levels {
+			l.all.counted[k] += float64(u.levels[k].counted)
 		}
 	}
 }
@@ -61,8 +61,8 @@ func (l *Ledger) Settle() {
 		u := &l.units[i]
 		rest := l.all
 		rest.exposed = max(0, rest.exposed-u.exposed)
-		for k, v := range u.counted {
-			rest.counted[k] = max(0, rest.counted[k]-float64(v))
+		for k := range u.levels {
+			rest.counted[k] = max(0, rest.counted[k]-float64(u.levels[k].counted))
 		}
 		l.settle(u, &rest)
 	}
@@ -110,7 +110,11 @@ func (l *Ledger) estimate(u *unit, rest *pool, i int) estimate {
 	weeks := u.exposed / series
 	q := min(pagesOfPrior/prior, lacking(weeks))
 	out := estimate{own: weeks / (q + weeks)}
-	out.pages = (float64(prior*q) + float64(u.counted[i])) / (q + weeks)
+	counted := 0.0
+	if i < len(u.levels) {
+		counted = float64(u.levels[i].counted)
+	}
+	out.pages = (float64(prior*q) + counted) / (q + weeks)
 	out.pool = (1 - out.own) * rest.exposed / (p + rest.exposed)
 	out.nominal = 1 - out.own - out.pool
 	return out

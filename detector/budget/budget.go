@@ -66,11 +66,8 @@ type unit struct {
 	last   int64 // When it last had any, in seconds.
 	own    [2]Entry
 
-	counted [Levels]float32 // Pages that each level would have cost, faded.
-	exposed float64         // Weeks of series in which they were counted, faded.
-	seen    [Levels]int32   // When each level was last exceeded, in seconds since the epoch.
-	burst   [Levels]int32   // When the first page of a burst came,
-	inBurst [Levels]uint8   // and how many came.
+	levels  []tally // Up to the highest that was ever exceeded.
+	exposed float64 // Weeks of series in which pages were counted, faded.
 
 	pages    float64 // That were sent, faded.
 	weeks    float64 // In which they were, faded.
@@ -78,6 +75,14 @@ type unit struct {
 	lastPage int64   // When the last one was sent or still open, in seconds.
 
 	status Status
+}
+
+// tally is what is known about one level.
+type tally struct {
+	counted float32 // Pages that it would have cost, faded.
+	seen    int32   // When it was last exceeded, in seconds since the epoch.
+	burst   int32   // When the first page of a burst came,
+	inBurst uint8   // and how many came.
 }
 
 // Status says what threshold is in force, and why.
@@ -144,8 +149,8 @@ func (l *Ledger) Unit(name string, at time.Time) int {
 	}
 	n := len(l.units)
 	u := unit{name: name, last: at.Unix(), lastPage: math.MinInt64 / 2, series: l.typical()}
-	for i := range Levels {
-		u.seen[i], u.burst[i] = never, never
+	if n == cap(l.units) { // Less waste than append would leave.
+		l.units = append(make([]unit, 0, n+1+n/8), l.units...)
 	}
 	l.units = append(l.units, u)
 	l.insert(n)
@@ -193,12 +198,14 @@ func (l *Ledger) Observe(n int, score float64, at time.Time) {
 	}
 	u := &l.units[n]
 	t := int32(at.Unix() - l.epoch)
+	u.reach(top)
 	gap, span := int32(l.params.Gap/time.Second), int32(l.span(u)/time.Second)
-	for i := range top + 1 {
-		if apart(t, u.seen[i]) > gap {
-			u.page(i, t, span)
+	for i := range u.levels[:top+1] {
+		level := &u.levels[i]
+		if apart(t, level.seen) > gap {
+			level.page(t, span)
 		}
-		u.seen[i] = t
+		level.seen = t
 	}
 }
 
@@ -210,15 +217,27 @@ func apart(a, b int32) int32 {
 	return a - b
 }
 
-// page counts a page of level i.
-func (u *unit) page(i int, t, span int32) {
+// reach makes room for a level. Most units never see the higher ones.
+func (u *unit) reach(top int) {
+	if top < len(u.levels) {
+		return
+	}
+	levels := make([]tally, top+1)
+	for i := copy(levels, u.levels); i <= top; i++ {
+		levels[i] = tally{seen: never, burst: never}
+	}
+	u.levels = levels
+}
+
+// page counts a page.
+func (x *tally) page(t, span int32) {
 	switch {
-	case apart(t, u.burst[i]) > span:
-		u.burst[i], u.inBurst[i] = t, 1
-		u.counted[i]++
-	case u.inBurst[i] < mostInBurst:
-		u.inBurst[i]++
-		u.counted[i] += follower
+	case apart(t, x.burst) > span:
+		x.burst, x.inBurst = t, 1
+		x.counted++
+	case x.inBurst < mostInBurst:
+		x.inBurst++
+		x.counted += follower
 	}
 }
 

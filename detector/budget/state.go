@@ -6,8 +6,11 @@ import (
 	"math"
 )
 
-// unitSize is the least size of a unit in AppendState.
-const unitSize = 4 + 4*4 + 2*8 + 2*12 + Levels*(4+4+4+1) + 11*8
+// The sizes of a unit without a name and levels, and of a level, in AppendState.
+const (
+	unitSize  = 4 + 4*4 + 2*8 + 2*12 + 4 + 11*8
+	tallySize = 4 + 4 + 4 + 1
+)
 
 // AppendState appends all that l knows to dst; docs/formats/snapshot.md describes it.
 func (l *Ledger) AppendState(dst []byte) []byte {
@@ -31,11 +34,12 @@ func (l *Ledger) AppendState(dst []byte) []byte {
 			u64(uint64(e.Day))
 			u32(e.Series)
 		}
-		for k := range Levels {
-			u32(int(math.Float32bits(u.counted[k])))
-			u32(int(u.seen[k]))
-			u32(int(u.burst[k]))
-			dst = append(dst, u.inBurst[k])
+		u32(len(u.levels))
+		for _, x := range u.levels {
+			u32(int(math.Float32bits(x.counted)))
+			u32(int(x.seen))
+			u32(int(x.burst))
+			dst = append(dst, x.inBurst)
 		}
 		for _, p := range u.numbers() {
 			u64(math.Float64bits(*p))
@@ -85,11 +89,16 @@ func Restore(p Params, state []byte) (*Ledger, error) {
 		for k := range u.own {
 			u.own[k] = Entry{int64(u64()), u32()}
 		}
-		for k := range Levels {
-			u.counted[k] = math.Float32frombits(uint32(u32()))
-			u.seen[k], u.burst[k] = int32(u32()), int32(u32())
-			u.inBurst[k] = bytes(1)[0]
-			ok = ok && u.counted[k] >= 0 && u.counted[k] < math.MaxInt32
+		levels := u32()
+		if ok = ok && levels >= 0 && levels <= min(Levels, len(state)/tallySize); !ok {
+			return nil, errState
+		}
+		u.reach(levels - 1)
+		for k := range u.levels {
+			x := &u.levels[k]
+			x.counted = math.Float32frombits(uint32(u32()))
+			x.seen, x.burst, x.inBurst = int32(u32()), int32(u32()), bytes(1)[0]
+			ok = ok && x.counted >= 0 && x.counted < math.MaxInt32
 		}
 		for _, p := range u.numbers() {
 			*p = math.Float64frombits(u64())
