@@ -106,7 +106,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	for i, g := range budgetNames {
 		m.budget[i] = f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tocsin_detector_budget_" + g.name, Help: g.help,
+			Name: g.name, Help: g.help,
 		}, []string{"cluster"})
 	}
 	states := f.NewGaugeVec(prometheus.GaugeOpts{
@@ -157,10 +157,22 @@ const (
 )
 
 var budgetNames = [budgetGauges]struct{ name, help string }{
-	{"asked_pages_per_week", "Pages that all units of a cluster may cost together."},
-	{"achieved_pages_per_week", "Pages that all units of a cluster cost together, lately."},
-	{"threshold", "Score that opens a finding: the median of the units of a cluster."},
-	{"overspent_units", "Units of a cluster that cost more than twice what they may."},
+	{
+		"tocsin_detector_budget_asked_pages_per_week",
+		"Pages that all units of a cluster may cost together.",
+	},
+	{
+		"tocsin_detector_budget_achieved_pages_per_week",
+		"Pages that all units of a cluster cost together, over the last weeks.",
+	},
+	{
+		"tocsin_detector_budget_threshold",
+		"Score that opens a finding: the median of the units of a cluster.",
+	},
+	{
+		"tocsin_detector_budget_overspent_units",
+		"Units of a cluster that cost more than twice what they may.",
+	},
 }
 
 // showBudget exports the budget of a cluster.
