@@ -22,8 +22,8 @@ const (
 )
 
 // Undo writes the good revision's template back. Nothing else of the workload changes but the
-// annotation with the action's ID, and that a paused rollout goes on. Asked for again, it finds that
-// it was done.
+// annotation with the action's ID, and that a paused rollout goes on. Asked for again, it finds
+// that it was done.
 //
 // A *Refusal is final. After any other error the request may be made again; after one that is
 // ErrUnsettled it should be, since it may have been done.
@@ -175,7 +175,7 @@ func (d *deed) check(ctx context.Context, w *workload) error {
 			return err
 		}
 		if len(f.Refusals) > 0 {
-			return f.Refusals[0]
+			return d.confirm(ctx, w, f.Refusals[0])
 		}
 		d.to = find(f.Revisions, r.Good)
 		d.effect.From, d.effect.To = find(f.Revisions, r.Bad), d.to
@@ -202,6 +202,22 @@ func (d *deed) check(ctx context.Context, w *workload) error {
 	}
 	return d.hold(ctx)
 }
+
+// confirm lets a refusal stand if the workload is still the one that was read before its
+// surroundings were: a rival may have acted in between.
+func (d *deed) confirm(ctx context.Context, w *workload, refusal *Refusal) error {
+	now, err := d.read(ctx, d.request)
+	if err != nil {
+		return err
+	}
+	if now.GetGeneration() != w.GetGeneration() || now.action() != w.action() {
+		return fmt.Errorf("somebody else changed it meanwhile: %w", errMoved)
+	}
+	return refusal
+}
+
+// errMoved means that what was judged is no longer so.
+var errMoved = errors.New("it is judged again")
 
 // identify refuses another object than the one that is meant, and one that is going away.
 func (r *Request) identify(w *workload) *Refusal {
@@ -230,8 +246,8 @@ func (r *Request) judge(v verb, w *workload) *Refusal {
 	}
 	switch {
 	case v == undo && w.hash == r.Good:
-		return r.refuse(Undone, fmt.Sprintf("it runs the good revision already: %s wrote it at %s", by, when),
-			"nothing is left to do")
+		what := fmt.Sprintf("it runs the good revision already: %s wrote it at %s", by, when)
+		return r.refuse(Undone, what, "nothing is left to do")
 	case w.hash != r.Bad:
 		return r.refuse(Superseded,
 			fmt.Sprintf("it runs another revision than the bad one: %s wrote it at %s", by, when),
@@ -251,11 +267,11 @@ func (r *Request) judgeVerb(v verb, w *workload) *Refusal {
 	case v == pause && paused:
 		return r.refuse(NotRolling, "somebody else has paused it", "nothing is left to do")
 	case v == pause && w.progress().complete:
-		return r.refuse(NotRolling, "the rollout is complete, a pause would keep no old pods", "undo it")
+		return r.refuse(NotRolling, "its rollout is complete, a pause keeps no old pods", "undo it")
 	case v == resume && !paused:
 		return r.refuse(NotPaused, "it is not paused", "nothing is left to do")
 	case v == abort && w.text("status", "currentPodHash") == w.text("status", "stableRS"):
-		return r.refuse(NotRolling, "the bad revision is the stable one, there is nothing to abort", "undo it")
+		return r.refuse(NotRolling, "the bad revision is the stable one already", "undo it")
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Config struct {
 	Kind     string    `json:"kind"`
 	Name     string    `json:"name"`
 	Optional bool      `json:"optional,omitempty"`
-	Mark     string    `json:"mark,omitempty"`   // Of its content: equal marks mean that nothing has changed. Empty: it is not there.
+	Mark     string    `json:"mark,omitempty"`   // Of its content, equal if that is; empty: it is not there.
 	Changed  time.Time `json:"changed,omitzero"` // When it was written last.
 	By       string    `json:"by,omitempty"`     // Who wrote it last.
 }
@@ -62,14 +62,15 @@ func (r *Request) judgeConfig(c *Config, since time.Time) error {
 		return r.refuse(ConfigMissing, c.String()+", which the good revision needs, is gone",
 			"create it as it was, then try again")
 	case marked:
-		return r.refuse(ConfigChanged,
-			fmt.Sprintf("%s has changed since the good revision was healthy (last written by %s)", c, c.By), next)
+		return r.refuse(ConfigChanged, fmt.Sprintf(
+			"%s has changed since the good revision was healthy (last written by %s)", c, c.By), next)
 	case c.Changed.IsZero():
 		return r.refuse(ConfigChanged, fmt.Sprintf("nobody knows when %s has changed", c), next)
 	case c.Changed.Before(since):
 		return nil
 	}
-	return r.refuse(ConfigChanged, fmt.Sprintf("%s was changed at %s by %s, after the good revision was last seen healthy",
+	return r.refuse(ConfigChanged, fmt.Sprintf(
+		"%s was changed at %s by %s, after the good revision was last seen healthy",
 		c, c.Changed.UTC().Format(time.RFC3339), c.By), next)
 }
 
@@ -82,13 +83,15 @@ func (e *Executor) readConfig(ctx context.Context, r *Request, c *Config) error 
 	if c.Kind == "Secret" {
 		resource = core("secrets")
 		var m *metav1.PartialObjectMetadata
-		m, err = e.metadata.Resource(resource).Namespace(r.Target.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
+		m, err = e.metadata.Resource(resource).Namespace(r.Target.Namespace).
+			Get(ctx, c.Name, metav1.GetOptions{})
 		if err == nil {
 			object, mark = m, string(m.UID)+"@"+m.ResourceVersion
 		}
 	} else {
 		var m *corev1.ConfigMap
-		m, err = e.typed.CoreV1().ConfigMaps(r.Target.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
+		m, err = e.typed.CoreV1().ConfigMaps(r.Target.Namespace).
+			Get(ctx, c.Name, metav1.GetOptions{})
 		if err == nil {
 			object, mark = m, digest(m)
 		}

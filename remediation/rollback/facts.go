@@ -31,7 +31,7 @@ type Facts struct {
 	Revisions       []Revision `json:"revisions"` // Newest first.
 	Owner           kube.Owner `json:"owner,omitzero"`
 	Config          []Config   `json:"config,omitempty"` // That the good template names.
-	Image           string     `json:"image,omitempty"`  // How it is known that the good images can be had.
+	Image           string     `json:"image,omitempty"`  // Why the good images can be had.
 	Warnings        []string   `json:"warnings,omitempty"`
 
 	// Refusals are the reasons for which an undo would not be done, the most important one first.
@@ -72,8 +72,9 @@ func (e *Executor) Inspect(ctx context.Context, r Request) (*Facts, error) {
 func (e *Executor) survey(ctx context.Context, r *Request, w *workload) (*Facts, error) {
 	p := w.progress()
 	f := &Facts{
-		UID: string(w.GetUID()), ResourceVersion: w.GetResourceVersion(), Generation: w.GetGeneration(),
-		Hash: w.hash, Action: w.action(), Mode: w.GetAnnotations()[ModeAnnotation],
+		UID: string(w.GetUID()), ResourceVersion: w.GetResourceVersion(),
+		Generation: w.GetGeneration(),
+		Hash:       w.hash, Action: w.action(), Mode: w.GetAnnotations()[ModeAnnotation],
 		Paused: w.truth("spec", "paused"), Strategy: w.strategy(),
 		Rollout: p.text, Complete: p.complete, Owner: kube.OwnerOf(w),
 	}
@@ -124,7 +125,8 @@ func (e *Executor) checkHistory(_ context.Context, r *Request, w *workload, f *F
 	}
 	if find(f.Revisions, r.Good) == nil {
 		return r.refuse(HistoryGone,
-			fmt.Sprintf("none of the %d revisions that it keeps is the good one (%s)", len(f.Revisions), r.Good),
+			fmt.Sprintf("none of the %d revisions that it keeps is the good one (%s)",
+				len(f.Revisions), r.Good),
 			"deploy a good version anew; let revisionHistoryLimit keep more")
 	}
 	return nil
@@ -134,13 +136,15 @@ func (e *Executor) checkHistory(_ context.Context, r *Request, w *workload, f *F
 func (e *Executor) checkStrategy(ctx context.Context, r *Request, w *workload, f *Facts) error {
 	switch {
 	case f.Strategy == string("OnDelete"):
-		return r.refuse(UpdateOnDelete, "its update strategy is OnDelete: pods stay as they are until deleted",
+		return r.refuse(UpdateOnDelete,
+			"its update strategy is OnDelete: pods stay as they are until people delete them",
 			"write the good template and delete the bad pods by hand")
 	case r.Target.Kind == Rollout && w.text("spec", "workloadRef", "name") != "":
 		return r.refuse(Unsupported, "its template is in the workload that workloadRef names",
 			"undo that one")
 	case r.Target.Kind == Rollout && w.count(0, "spec", "rollbackWindow", "revisions") == 0:
-		f.Warnings = append(f.Warnings, "it has no rollbackWindow: the undo takes all steps of its strategy")
+		f.Warnings = append(f.Warnings,
+			"it has no rollbackWindow: the undo takes all steps of its strategy")
 		return nil
 	case r.Target.Kind != fleet.StatefulSet || w.partition() == 0:
 		return nil
@@ -155,9 +159,8 @@ func (e *Executor) checkStrategy(ctx context.Context, r *Request, w *workload, f
 	for i := range pods {
 		n, ok := ordinal(&pods[i])
 		if ok && n < w.partition() && bad != nil && pods[i].Labels[revisionLabel] == bad.Name {
-			return r.refuse(Partitioned,
-				fmt.Sprintf("pod %s runs the bad revision below partition %d", pods[i].Name, w.partition()),
-				"lower the partition")
+			return r.refuse(Partitioned, fmt.Sprintf("pod %s runs the bad revision below partition %d",
+				pods[i].Name, w.partition()), "lower the partition")
 		}
 	}
 	return nil
@@ -240,8 +243,8 @@ func (e *Executor) checkImage(ctx context.Context, r *Request, w *workload, f *F
 	if _, ok := asRefusal(err); err != nil && !ok {
 		return err // A cluster that shows no nodes to us only leaves us without an answer.
 	}
-	return r.refuse(ImageUnknown,
-		fmt.Sprintf("no node is known to have %v, which ran %s ago", good.Images, time.Since(r.Healthy).Round(time.Minute)),
+	return r.refuse(ImageUnknown, fmt.Sprintf("no node is known to have %v, which ran %s ago",
+		good.Images, time.Since(r.Healthy).Round(time.Minute)),
 		"see that the registry has it, then undo by hand")
 }
 

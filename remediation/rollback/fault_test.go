@@ -433,3 +433,25 @@ func TestFluxIsSuspended(t *testing.T) {
 		}
 	})
 }
+
+func TestARivalThatActsBetweenTwoReadsIsSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, fleet.Deployment)
+		rival := s.executor(t, rollback.Options{})
+		acted := false
+		s.before = func(_, path string, _ bool) {
+			if acted || !strings.HasSuffix(path, "/replicasets") {
+				return
+			}
+			acted = true
+			if _, err := rival.Undo(t.Context(), s.request); err != nil {
+				t.Error(err)
+			}
+		}
+		effect, err := s.Undo(t.Context(), s.request)
+		if err != nil || effect.State != rollback.Already {
+			t.Errorf("effect %+v, %v", effect, err)
+		}
+		s.want(t, "cart:v1", 1)
+	})
+}

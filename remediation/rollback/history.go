@@ -22,7 +22,7 @@ type Revision struct {
 	Number  int64     `json:"number"` // The controller's own count.
 	Images  []string  `json:"images,omitempty"`
 	Created time.Time `json:"created,omitzero"`
-	Action  string    `json:"action,omitempty"` // ID of an action that the workload bore when it ran.
+	Action  string    `json:"action,omitempty"` // The workload's when it ran.
 
 	raw      map[string]any // The template, without what the controller adds.
 	template *corev1.PodTemplateSpec

@@ -39,12 +39,14 @@ func newMetrics(cluster string, reg prometheus.Registerer) *metrics {
 		actions: vec("tocsin_rollback_actions_total",
 			"Actions that were asked for, by what became of them.", "verb", "result"),
 		refusals: vec("tocsin_rollback_refusals_total", "Actions that were refused, by reason.", "code"),
-		retries:  vec("tocsin_rollback_retries_total", "Writes that were tried again, by reason.", "reason"),
+		retries: vec("tocsin_rollback_retries_total",
+			"Writes that were tried again, by reason.", "reason"),
 		deleted: f.NewCounter(prometheus.CounterOpts{
 			Name: "tocsin_rollback_pods_deleted_total",
 			Help: "Pods of a bad revision that held up an undo and were deleted.",
 		}),
-		outcomes: vec("tocsin_rollback_outcomes_total", "Actions that were watched to their end.", "result"),
+		outcomes: vec("tocsin_rollback_outcomes_total",
+			"Actions that were watched to their end.", "result"),
 	}
 	for _, v := range []verb{undo, pause, resume, abort} {
 		for _, result := range []string{resultDone, resultRefused, resultUnknown, resultFailed} {

@@ -61,7 +61,7 @@ func (e *Executor) checkHelm(ctx context.Context, r *Request, _ *workload, f *Fa
 		List(ctx, metav1.ListOptions{LabelSelector: "owner=helm,name=" + f.Owner.Name})
 	if err != nil {
 		if apierrors.IsForbidden(err) {
-			f.Warnings = append(f.Warnings, "whether Helm is at work on the release could not be read")
+			f.Warnings = append(f.Warnings, "whether Helm is at work could not be read")
 			return nil
 		}
 		return fmt.Errorf("read the state of %s: %w", f.Owner, err)
@@ -74,8 +74,8 @@ func (e *Executor) checkHelm(ctx context.Context, r *Request, _ *workload, f *Fa
 		}
 	}
 	if strings.HasPrefix(status, "pending-") || status == "uninstalling" {
-		return r.refuse(HelmPending, fmt.Sprintf("%s is %s: Helm is at work on it, or was interrupted", f.Owner, status),
-			"wait for it, or run helm rollback "+f.Owner.Name)
+		what := fmt.Sprintf("%s is %s: Helm is at work on it, or was interrupted", f.Owner, status)
+		return r.refuse(HelmPending, what, "wait for it, or run helm rollback "+f.Owner.Name)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ const (
 	HoldAnnotation = "tocsin/hold-until" // When it is over.
 	skipReconcile  = "argocd.argoproj.io/skip-reconcile"
 	standardHold   = time.Hour
-	ownerIsMissing = "suspend it by hand, or tell tocsin where its objects are"
+	suspendByHand  = "suspend it by hand, or tell tocsin where its objects are"
 )
 
 // owners says where the objects of owners are kept that can be suspended.
@@ -105,7 +105,7 @@ type Hold struct {
 	Action string     `json:"action"`
 	Owner  kube.Owner `json:"owner"`
 	Until  time.Time  `json:"until"`           // The caller gives it back then, or earlier.
-	Found  bool       `json:"found,omitempty"` // Somebody else had suspended it: there is nothing to give back.
+	Found  bool       `json:"found,omitempty"` // Somebody else had suspended it.
 }
 
 // locate fills in the namespace that a workload may leave out.
@@ -120,11 +120,15 @@ func (e *Executor) locate(r *Request, o kube.Owner) kube.Owner {
 	return o
 }
 
-func (e *Executor) readOwner(ctx context.Context, r *Request, o kube.Owner) (*unstructured.Unstructured, error) {
+func (e *Executor) readOwner(
+	ctx context.Context, r *Request, o kube.Owner,
+) (*unstructured.Unstructured, error) {
 	o = e.locate(r, o)
-	object, err := e.hub.Resource(owners[o.Kind]).Namespace(o.Namespace).Get(ctx, o.Name, metav1.GetOptions{})
+	object, err := e.hub.Resource(owners[o.Kind]).Namespace(o.Namespace).
+		Get(ctx, o.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return nil, r.refuse(OwnerMissing, fmt.Sprintf("%s is not in namespace %s", o, o.Namespace), ownerIsMissing)
+		what := fmt.Sprintf("%s is not in namespace %s", o, o.Namespace)
+		return nil, r.refuse(OwnerMissing, what, suspendByHand)
 	}
 	return object, r.explain(err, "get", owners[o.Kind], o.Namespace)
 }
@@ -159,7 +163,7 @@ func (d *deed) hold(ctx context.Context) error {
 			d.effect.Hold = &h
 			return nil
 		}
-		if err := d.note(ctx, Holding, fmt.Sprintf("%s until %s", o, until.Format(time.RFC3339))); err != nil {
+		if err := d.note(ctx, Holding, o.String()+" until "+until.Format(time.RFC3339)); err != nil {
 			return err
 		}
 		err = d.mark(ctx, h, object.GetResourceVersion(), r.Action)
@@ -173,7 +177,8 @@ func (d *deed) hold(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.refuse(OwnerMissing, o.String()+" does not stay suspended: something manages it", ownerIsMissing)
+	what := o.String() + " does not stay suspended: something manages it"
+	return r.refuse(OwnerMissing, what, suspendByHand)
 }
 
 // errUnseen says that a hold is not yet known to last.
@@ -210,8 +215,9 @@ func (e *Executor) mark(ctx context.Context, h Hold, version, action string) err
 	if err != nil {
 		return fmt.Errorf("write a patch: %w", err)
 	}
+	options := metav1.PatchOptions{FieldManager: fieldManager}
 	_, err = e.hub.Resource(owners[h.Owner.Kind]).Namespace(h.Owner.Namespace).
-		Patch(ctx, h.Owner.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+		Patch(ctx, h.Owner.Name, types.MergePatchType, body, options)
 	return err
 }
 
@@ -230,7 +236,8 @@ func (e *Executor) Holds(ctx context.Context) ([]Hold, error) {
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
-			until, _ := time.Parse(time.RFC3339, o.GetAnnotations()[HoldAnnotation]) // Unreadable: it is over.
+			// What cannot be read is over.
+			until, _ := time.Parse(time.RFC3339, o.GetAnnotations()[HoldAnnotation])
 			out = append(out, Hold{
 				Action: o.GetLabels()[HoldLabel], Until: until,
 				Owner: kube.Owner{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
@@ -245,7 +252,9 @@ func (e *Executor) Restore(ctx context.Context, h Hold) error {
 	if h.Found {
 		return nil
 	}
-	r := &Request{Action: h.Action, Target: Target{Cluster: e.opts.Cluster, Namespace: h.Owner.Namespace}}
+	r := &Request{
+		Action: h.Action, Target: Target{Cluster: e.opts.Cluster, Namespace: h.Owner.Namespace},
+	}
 	var last error
 	for n := range e.opts.Attempts {
 		object, err := e.readOwner(ctx, r, h.Owner)
@@ -264,7 +273,8 @@ func (e *Executor) Restore(ctx context.Context, h Hold) error {
 			}
 		}
 		if fateOf(err) == refused {
-			return fmt.Errorf("restore %s: %w", h.Owner, r.explain(err, "patch", owners[h.Owner.Kind], h.Owner.Namespace))
+			err = r.explain(err, "patch", owners[h.Owner.Kind], h.Owner.Namespace)
+			return fmt.Errorf("restore %s: %w", h.Owner, err)
 		}
 		last = err
 		if err := e.wait(ctx, n, err); err != nil {

@@ -112,7 +112,9 @@ var (
 
 // explain turns an API server's refusal to verb a resource into one of ours, or returns nil if it is
 // none: then trying again may help.
-func (r *Request) explain(err error, verb string, resource schema.GroupVersionResource, namespace string) error {
+func (r *Request) explain(
+	err error, verb string, resource schema.GroupVersionResource, namespace string,
+) error {
 	if err == nil || fateOf(err) != refused {
 		return err
 	}
@@ -134,7 +136,9 @@ func (r *Request) explain(err error, verb string, resource schema.GroupVersionRe
 }
 
 // forbidden names the rule that is missing.
-func (r *Request) forbidden(verb string, resource schema.GroupVersionResource, namespace string) *Refusal {
+func (r *Request) forbidden(
+	verb string, resource schema.GroupVersionResource, namespace string,
+) *Refusal {
 	name, where := resource.Resource, "in namespace "+namespace
 	if namespace == "" {
 		where = "in the cluster"

@@ -21,7 +21,7 @@ type Target struct {
 	Kind      fleet.Workload `json:"kind"`
 	Namespace string         `json:"namespace"`
 	Name      string         `json:"name"`
-	UID       string         `json:"uid,omitempty"` // Another object of the same name is not meant. Empty: any.
+	UID       string         `json:"uid,omitempty"` // No other of that name is meant. Empty: any.
 }
 
 // String names the target for people.
@@ -36,7 +36,7 @@ type Way string
 const (
 	Ask     Way = ""        // Not at all: a person decides.
 	Drift   Way = "drift"   // Although it then differs from its release. For Helm.
-	Suspend Way = "suspend" // After its owner was told to leave it alone for a time. For Argo CD and Flux.
+	Suspend Way = "suspend" // After its owner is suspended for a time. For Argo CD and Flux.
 )
 
 // Request says what is to be done to what, and on what grounds.
@@ -47,7 +47,7 @@ type Request struct {
 	Good   string // Undo: hash of the last template that was judged healthy.
 
 	Healthy  time.Time         // Undo: when Good was last seen healthy, before the release of Bad.
-	Marks    map[string]string // Undo: of configuration at that time, from Facts; nil: judged by times.
+	Marks    map[string]string // Undo: of configuration then, from Facts; nil: by its times.
 	Approved bool              // A person has said yes.
 	DryRun   bool              // All but the write.
 
@@ -104,7 +104,7 @@ type Effect struct {
 	State    State      `json:"state"`
 	From     *Revision  `json:"from,omitempty"`
 	To       *Revision  `json:"to,omitempty"`
-	Writes   []string   `json:"writes,omitempty"`  // For people. Templates are named, not shown: they hold secrets.
+	Writes   []string   `json:"writes,omitempty"`  // For people. Templates hold secrets: they are named.
 	Resumed  bool       `json:"resumed,omitempty"` // A paused rollout goes on.
 	Owner    kube.Owner `json:"owner,omitzero"`
 	Drift    bool       `json:"drift,omitempty"` // It differs from its owner's release now.

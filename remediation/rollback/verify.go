@@ -21,7 +21,7 @@ const (
 	Complete   Result = "complete"   // All pods run the good revision and are available.
 	Reverted   Result = "reverted"   // Somebody brought the bad revision back.
 	Overtaken  Result = "overtaken"  // Somebody deployed another revision.
-	Failed     Result = "failed"     // The rollout of the good revision has come to its end without success.
+	Failed     Result = "failed"     // The good revision does not roll out.
 )
 
 // Outcome is what an undo achieved, as seen in the cluster. Whether the service has recovered, its
@@ -117,7 +117,8 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 	case p.failed != "":
 		v.conclude(Failed, p.failed, "")
 	case now.Sub(v.moved) > w.deadline(v.opts.Stall):
-		v.conclude(Failed, "it made no progress for "+w.deadline(v.opts.Stall).String()+": "+p.text, "")
+		limit := w.deadline(v.opts.Stall)
+		v.conclude(Failed, fmt.Sprintf("it made no progress for %s: %s", limit, p.text), "")
 	case w.ordered() && w.observed() >= w.GetGeneration():
 		return v.free(ctx, w, now)
 	}

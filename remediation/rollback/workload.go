@@ -180,7 +180,8 @@ func (w *workload) progress() progress {
 	available := w.count(0, "status", "availableReplicas")
 	p := progress{
 		complete: updated == wanted && all == wanted && available == wanted,
-		text:     fmt.Sprintf("%d of %d pods updated, %d available, %d in all", updated, wanted, available, all),
+		text: fmt.Sprintf("%d of %d pods updated, %d available, %d in all",
+			updated, wanted, available, all),
 	}
 	if phase := w.text("status", "phase"); w.GetKind() == string(Rollout) {
 		p.complete = p.complete && phase == "Healthy"
@@ -208,7 +209,8 @@ func (w *workload) statefulProgress() progress {
 	updated := w.count(0, "status", "updatedReplicas")
 	ready := w.count(0, "status", "readyReplicas")
 	due := max(0, wanted-w.partition())
-	whole := w.partition() > 0 || w.text("status", "updateRevision") == w.text("status", "currentRevision")
+	whole := w.partition() > 0 ||
+		w.text("status", "updateRevision") == w.text("status", "currentRevision")
 	return progress{
 		complete: updated >= due && ready == wanted && whole,
 		text:     fmt.Sprintf("%d of %d pods updated, %d of %d ready", updated, due, ready, wanted),

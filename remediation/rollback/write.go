@@ -52,7 +52,9 @@ func annotate(w *workload, ops []op, key, value string) []op {
 func (d *deed) ops(w *workload) []op {
 	ops := guarded(w)
 	if w.GetAnnotations() == nil {
-		ops = append(ops, op{Op: "add", Path: "/metadata/annotations", Value: map[string]any{}, text: "none"})
+		ops = append(ops, op{
+			Op: "add", Path: "/metadata/annotations", Value: map[string]any{}, text: "none",
+		})
 	}
 	ops = annotate(w, ops, ActionAnnotation, d.request.Action)
 	switch {

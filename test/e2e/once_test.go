@@ -221,9 +221,13 @@ func TestExactlyOnce(t *testing.T) {
 	a.proxy = proxyTo(t, b)
 	server := httptest.NewServer(a)
 	t.Cleanup(server.Close)
-	ended := make(chan error, rivalCount)
+	var rivals sync.WaitGroup
 	for rival := range rivalCount {
-		go func() { ended <- a.enter(rival, server.URL) }()
+		rivals.Go(func() {
+			if err := a.enter(rival, server.URL); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 
 	begin, once := time.Now(), 0
@@ -248,11 +252,7 @@ func TestExactlyOnce(t *testing.T) {
 	if err := a.play(-1, rollback.Request{}); err != nil {
 		t.Error(err)
 	}
-	for range rivalCount {
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
+	rivals.Wait()
 	t.Logf("%d incidents, %d rolled back exactly once, in %s; %d replies lost; killed: %v", incidents, once,
 		time.Since(begin).Round(time.Second), a.lost, a.deaths)
 	if once != incidents {
