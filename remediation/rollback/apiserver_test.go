@@ -25,8 +25,8 @@ type object = map[string]any
 
 // apiServer behaves as an API server and the controllers behind it, without a network, so that it
 // lives in a synctest bubble: it keeps objects and their versions, patches them, rehearses, knows
-// who may do what, and fails on demand. Deployments get ReplicaSets, StatefulSets and DaemonSets get
-// ControllerRevisions, and rollouts succeed at once.
+// who may do what, and fails on demand. Deployments get ReplicaSets, StatefulSets and DaemonSets
+// get ControllerRevisions, and rollouts succeed at once.
 type apiServer struct {
 	t *testing.T
 
@@ -36,10 +36,10 @@ type apiServer struct {
 	writes   []string          // What was written by tocsin: method and path.
 	requests int
 
-	deny   map[string]bool                                       // Rights that are missing: "patch deployments".
+	deny   map[string]bool                                       // Missing: "patch deployments".
 	refuse func(method, path string, dryRun bool) *metav1.Status // Nil: behave.
-	before func(method, path string, dryRun bool)                // Somebody else acts meanwhile; called without the lock.
-	lose   func(method, path string) bool                        // The reply of a write that was done.
+	before func(method, path string, dryRun bool)                // Somebody else acts.
+	lose   func(method, path string) bool                        // A reply.
 	away   bool                                                  // Nothing is answered.
 	halted bool                                                  // Controllers do nothing.
 }
@@ -142,8 +142,9 @@ func (s *apiServer) meaning(r *http.Request) (verb, resource string) {
 	parts := strings.Split(path, "/")
 	verb = strings.ToLower(r.Method)
 	for _, known := range []string{
-		"deployments", "statefulsets", "daemonsets", "rollouts", "replicasets", "controllerrevisions", "pods",
-		"configmaps", "secrets", "nodes", "jobs", "applications", "helmreleases", "kustomizations",
+		"deployments", "statefulsets", "daemonsets", "rollouts", "replicasets",
+		"controllerrevisions", "pods", "configmaps", "secrets", "nodes", "jobs", "applications",
+		"helmreleases", "kustomizations",
 	} {
 		if parts[len(parts)-1] == known {
 			return "list", known
@@ -156,7 +157,9 @@ func metadataOnly(r *http.Request, o object) object {
 	if !strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadata") {
 		return o
 	}
-	return object{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o["metadata"]}
+	return object{
+		"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": o["metadata"],
+	}
 }
 
 func (s *apiServer) list(r *http.Request) object {
@@ -170,7 +173,8 @@ func (s *apiServer) list(r *http.Request) object {
 	for _, path := range slices.Sorted(maps.Keys(s.objects)) {
 		o := s.objects[path]
 		inside := strings.HasPrefix(path, group+"/namespaces/") &&
-			strings.Contains(path, strings.TrimPrefix(resource, "/")+"/") || strings.HasPrefix(path, r.URL.Path+"/")
+			strings.Contains(path, strings.TrimPrefix(resource, "/")+"/") ||
+			strings.HasPrefix(path, r.URL.Path+"/")
 		if inside && selector.Matches(labels.Set(stringsOf(meta(o)["labels"]))) {
 			items = append(items, metadataOnly(r, o))
 		}
@@ -187,14 +191,18 @@ func (s *apiServer) list(r *http.Request) object {
 	if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
 		kind = "PartialObjectMetadataList"
 	}
-	return object{"apiVersion": version, "kind": kind, "metadata": object{"resourceVersion": "1"}, "items": items}
+	return object{
+		"apiVersion": version, "kind": kind, "metadata": object{"resourceVersion": "1"},
+		"items": items,
+	}
 }
 
 func (s *apiServer) remove(path string, body []byte) (any, *metav1.Status) {
 	var options metav1.DeleteOptions
 	_ = json.Unmarshal(body, &options)
 	m := meta(s.objects[path])
-	if p := options.Preconditions; p != nil && (string(*p.UID) != m["uid"] || *p.ResourceVersion != m["resourceVersion"]) {
+	p := options.Preconditions
+	if p != nil && (string(*p.UID) != m["uid"] || *p.ResourceVersion != m["resourceVersion"]) {
 		return nil, status(409, metav1.StatusReasonConflict, "precondition failed")
 	}
 	delete(s.objects, path)
@@ -202,9 +210,11 @@ func (s *apiServer) remove(path string, body []byte) (any, *metav1.Status) {
 	return object{"kind": "Status", "apiVersion": "v1", "status": "Success"}, nil
 }
 
-// patch applies a JSON patch or a merge patch. Like the real one it answers a failed test as a patch
-// that cannot be processed.
-func (s *apiServer) patch(r *http.Request, path string, body []byte, dryRun bool) (any, *metav1.Status) {
+// patch applies a JSON patch or a merge patch. Like the real one it answers a failed test as a
+// patch that cannot be processed.
+func (s *apiServer) patch(
+	r *http.Request, path string, body []byte, dryRun bool,
+) (any, *metav1.Status) {
 	old := s.objects[path]
 	o := clone(old)
 	if r.Header.Get("Content-Type") == "application/json-patch+json" {
@@ -283,8 +293,8 @@ func merge(o, change object) {
 	}
 }
 
-// store keeps an object: a new version, a new generation if the specification differs, and who wrote
-// it when.
+// store keeps an object: a new version, a new generation if the specification differs, and who
+// wrote it when.
 func (s *apiServer) store(path string, o object, manager string) {
 	old := s.objects[path]
 	s.version++
@@ -326,7 +336,8 @@ func (s *apiServer) control() {
 		switch {
 		case strings.Contains(path, "/deployments/"), strings.Contains(path, "/rollouts/"):
 			s.replicaSet(path, o)
-			if _, paused := o["spec"].(object)["paused"]; strings.Contains(path, "/deployments/") && !paused {
+			_, paused := o["spec"].(object)["paused"]
+			if strings.Contains(path, "/deployments/") && !paused {
 				o["status"] = object{
 					"observedGeneration": meta(o)["generation"], "replicas": 2.0, "updatedReplicas": 2.0,
 					"availableReplicas": 2.0,

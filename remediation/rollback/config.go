@@ -22,7 +22,7 @@ type Config struct {
 	Kind     string    `json:"kind"`
 	Name     string    `json:"name"`
 	Optional bool      `json:"optional,omitempty"`
-	Mark     string    `json:"mark,omitempty"`   // Of its content, equal if that is; empty: it is not there.
+	Mark     string    `json:"mark,omitempty"`   // Of its content; empty: it is not there.
 	Changed  time.Time `json:"changed,omitzero"` // When it was written last.
 	By       string    `json:"by,omitempty"`     // Who wrote it last.
 }

@@ -48,8 +48,8 @@ func (f *Facts) Marks() map[string]string {
 }
 
 // Inspect reads what guard rails need to know before an undo, and says whether one would be done.
-// It writes nothing. To learn the marks of a revision while it is healthy, ask with that one as Good
-// and none as Bad.
+// It writes nothing. To learn the marks of a revision while it is healthy, ask with that one as
+// Good and none as Bad.
 func (e *Executor) Inspect(ctx context.Context, r Request) (*Facts, error) {
 	if err := r.validate(e.opts.Cluster, inspect); err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func (f *Facts) note(err error) error {
 	return err
 }
 
-// checkHistory wants the good revision's template to be there, and the action not to have been done.
-// The controller copies annotations to ReplicaSets: one that bears the action has run after it, even
-// if somebody has since replaced the workload and taken the annotation away.
+// checkHistory wants the good revision's template to be there, and the action not to have been
+// done. The controller copies annotations to ReplicaSets: one that bears the action has run after
+// it, even if somebody has since replaced the workload and taken the annotation away.
 func (e *Executor) checkHistory(_ context.Context, r *Request, w *workload, f *Facts) error {
 	for i := range f.Revisions {
 		if f.Revisions[i].Action == r.Action && w.action() != r.Action {
@@ -283,7 +283,8 @@ func (e *Executor) nodesHave(ctx context.Context, r *Request, good *Revision) (b
 	return len(missing) == 0, nil
 }
 
-// forget takes out of missing what a node has. Nodes write names in full: docker.io/library/nginx:1.
+// forget takes out of missing what a node has. Nodes write names in full:
+// docker.io/library/nginx:1.
 func forget(missing map[string]bool, names []string) {
 	for _, name := range names {
 		for image := range missing {

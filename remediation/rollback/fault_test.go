@@ -71,7 +71,8 @@ func TestAnAPIServerThatIsAwayIsNoRefusal(t *testing.T) {
 		if err == nil || errors.As(err, &refusal) || errors.Is(err, rollback.ErrUnsettled) {
 			t.Fatalf("got %v", err)
 		}
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "connection reset") {
+		if !errors.Is(err, context.DeadlineExceeded) ||
+			!strings.Contains(err.Error(), "connection reset") {
 			t.Errorf("the error does not say why: %v", err)
 		}
 	})
@@ -84,7 +85,7 @@ func TestRivals(t *testing.T) {
 		s.lose = func(string, string) bool { replies++; return replies%5 == 0 }
 		var wg sync.WaitGroup
 		for range 8 {
-			e := s.executor(t, rollback.Options{Note: func(context.Context, rollback.Step) error { return nil }})
+			e := s.executor(t, rollback.Options{})
 			wg.Go(func() {
 				if _, err := e.Undo(t.Context(), s.request); err != nil {
 					t.Error(err)
@@ -180,7 +181,8 @@ func TestAStepThatCannotBeRecordedIsNotDone(t *testing.T) {
 			}
 			return nil
 		}})
-		if _, err := e.Undo(t.Context(), s.request); err == nil || !strings.Contains(err.Error(), "disk full") {
+		_, err := e.Undo(t.Context(), s.request)
+		if err == nil || !strings.Contains(err.Error(), "disk full") {
 			t.Errorf("got %v", err)
 		}
 		s.want(t, "cart:v2", 0)
@@ -237,13 +239,22 @@ func TestVerify(t *testing.T) {
 				s.away = false
 			}()
 		}, rollback.Complete, "2 of 2"},
-		{"a reconciler brings it back", func(s *scene) { s.deploy("cart:v2") }, rollback.Reverted, "kubectl (edit)"},
-		{"somebody deploys", func(s *scene) { s.deploy("cart:v3") }, rollback.Overtaken, "kubectl (edit)"},
+		{
+			"a reconciler brings it back", func(s *scene) { s.deploy("cart:v2") },
+			rollback.Reverted, "kubectl (edit)",
+		},
+		{
+			"somebody deploys", func(s *scene) { s.deploy("cart:v3") },
+			rollback.Overtaken, "kubectl (edit)",
+		},
 		{"pods cannot be created", func(s *scene) {
 			s.halted = true
 			s.edit(s.path, func(o object) {
 				o["status"] = object{"observedGeneration": 3, "replicas": 1, "conditions": []any{
-					object{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"},
+					object{
+						"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+						"message": "exceeded quota",
+					},
 					object{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
 				}}
 			})
@@ -318,7 +329,7 @@ func TestAStuckStatefulSetIsFreedOfItsBadPodOnly(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		o, err := s.Verify(ctx, s.request)
-		if o.Result != rollback.Unverified || err == nil || len(o.Deleted) != 1 || o.Deleted[0] != "cart-1" {
+		if o.Result != rollback.Unverified || err == nil || fmt.Sprint(o.Deleted) != "[cart-1]" {
 			t.Errorf("outcome %+v, %v", o, err)
 		}
 		s.drop(space + "pods/cart-0")
@@ -356,7 +367,8 @@ func TestAReconcilerIsSuspendedFirstAndRestored(t *testing.T) {
 		if s.writes[0] != "PATCH "+path || effect.Hold == nil {
 			t.Fatalf("wrote %v, effect %+v", s.writes, effect)
 		}
-		if a := stringsOf(meta(s.get(path))["annotations"]); a["argocd.argoproj.io/skip-reconcile"] != "true" {
+		a := stringsOf(meta(s.get(path))["annotations"])
+		if a["argocd.argoproj.io/skip-reconcile"] != "true" {
 			t.Errorf("annotations %v", a)
 		}
 		other := s.executor(t, rollback.Options{}) // After a restart.

@@ -50,8 +50,8 @@ func (r *Request) ownedByOperator(o kube.Owner) *Refusal {
 		"change the object that controls it")
 }
 
-// checkHelm refuses while Helm is at work. Its Secrets say so in their labels; where we may not read
-// them, nobody does.
+// checkHelm refuses while Helm is at work. Its Secrets say so in their labels; where we may not
+// read them, nobody does.
 func (e *Executor) checkHelm(ctx context.Context, r *Request, _ *workload, f *Facts) error {
 	namespace := f.Owner.Namespace
 	if namespace == "" {

@@ -110,8 +110,8 @@ var (
 	policy   = regexp.MustCompile(`admission webhook|AdmissionPolicy|denied (the )?request`)
 )
 
-// explain turns an API server's refusal to verb a resource into one of ours, or returns nil if it is
-// none: then trying again may help.
+// explain turns an API server's refusal to verb a resource into one of ours, or returns nil if it
+// is none: then trying again may help.
 func (r *Request) explain(
 	err error, verb string, resource schema.GroupVersionResource, namespace string,
 ) error {

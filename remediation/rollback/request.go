@@ -104,7 +104,7 @@ type Effect struct {
 	State    State      `json:"state"`
 	From     *Revision  `json:"from,omitempty"`
 	To       *Revision  `json:"to,omitempty"`
-	Writes   []string   `json:"writes,omitempty"`  // For people. Templates hold secrets: they are named.
+	Writes   []string   `json:"writes,omitempty"`  // For people. Templates are not shown.
 	Resumed  bool       `json:"resumed,omitempty"` // A paused rollout goes on.
 	Owner    kube.Owner `json:"owner,omitzero"`
 	Drift    bool       `json:"drift,omitempty"` // It differs from its owner's release now.

@@ -1,10 +1,10 @@
-// Package rollback acts on the workloads of a cluster: it takes a bad revision back or holds it up,
-// once, and says why when it does not.
+// Package rollback acts on the workloads of a cluster: it takes a bad revision back or holds it
+// up, once, and says why when it does not.
 //
 // That a write happens once is decided by the API server, not by a lock. Each write demands the
-// version of the object that was judged, and leaves the ID of its action on the object. Whoever does
-// not know whether a write has arrived, because the reply was lost or the process was killed, reads
-// that ID before it does anything else.
+// version of the object that was judged, and leaves the ID of its action on the object. Whoever
+// does not know whether a write has arrived, because the reply was lost or the process was killed,
+// reads that ID before it does anything else.
 package rollback
 
 import (

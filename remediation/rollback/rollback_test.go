@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -52,7 +53,8 @@ func podTemplate(image string) object {
 		"spec": object{"containers": []any{object{
 			"name": "main", "image": image,
 			"envFrom": []any{
-				object{"configMapRef": object{"name": "settings"}}, object{"secretRef": object{"name": "token"}},
+				object{"configMapRef": object{"name": "settings"}},
+				object{"secretRef": object{"name": "token"}},
 				object{"configMapRef": object{"name": "extra", "optional": true}},
 			},
 		}}},
@@ -173,7 +175,9 @@ func wantRefusal(t *testing.T, err error, code rollback.Code, word string) {
 	}
 }
 
-var allKinds = []fleet.Workload{fleet.Deployment, fleet.StatefulSet, fleet.DaemonSet, rollback.Rollout}
+var allKinds = []fleet.Workload{
+	fleet.Deployment, fleet.StatefulSet, fleet.DaemonSet, rollback.Rollout,
+}
 
 func TestUndo(t *testing.T) {
 	for _, kind := range allKinds {
@@ -226,7 +230,8 @@ func TestDryRunDoesAllButTheWrite(t *testing.T) {
 		}
 		s.want(t, "cart:v2", 0)
 		plan := strings.Join(effect.Writes, "\n")
-		if effect.State != rollback.Planned || !strings.Contains(plan, "replace /spec/template by that of revision 1") ||
+		if effect.State != rollback.Planned ||
+			!strings.Contains(plan, "replace /spec/template by that of revision 1") ||
 			!strings.Contains(plan, "test /metadata/resourceVersion") {
 			t.Errorf("effect %+v", effect)
 		}
@@ -244,39 +249,70 @@ func TestRefusals(t *testing.T) {
 		code   rollback.Code
 		word   string
 	}{
-		{name: "gone", code: rollback.NotFound, word: "not there", change: func(s *scene) { s.drop(s.path) }},
-		{name: "another of the same name", code: rollback.Replaced, word: "same name", change: func(s *scene) {
-			s.request.Target.UID = "older"
-		}},
-		{name: "being deleted", code: rollback.Terminating, word: "deleted", change: func(s *scene) {
-			s.edit(s.path, func(o object) { meta(o)["deletionTimestamp"] = "2026-01-01T00:00:00Z" })
-		}},
-		{name: "people said never", code: rollback.OptedOut, word: "never", change: func(s *scene) {
-			s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "never") })
-		}},
-		{name: "people mistyped", code: rollback.OptedOut, word: "nevr", change: func(s *scene) {
-			s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "nevr") })
-		}},
-		{name: "people want to be asked", code: rollback.NeedsApproval, word: "ask", change: func(s *scene) {
-			s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "ask") })
-		}},
-		{name: "a third release", code: rollback.Superseded, word: "kubectl (edit)", change: func(s *scene) {
-			s.deploy("cart:v3")
-		}},
-		{name: "undone by people", code: rollback.Undone, word: "kubectl (edit)", change: func(s *scene) {
-			s.deploy("cart:v1")
-		}},
-		{name: "history gone", code: rollback.HistoryGone, word: "revisionHistoryLimit", change: func(s *scene) {
-			s.drop("/apis/apps/v1/namespaces/shop/replicasets/cart-1")
-		}},
 		{
-			name: "updates on delete", kind: fleet.DaemonSet, code: rollback.UpdateOnDelete, word: "OnDelete",
+			name: "gone", code: rollback.NotFound, word: "not there",
+			change: func(s *scene) { s.drop(s.path) },
+		},
+		{
+			name: "another of the same name", code: rollback.Replaced, word: "same name",
 			change: func(s *scene) {
-				s.edit(s.path, func(o object) { o["spec"].(object)["updateStrategy"].(object)["type"] = "OnDelete" })
+				s.request.Target.UID = "older"
 			},
 		},
 		{
-			name: "bad pods behind the partition", kind: fleet.StatefulSet, code: rollback.Partitioned, word: "cart-0",
+			name: "being deleted", code: rollback.Terminating, word: "deleted",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) { meta(o)["deletionTimestamp"] = "2026-01-01T00:00:00Z" })
+			},
+		},
+		{
+			name: "people said never", code: rollback.OptedOut, word: "never",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "never") })
+			},
+		},
+		{
+			name: "people mistyped", code: rollback.OptedOut, word: "nevr",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "nevr") })
+			},
+		},
+		{
+			name: "people want to be asked", code: rollback.NeedsApproval, word: "ask",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) { annotate(o, rollback.ModeAnnotation, "ask") })
+			},
+		},
+		{
+			name: "a third release", code: rollback.Superseded, word: "kubectl (edit)",
+			change: func(s *scene) {
+				s.deploy("cart:v3")
+			},
+		},
+		{
+			name: "undone by people", code: rollback.Undone, word: "kubectl (edit)",
+			change: func(s *scene) {
+				s.deploy("cart:v1")
+			},
+		},
+		{
+			name: "history gone", code: rollback.HistoryGone, word: "revisionHistoryLimit",
+			change: func(s *scene) {
+				s.drop("/apis/apps/v1/namespaces/shop/replicasets/cart-1")
+			},
+		},
+		{
+			name: "updates on delete", kind: fleet.DaemonSet,
+			code: rollback.UpdateOnDelete, word: "OnDelete",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) {
+					o["spec"].(object)["updateStrategy"].(object)["type"] = "OnDelete"
+				})
+			},
+		},
+		{
+			name: "bad pods behind the partition", kind: fleet.StatefulSet,
+			code: rollback.Partitioned, word: "cart-0",
 			change: func(s *scene) {
 				s.pod("cart-0", "cart-2")
 				s.edit(s.path, func(o object) {
@@ -285,75 +321,138 @@ func TestRefusals(t *testing.T) {
 			},
 		},
 		{
-			name: "template elsewhere", kind: rollback.Rollout, code: rollback.Unsupported, word: "workloadRef",
+			name: "template elsewhere", kind: rollback.Rollout,
+			code: rollback.Unsupported, word: "workloadRef",
 			change: func(s *scene) {
 				s.edit(s.path, func(o object) { o["spec"].(object)["workloadRef"] = object{"name": "other"} })
 			},
 		},
 		{name: "Helm", code: rollback.OwnedByHelm, word: "helm rollback web", change: (*scene).helm},
-		{name: "Helm at work", code: rollback.HelmPending, word: "pending-upgrade", change: func(s *scene) {
-			s.helm()
-			s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.HelmRelease: rollback.Drift}
-			s.put(space+"secrets/sh.helm.release.v1.web.v9", helmSecret("9", "superseded"))
-			s.put(space+"secrets/sh.helm.release.v1.web.v10", helmSecret("10", "pending-upgrade"))
-		}},
+		{
+			name: "Helm at work", code: rollback.HelmPending, word: "pending-upgrade",
+			change: func(s *scene) {
+				s.helm()
+				s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.HelmRelease: rollback.Drift}
+				s.put(space+"secrets/sh.helm.release.v1.web.v9", helmSecret("9", "superseded"))
+				s.put(space+"secrets/sh.helm.release.v1.web.v10", helmSecret("10", "pending-upgrade"))
+			},
+		},
 		{name: "Argo CD", code: rollback.OwnedByArgoCD, word: "within seconds", change: (*scene).argo},
-		{name: "Argo CD without its application", code: rollback.OwnerMissing, word: "argocd", change: func(s *scene) {
-			s.argo()
-			s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.ArgoApplication: rollback.Suspend}
-		}},
+		{
+			name: "Argo CD without its application", code: rollback.OwnerMissing, word: "argocd",
+			change: func(s *scene) {
+				s.argo()
+				s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.ArgoApplication: rollback.Suspend}
+			},
+		},
 		{name: "Flux", code: rollback.OwnedByFlux, word: "git", change: (*scene).flux},
-		{name: "an operator", code: rollback.OwnedByOther, word: "Kafka events", change: func(s *scene) {
-			s.edit(s.path, func(o object) {
-				meta(o)["ownerReferences"] = []any{object{"kind": "Kafka", "name": "events", "controller": true}}
-			})
-		}},
-		{name: "a ConfigMap has changed", code: rollback.ConfigChanged, word: "settings", change: func(s *scene) {
-			s.put(settings, object{"data": object{"level": "debug"}})
-		}},
-		{name: "a ConfigMap has changed, by its mark", code: rollback.ConfigChanged, word: "settings", change: func(s *scene) {
-			s.request.Marks = map[string]string{"ConfigMap/settings": "other"}
-		}},
-		{name: "a ConfigMap without a record", code: rollback.ConfigChanged, word: "nobody knows", change: func(s *scene) {
-			s.edit(settings, func(o object) { meta(o)["managedFields"] = []any{} })
-		}},
-		{name: "a Secret is gone", code: rollback.ConfigMissing, word: "Secret/token", change: func(s *scene) {
-			s.drop(token)
-		}},
-		{name: "an optional ConfigMap has come", code: rollback.ConfigChanged, word: "extra", change: func(s *scene) {
-			s.put(space+"configmaps/extra", object{})
-		}},
-		{name: "a migration", code: rollback.Migration, word: "yes, of the database", change: func(s *scene) {
-			s.edit(s.path, func(o object) { annotate(o, rollback.MigrationAnnotation, "yes, of the database") })
-		}},
-		{name: "a Job of the release", code: rollback.Migration, word: "migrate", change: func(s *scene) {
-			s.edit(s.path, func(o object) { meta(o)["labels"] = object{"app.kubernetes.io/instance": "web"} })
-			s.put("/apis/batch/v1/namespaces/shop/jobs/migrate",
-				object{"metadata": object{"labels": object{"app.kubernetes.io/instance": "web"}}})
-		}},
-		{name: "an image that nobody has", code: rollback.ImageUnknown, word: "cart:v1", change: func(s *scene) {
-			time.Sleep(2 * time.Hour)
-		}},
-		{name: "a clock that is ahead", code: rollback.ConfigChanged, word: "settings", change: func(s *scene) {
-			s.put(settings, object{"data": object{"level": "debug"}})
-			s.request.Healthy = time.Now().Add(time.Hour)
-		}},
-		{name: "no right to write", code: rollback.Forbidden, word: "verbs: [patch]", change: func(s *scene) {
-			s.deny["patch deployments"] = true
-		}},
-		{name: "no right to read", code: rollback.Forbidden, word: `apiGroups: ["apps"], resources: [replicasets]`,
-			change: func(s *scene) { s.deny["list replicasets"] = true }},
-		{name: "no right to free a stuck pod", kind: fleet.StatefulSet, code: rollback.Forbidden, word: "delete pods",
-			change: func(s *scene) { s.deny["delete pods"] = true }},
-		{name: "quota", code: rollback.Quota, word: "raise it", change: func(s *scene) {
-			s.answerPatch(403, metav1.StatusReasonForbidden, "deployments is forbidden: exceeded quota: small")
-		}},
-		{name: "webhook", code: rollback.Admission, word: "friday", change: func(s *scene) {
-			s.answerPatch(400, metav1.StatusReasonBadRequest, `admission webhook "friday" denied the request: no`)
-		}},
-		{name: "invalid", code: rollback.Invalid, word: "by hand", change: func(s *scene) {
-			s.answerPatch(422, metav1.StatusReasonInvalid, "spec.template: Invalid value")
-		}},
+		{
+			name: "an operator", code: rollback.OwnedByOther, word: "Kafka events",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) {
+					meta(o)["ownerReferences"] = []any{
+						object{"kind": "Kafka", "name": "events", "controller": true},
+					}
+				})
+			},
+		},
+		{
+			name: "a ConfigMap has changed", code: rollback.ConfigChanged, word: "settings",
+			change: func(s *scene) {
+				s.put(settings, object{"data": object{"level": "debug"}})
+			},
+		},
+		{
+			name: "a ConfigMap has changed, by its mark", code: rollback.ConfigChanged, word: "settings",
+			change: func(s *scene) {
+				s.request.Marks = map[string]string{"ConfigMap/settings": "other"}
+			},
+		},
+		{
+			name: "a ConfigMap without a record", code: rollback.ConfigChanged, word: "nobody knows",
+			change: func(s *scene) {
+				s.edit(settings, func(o object) { meta(o)["managedFields"] = []any{} })
+			},
+		},
+		{
+			name: "a Secret is gone", code: rollback.ConfigMissing, word: "Secret/token",
+			change: func(s *scene) {
+				s.drop(token)
+			},
+		},
+		{
+			name: "an optional ConfigMap has come", code: rollback.ConfigChanged, word: "extra",
+			change: func(s *scene) {
+				s.put(space+"configmaps/extra", object{})
+			},
+		},
+		{
+			name: "a migration", code: rollback.Migration, word: "yes, of the database",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) {
+					annotate(o, rollback.MigrationAnnotation, "yes, of the database")
+				})
+			},
+		},
+		{
+			name: "a Job of the release", code: rollback.Migration, word: "migrate",
+			change: func(s *scene) {
+				s.edit(s.path, func(o object) {
+					meta(o)["labels"] = object{"app.kubernetes.io/instance": "web"}
+				})
+				s.put("/apis/batch/v1/namespaces/shop/jobs/migrate",
+					object{"metadata": object{"labels": object{"app.kubernetes.io/instance": "web"}}})
+			},
+		},
+		{
+			name: "an image that nobody has", code: rollback.ImageUnknown, word: "cart:v1",
+			change: func(s *scene) {
+				time.Sleep(2 * time.Hour)
+			},
+		},
+		{
+			name: "a clock that is ahead", code: rollback.ConfigChanged, word: "settings",
+			change: func(s *scene) {
+				s.put(settings, object{"data": object{"level": "debug"}})
+				s.request.Healthy = time.Now().Add(time.Hour)
+			},
+		},
+		{
+			name: "no right to write", code: rollback.Forbidden, word: "verbs: [patch]",
+			change: func(s *scene) {
+				s.deny["patch deployments"] = true
+			},
+		},
+		{
+			name: "no right to read", code: rollback.Forbidden,
+			word:   `apiGroups: ["apps"], resources: [replicasets]`,
+			change: func(s *scene) { s.deny["list replicasets"] = true },
+		},
+		{
+			name: "no right to free a stuck pod", kind: fleet.StatefulSet,
+			code: rollback.Forbidden, word: "delete pods",
+			change: func(s *scene) { s.deny["delete pods"] = true },
+		},
+		{
+			name: "quota", code: rollback.Quota, word: "raise it",
+			change: func(s *scene) {
+				s.answerPatch(403, metav1.StatusReasonForbidden,
+					"deployments is forbidden: exceeded quota: small")
+			},
+		},
+		{
+			name: "webhook", code: rollback.Admission, word: "friday",
+			change: func(s *scene) {
+				s.answerPatch(400, metav1.StatusReasonBadRequest,
+					`admission webhook "friday" denied the request: no`)
+			},
+		},
+		{
+			name: "invalid", code: rollback.Invalid, word: "by hand",
+			change: func(s *scene) {
+				s.answerPatch(422, metav1.StatusReasonInvalid, "spec.template: Invalid value")
+			},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -399,11 +498,15 @@ func helmSecret(version, state string) object {
 }
 
 func (s *scene) argo() {
-	s.edit(s.path, func(o object) { annotate(o, "argocd.argoproj.io/tracking-id", "web:apps/Deployment:shop/cart") })
+	s.edit(s.path, func(o object) {
+		annotate(o, "argocd.argoproj.io/tracking-id", "web:apps/Deployment:shop/cart")
+	})
 }
 
 func (s *scene) flux() {
-	s.edit(s.path, func(o object) { meta(o)["labels"] = object{"kustomize.toolkit.fluxcd.io/name": "web"} })
+	s.edit(s.path, func(o object) {
+		meta(o)["labels"] = object{"kustomize.toolkit.fluxcd.io/name": "web"}
+	})
 }
 
 // pod puts a pod of a StatefulSet's revision that is not ready.
@@ -442,8 +545,10 @@ func TestWhatDoesNotStandInTheWay(t *testing.T) {
 		}},
 		{"a Job on a schedule", func(s *scene) {
 			s.put("/apis/batch/v1/namespaces/shop/jobs/nightly", object{"metadata": object{
-				"annotations":     object{rollback.MigrationAnnotation: "yes"},
-				"ownerReferences": []any{object{"kind": "CronJob", "name": "nightly", "uid": "x", "controller": true}},
+				"annotations": object{rollback.MigrationAnnotation: "yes"},
+				"ownerReferences": []any{
+					object{"kind": "CronJob", "name": "nightly", "uid": "x", "controller": true},
+				},
 			}})
 		}},
 		{"an old image that a node has", func(s *scene) {
@@ -536,7 +641,9 @@ func TestAbortOfAnArgoRollout(t *testing.T) {
 		s := stage(t, rollback.Rollout)
 		_, err := s.Abort(t.Context(), s.request)
 		wantRefusal(t, err, rollback.NotRolling, "undo it")
-		s.edit(s.path, func(o object) { o["status"] = object{"currentPodHash": "new", "stableRS": "old"} })
+		s.edit(s.path, func(o object) {
+			o["status"] = object{"currentPodHash": "new", "stableRS": "old"}
+		})
 		s.lose = func(string, string) bool { s.lose = nil; return true }
 		effect, err := s.Abort(t.Context(), s.request)
 		if err != nil || effect.State != rollback.Done {
@@ -608,4 +715,16 @@ func TestInspectTellsAllThatStandsInTheWay(t *testing.T) {
 			t.Errorf("facts %s, %v", text, err)
 		}
 	})
+}
+
+func TestTheDocumentationKnowsAllCodes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/rollback.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range rollback.Codes() {
+		if !strings.Contains(string(text), "`"+string(code)+"`") {
+			t.Errorf("docs/rollback.md does not explain %s", code)
+		}
+	}
 }

@@ -130,8 +130,8 @@ func (v *verification) conclude(r Result, reason, by string) {
 }
 
 // free deletes the pod that a StatefulSet waits for in vain. Its controller, which goes by order,
-// does not replace a pod that never became ready. Only one that is of the bad revision, is not ready
-// and has held up the undo for a while is deleted, one at a time.
+// does not replace a pod that never became ready. Only one that is of the bad revision, is not
+// ready and has held up the undo for a while is deleted, one at a time.
 func (v *verification) free(ctx context.Context, w *workload, now time.Time) error {
 	pod, err := v.stuckPod(ctx, w)
 	if err != nil || pod == nil {

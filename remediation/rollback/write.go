@@ -188,7 +188,8 @@ func (d *deed) mayWrite(ctx context.Context, w *workload) error {
 
 // may refuses what our identity has no right to.
 func (d *deed) may(
-	ctx context.Context, verb string, resource schema.GroupVersionResource, sub, namespace, name string,
+	ctx context.Context, verb string, resource schema.GroupVersionResource,
+	sub, namespace, name string,
 ) error {
 	review, err := d.typed.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx,
 		&authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{

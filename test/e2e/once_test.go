@@ -45,8 +45,9 @@ const (
 	deathRate  = 0.04 // At each step of each rival, and at each write.
 )
 
-// arena stands between eight rivals, each a process, and the API server. It hands out incidents, loses
-// replies, kills rivals while they write, and counts what the API server has really accepted.
+// arena stands between eight rivals, each a process, and the API server. It hands out incidents,
+// loses replies, kills rivals while they write, and counts what the API server has really
+// accepted.
 type arena struct {
 	t     *testing.T
 	proxy *httputil.ReverseProxy
@@ -194,7 +195,8 @@ func (a *arena) enter(rival int, url string) error {
 			fmt.Fprintln(&log, lines.Text())
 		}
 		err = cmd.Wait()
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
+		status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if ok && status.Signal() == syscall.SIGKILL {
 			continue
 		}
 		if err != nil {
@@ -253,8 +255,8 @@ func TestExactlyOnce(t *testing.T) {
 		t.Error(err)
 	}
 	rivals.Wait()
-	t.Logf("%d incidents, %d rolled back exactly once, in %s; %d replies lost; killed: %v", incidents, once,
-		time.Since(begin).Round(time.Second), a.lost, a.deaths)
+	t.Logf("%d incidents, %d rolled back exactly once, in %s; %d replies lost; killed: %v",
+		incidents, once, time.Since(begin).Round(time.Second), a.lost, a.deaths)
 	if once != incidents {
 		t.Errorf("%d of %d incidents were rolled back exactly once", once, incidents)
 	}
@@ -286,7 +288,8 @@ type staged struct {
 	err     error
 }
 
-// stage prepares an incident in the background: a workload of which a bad revision was just released.
+// stage prepares an incident in the background: a workload of which a bad revision was just
+// released.
 func (b *bed) stage(ctx context.Context, n int) <-chan staged {
 	out := make(chan staged, 1)
 	go func() {
@@ -307,7 +310,7 @@ func (b *bed) prepare(ctx context.Context, name string) (rollback.Request, error
 			"replicas": int64(1), "selector": object{"matchLabels": object{"app": name}},
 			"template": object{
 				"metadata": object{"labels": object{"app": name}},
-				"spec":     object{"terminationGracePeriodSeconds": int64(0), "containers": container("cart:v1")},
+				"spec":     podSpec("cart:v1"),
 			},
 		},
 	}}, metav1.CreateOptions{})
@@ -328,7 +331,8 @@ func (b *bed) prepare(ctx context.Context, name string) (rollback.Request, error
 	if err != nil {
 		return r, err
 	}
-	o, err = client.Patch(ctx, name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: "user"})
+	options := metav1.PatchOptions{FieldManager: "user"}
+	o, err = client.Patch(ctx, name, types.JSONPatchType, body, options)
 	if err != nil {
 		return r, err
 	}
@@ -378,8 +382,8 @@ func (b *bed) once(t *testing.T, a *arena, r rollback.Request) bool {
 		t.Errorf("%s: %d writes, generation %d, runs %s", r.Target.Name, writes, o.GetGeneration(), image)
 	}
 	background := metav1.DeletePropagationBackground
-	err = client.Delete(t.Context(), r.Target.Name, metav1.DeleteOptions{PropagationPolicy: &background})
-	if err != nil {
+	options := metav1.DeleteOptions{PropagationPolicy: &background}
+	if err = client.Delete(t.Context(), r.Target.Name, options); err != nil {
 		t.Error(err)
 	}
 	return ok
@@ -421,7 +425,8 @@ func TestRival(t *testing.T) {
 
 // ask tells the arena what a rival has finished, and returns the next incident, if there is one.
 func ask(ctx context.Context, name, done string) (number string, r rollback.Request, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, os.Getenv(arenaVariable)+"/arena?done="+done, nil)
+	url := os.Getenv(arenaVariable) + "/arena?done=" + done
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", r, err
 	}

@@ -37,6 +37,10 @@ var resources = map[fleet.Workload]schema.GroupVersionResource{
 	rollback.Rollout:  {Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"},
 }
 
+var applications = schema.GroupVersionResource{
+	Group: "argoproj.io", Version: "v1alpha1", Resource: "applications",
+}
+
 // bed is a cluster that several stories share, each in its own namespace.
 type bed struct {
 	*testbed.Cluster
@@ -75,7 +79,8 @@ func (b *bed) story(t *testing.T, kind fleet.Workload) *story {
 	t.Helper()
 	name := strings.ToLower(t.Name()[strings.LastIndexByte(t.Name(), '/')+1:])
 	s := &story{
-		bed: b, t: t, kind: kind, namespace: strings.ReplaceAll(name, "_", "-"), begin: time.Now(), wire: &wire{},
+		bed: b, t: t, kind: kind, namespace: strings.ReplaceAll(name, "_", "-"),
+		begin: time.Now(), wire: &wire{},
 	}
 	s.create(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "", object{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": s.namespace},
@@ -115,14 +120,8 @@ func (s *story) on() dynamic.ResourceInterface {
 
 func (s *story) create(resource schema.GroupVersionResource, namespace string, o object) {
 	s.t.Helper()
-	var err error
-	client := s.client.Resource(resource)
-	options := metav1.CreateOptions{FieldManager: "story"}
-	if namespace == "" {
-		_, err = client.Create(s.t.Context(), &unstructured.Unstructured{Object: o}, options)
-	} else {
-		_, err = client.Namespace(namespace).Create(s.t.Context(), &unstructured.Unstructured{Object: o}, options)
-	}
+	_, err := s.client.Resource(resource).Namespace(namespace).Create(s.t.Context(),
+		&unstructured.Unstructured{Object: o}, metav1.CreateOptions{FieldManager: "story"})
 	if err != nil {
 		s.t.Fatalf("create %v: %v", o["kind"], err)
 	}
@@ -132,6 +131,20 @@ func container(image string) []any {
 	return []any{object{"name": "main", "image": image}}
 }
 
+func podSpec(image string) object {
+	return object{"terminationGracePeriodSeconds": int64(0), "containers": container(image)}
+}
+
+// ofImage is a patch that changes the image of a workload.
+func ofImage(image string) []byte {
+	containers := object{"containers": container(image)}
+	body, err := json.Marshal(object{"spec": object{"template": object{"spec": containers}}})
+	if err != nil {
+		panic(err) // It is made of maps and strings.
+	}
+	return body
+}
+
 // healthy creates cart as v1, lets change alter it first, and waits until it runs.
 func (s *story) healthy(change ...func(spec object)) {
 	s.t.Helper()
@@ -139,7 +152,7 @@ func (s *story) healthy(change ...func(spec object)) {
 		"replicas": int64(3), "selector": object{"matchLabels": object{"app": "cart"}},
 		"template": object{
 			"metadata": object{"labels": object{"app": "cart"}},
-			"spec":     object{"terminationGracePeriodSeconds": int64(0), "containers": container("cart:v1")},
+			"spec":     podSpec("cart:v1"),
 		},
 	}
 	if s.kind == fleet.DaemonSet {
@@ -156,7 +169,8 @@ func (s *story) healthy(change ...func(spec object)) {
 	s.request = rollback.Request{
 		Action: "act-" + s.namespace, Good: s.hash(), Healthy: time.Now(),
 		Target: rollback.Target{
-			Cluster: s.Name, Kind: s.kind, Namespace: s.namespace, Name: "cart", UID: string(s.get().GetUID()),
+			Cluster: s.Name, Kind: s.kind, Namespace: s.namespace, Name: "cart",
+			UID: string(s.get().GetUID()),
 		},
 	}
 	s.log("v1 runs")
@@ -200,12 +214,13 @@ func (s *story) release(image string) {
 // deploy changes the image as a user would, who does not look at versions.
 func (s *story) deploy(image string) {
 	s.t.Helper()
-	body, _ := json.Marshal(object{"spec": object{"template": object{"spec": object{"containers": container(image)}}}})
 	kind := types.StrategicMergePatchType
 	if s.kind == rollback.Rollout {
 		kind = types.MergePatchType
 	}
-	if _, err := s.on().Patch(s.t.Context(), "cart", kind, body, metav1.PatchOptions{FieldManager: "user"}); err != nil {
+	_, err := s.on().Patch(s.t.Context(), "cart", kind, ofImage(image),
+		metav1.PatchOptions{FieldManager: "user"})
+	if err != nil {
 		s.t.Errorf("deploy %s: %v", image, err)
 	}
 }
@@ -259,7 +274,8 @@ func imageOf(o *unstructured.Unstructured, path ...string) string {
 
 func (s *story) rolled() {
 	if s.kind != rollback.Rollout {
-		s.Kubectl("-n", s.namespace, "rollout", "status", strings.ToLower(string(s.kind))+"/cart", "--timeout=120s")
+		workload := strings.ToLower(string(s.kind)) + "/cart"
+		s.Kubectl("-n", s.namespace, "rollout", "status", workload, "--timeout=120s")
 	}
 }
 
@@ -410,7 +426,8 @@ func (b *bed) definitions(t *testing.T) {
 				"group": "argoproj.io", "scope": "Namespaced",
 				"names": object{"kind": kind, "plural": plural, "singular": strings.ToLower(kind)},
 				"versions": []any{object{
-					"name": "v1alpha1", "served": true, "storage": true, "subresources": object{"status": object{}},
+					"name": "v1alpha1", "served": true, "storage": true,
+					"subresources": object{"status": object{}},
 					"schema": object{"openAPIV3Schema": object{
 						"type": "object", "x-kubernetes-preserve-unknown-fields": true,
 					}},
@@ -533,11 +550,13 @@ func historyGone(s *story) {
 func configChanged(s *story) {
 	configMaps := schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	s.create(configMaps, s.namespace, object{
-		"apiVersion": "v1", "kind": "ConfigMap", "metadata": object{"name": "settings"}, "data": object{"level": "info"},
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": object{"name": "settings"},
+		"data": object{"level": "info"},
 	})
 	s.healthy(func(spec object) {
 		pod := spec["template"].(object)["spec"].(object)
-		pod["containers"].([]any)[0].(object)["envFrom"] = []any{object{"configMapRef": object{"name": "settings"}}}
+		settings := object{"configMapRef": object{"name": "settings"}}
+		pod["containers"].([]any)[0].(object)["envFrom"] = []any{settings}
 	})
 	s.release("cart:v2")
 	f, err := s.Inspect(s.t.Context(), s.request)
@@ -565,7 +584,8 @@ func quota(s *story) {
 	s.rolled()
 	s.Kubectl("-n", s.namespace, "create", "quota", "small", "--hard=pods=3")
 	testbed.Eventually(s.t, soon, "a quota that counts", func() error {
-		if !strings.Contains(s.Kubectl("-n", s.namespace, "get", "quota", "small", "-o", "jsonpath={.status.used}"), "3") {
+		used := s.Kubectl("-n", s.namespace, "get", "quota", "small", "-o", "jsonpath={.status.used}")
+		if !strings.Contains(used, "3") {
 			return errors.New("it counts no pods yet")
 		}
 		return nil
@@ -591,7 +611,10 @@ func policyRefuses(s *story) {
 		"metadata": object{"name": "friday"},
 		"spec": object{
 			"matchConstraints": match,
-			"validations":      []any{object{"expression": "!has(object.metadata.annotations) || !('tocsin/action' in object.metadata.annotations)", "message": "not on a Friday"}},
+			"validations": []any{object{
+				"expression": "!('tocsin/action' in object.metadata.?annotations.orValue({}))",
+				"message":    "not on a Friday",
+			}},
 		},
 	})
 	s.Apply(object{
@@ -673,7 +696,8 @@ func helmOwned(s *story) {
 	})
 	s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.HelmRelease: rollback.Drift}
 	s.refused(rollback.HelmPending, "pending-upgrade")
-	s.Kubectl("-n", s.namespace, "label", "--overwrite", "secret/sh.helm.release.v1.web.v2", "status=deployed")
+	s.Kubectl("-n", s.namespace, "label", "--overwrite", "secret/sh.helm.release.v1.web.v2",
+		"status=deployed")
 	if effect := s.undo(); !effect.Drift {
 		s.t.Errorf("effect %+v", effect)
 	}
@@ -685,10 +709,7 @@ func (s *story) reconcile(image, application string) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ended := make(chan struct{})
 	s.t.Cleanup(func() { cancel(); <-ended })
-	applications := s.client.Resource(schema.GroupVersionResource{
-		Group: "argoproj.io", Version: "v1alpha1", Resource: "applications",
-	}).Namespace("argocd")
-	body, _ := json.Marshal(object{"spec": object{"template": object{"spec": object{"containers": container(image)}}}})
+	applications := s.client.Resource(applications).Namespace("argocd")
 	go func() {
 		defer close(ended)
 		tick := time.NewTicker(100 * time.Millisecond)
@@ -707,7 +728,7 @@ func (s *story) reconcile(image, application string) {
 			}
 			o, err := s.on().Get(ctx, "cart", metav1.GetOptions{})
 			if err == nil && imageOf(o, "spec", "template", "spec") != image {
-				_, _ = s.on().Patch(ctx, "cart", types.StrategicMergePatchType, body,
+				_, _ = s.on().Patch(ctx, "cart", types.StrategicMergePatchType, ofImage(image),
 					metav1.PatchOptions{FieldManager: "gitops"})
 			}
 		}
@@ -734,8 +755,9 @@ func reconcilerSuspended(s *story) {
 	s.patch(object{"metadata": object{"annotations": object{
 		"argocd.argoproj.io/tracking-id": "web:apps/Deployment:" + s.namespace + "/cart",
 	}}})
-	s.create(schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}, "argocd",
-		object{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": object{"name": "web"}})
+	s.create(applications, "argocd", object{
+		"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": object{"name": "web"},
+	})
 	s.release("cart:bad")
 	s.reconcile("cart:bad", "web")
 	s.refused(rollback.OwnedByArgoCD, "git")
@@ -759,7 +781,8 @@ func reconcilerSuspended(s *story) {
 func operator(s *story) {
 	s.healthy()
 	s.patch(object{"metadata": object{"ownerReferences": []any{object{
-		"apiVersion": "kafka.example/v1", "kind": "Kafka", "name": "events", "uid": "0b7f3f0e-0000", "controller": true,
+		"apiVersion": "kafka.example/v1", "kind": "Kafka", "name": "events", "uid": "0b7f3f0e-0000",
+		"controller": true,
 	}}}})
 	s.release("cart:bad")
 	s.refused(rollback.OwnedByOther, "Kafka events")
@@ -770,7 +793,7 @@ func argoRollout(s *story) {
 	s.healthy()
 	s.deploy("cart:bad")
 	s.request.Bad = s.hash()
-	s.patch(object{"status": object{"currentPodHash": "new", "stableRS": "old", "phase": "Progressing"}}, "status")
+	s.patch(object{"status": object{"currentPodHash": "new", "stableRS": "old"}}, "status")
 	abort := s.request
 	abort.Action += "-abort"
 	s.wire.lose = 1
