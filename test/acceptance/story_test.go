@@ -90,7 +90,7 @@ clusters:
   - name: %[2]s
     prometheus: {url: %[3]q}
     selector: cluster=%[2]q
-detection: {warm_up: 60, open_score: 5} # At one tick a second there are 15 times as many chances to be wrong.
+detection: {warm_up: 60}
 incidents: {related_window: 10s, hold: 10s}
 route: {receiver: everybody, group_wait: 1s}
 receivers:
