@@ -56,8 +56,8 @@ type deed struct {
 	effect  Effect
 	to      *Revision // Undo: whose template is written.
 
-	passed    int64 // Generation of the object that passed all checks; 0: none has.
-	unsettled bool  // A reply was lost.
+	passed    string // Face of the workload that passed all checks.
+	unsettled bool   // A reply was lost.
 }
 
 // perform tries until the action is done or refused, or there is no point in it any more.
@@ -142,11 +142,11 @@ func (d *deed) try(ctx context.Context) (finished bool, err error) {
 	if w.action() == d.request.Action { // It claimed an abort that it has not carried out.
 		return false, d.write(ctx, w, abortOps(w), "status")
 	}
-	if w.GetGeneration() != d.passed {
+	if w.face() != d.passed {
 		if err := d.check(ctx, w); err != nil {
 			return false, err
 		}
-		d.passed = w.GetGeneration()
+		d.passed = w.face()
 	}
 	if d.request.DryRun {
 		d.effect.State = Planned
@@ -210,7 +210,7 @@ func (d *deed) confirm(ctx context.Context, w *workload, refusal *Refusal) error
 	if err != nil {
 		return err
 	}
-	if now.GetGeneration() != w.GetGeneration() || now.action() != w.action() {
+	if now.face() != w.face() {
 		return fmt.Errorf("somebody else changed it meanwhile: %w", errMoved)
 	}
 	return refusal

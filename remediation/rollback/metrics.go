@@ -22,7 +22,10 @@ const (
 	retryBusy     = "busy"
 )
 
+// metrics holds what is measured for one cluster in a registry of its own, so that a cluster can
+// come, go and come back.
 type metrics struct {
+	registry *prometheus.Registry
 	actions  *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	retries  *prometheus.CounterVec
@@ -30,12 +33,14 @@ type metrics struct {
 	outcomes *prometheus.CounterVec
 }
 
-func newMetrics(cluster string, reg prometheus.Registerer) *metrics {
+func newMetrics(cluster string) *metrics {
+	reg := prometheus.NewRegistry()
 	f := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"cluster": cluster}, reg))
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
+		registry: reg,
 		actions: vec("tocsin_rollback_actions_total",
 			"Actions that were asked for, by what became of them.", "verb", "result"),
 		refusals: vec("tocsin_rollback_refusals_total", "Actions that were refused, by reason.", "code"),

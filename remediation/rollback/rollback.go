@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,13 +107,14 @@ type Executor struct {
 	logger  *slog.Logger
 	metrics *metrics
 
+	http     *http.Client         // Of the clients that follow, but hub.
 	objects  dynamic.Interface    // Whole objects, as the API server has them.
 	metadata metadata.Interface   // Of Secrets, whose values are not read.
 	typed    kubernetes.Interface // Pods, nodes, Jobs, access reviews.
 	hub      dynamic.Interface    // Objects of Argo CD and Flux.
 }
 
-// New returns an Executor. It does not connect yet.
+// New returns an Executor, to be closed when it is no longer needed. It does not connect yet.
 func New(opts Options) (*Executor, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
@@ -120,27 +122,36 @@ func New(opts Options) (*Executor, error) {
 	e := &Executor{
 		opts:    opts,
 		logger:  opts.Logger.With("component", "rollback", "cluster", opts.Cluster),
-		metrics: newMetrics(opts.Cluster, opts.Reg),
+		metrics: newMetrics(opts.Cluster),
 	}
 	if err := e.connect(); err != nil {
 		return nil, fmt.Errorf("act on cluster %s: %w", opts.Cluster, err)
 	}
+	if err := opts.Reg.Register(e.metrics.registry); err != nil {
+		return nil, fmt.Errorf("act on cluster %s: register metrics: %w", opts.Cluster, err)
+	}
 	return e, nil
+}
+
+// Close takes the metrics away and closes idle connections. Actions under way go on.
+func (e *Executor) Close() {
+	e.opts.Reg.Unregister(e.metrics.registry)
+	e.http.CloseIdleConnections()
 }
 
 func (e *Executor) connect() error {
 	config := prepare(e.opts.Config, e.opts.Timeout)
-	client, err := rest.HTTPClientFor(config)
-	if err != nil {
+	var err error
+	if e.http, err = rest.HTTPClientFor(config); err != nil {
 		return err
 	}
-	if e.objects, err = dynamic.NewForConfigAndClient(config, client); err != nil {
+	if e.objects, err = dynamic.NewForConfigAndClient(config, e.http); err != nil {
 		return err
 	}
-	if e.metadata, err = metadata.NewForConfigAndClient(config, client); err != nil {
+	if e.metadata, err = metadata.NewForConfigAndClient(config, e.http); err != nil {
 		return err
 	}
-	if e.typed, err = kubernetes.NewForConfigAndClient(config, client); err != nil {
+	if e.typed, err = kubernetes.NewForConfigAndClient(config, e.http); err != nil {
 		return err
 	}
 	e.hub, err = dynamic.NewForConfig(prepare(e.opts.Hub, e.opts.Timeout))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -11,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -713,6 +716,35 @@ func TestInspectTellsAllThatStandsInTheWay(t *testing.T) {
 		}
 		if text, err := json.Marshal(f); err != nil || strings.Contains(string(text), "c2VjcmV0") {
 			t.Errorf("facts %s, %v", text, err)
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, fleet.Deployment)
+		reg := prometheus.NewRegistry()
+		for range 2 { // A cluster goes and comes back.
+			e := s.executor(t, rollback.Options{Reg: reg})
+			if _, err := e.Undo(t.Context(), s.request); err != nil {
+				t.Fatal(err)
+			}
+			const name = "tocsin_rollback_actions_total"
+			text := fmt.Sprintf("# HELP %[1]s Actions that were asked for, by what became of them.\n"+
+				"# TYPE %[1]s counter\n", name)
+			for _, verb := range []string{"abort", "pause", "resume", "undo"} {
+				for _, result := range []string{"done", "failed", "refused", "unsettled"} {
+					n := 0
+					if verb == "undo" && result == "done" {
+						n = 1
+					}
+					text += fmt.Sprintf("%s{cluster=%q,result=%q,verb=%q} %d\n", name, "test", result, verb, n)
+				}
+			}
+			if err := testutil.GatherAndCompare(reg, strings.NewReader(text), name); err != nil {
+				t.Error(err)
+			}
+			e.Close()
 		}
 	})
 }

@@ -104,6 +104,14 @@ func (w *workload) count(otherwise int64, path ...string) int64 {
 	return n
 }
 
+// face is what people and controllers have asked for: all that is judged. The version changes with
+// every report of a controller, which nobody needs to judge anew.
+func (w *workload) face() string {
+	owners, _, _ := unstructured.NestedSlice(w.Object, "metadata", "ownerReferences")
+	return fmt.Sprint(w.GetUID(), w.GetGeneration(), w.GetAnnotations(), w.GetLabels(), owners,
+		w.text("metadata", "deletionTimestamp"))
+}
+
 func (w *workload) action() string { return w.GetAnnotations()[ActionAnnotation] }
 
 // strategy returns how pods are replaced, by the name that the kind gives it.

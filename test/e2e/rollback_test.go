@@ -330,6 +330,7 @@ type wire struct {
 	mu     sync.Mutex // Guards what follows.
 	writes int        // Of workloads, that the API server accepted.
 	before func()     // Called once before the next write.
+	after  func()     // Called once after the next write was accepted; its reply is lost.
 	lose   int        // So many replies to writes.
 }
 
@@ -362,8 +363,13 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(r.URL.Path, "/cart") {
 		w.writes++
 	}
-	if w.lose > 0 {
-		w.lose--
+	after := w.after
+	w.after = nil
+	if after != nil {
+		after()
+	}
+	if w.lose > 0 || after != nil {
+		w.lose = max(0, w.lose-1)
 		_ = resp.Body.Close()
 		return nil, errors.New("the reply was lost")
 	}
@@ -815,10 +821,25 @@ func (s *story) refusedAfterAbort() {
 	}
 }
 
+// apiServerDies kills the API server when the write is on its way to it, and then when the reply is
+// on its way back.
 func apiServerDies(s *story) {
 	s.healthy()
 	s.release("cart:bad")
-	s.wire.before = s.KillAPIServer // The write does not arrive.
+	s.wire.before = s.KillAPIServer
+	s.outlast()
+	s.release("cart:bad")
+	s.request.Action += "-2"
+	s.wire.after = s.KillAPIServer
+	s.outlast()
+	if g := s.get().GetGeneration(); g != 5 || s.wire.count() != 2 {
+		s.t.Errorf("generation %d after %d writes", g, s.wire.count())
+	}
+}
+
+// outlast asks for an undo until there is an answer, while the API server dies and comes back.
+func (s *story) outlast() {
+	s.t.Helper()
 	back := make(chan struct{})
 	go func() {
 		defer close(back)
@@ -839,7 +860,4 @@ func apiServerDies(s *story) {
 	}
 	<-back
 	s.verify(rollback.Complete, "")
-	if g := s.get().GetGeneration(); g != 3 {
-		s.t.Errorf("generation %d", g)
-	}
 }
