@@ -41,6 +41,7 @@ type apiServer struct {
 	before func(method, path string, dryRun bool)                // Somebody else acts.
 	lose   func(method, path string) bool                        // A reply.
 	away   bool                                                  // Nothing is answered.
+	audit  func(old, now object)                                 // Sees what tocsin writes.
 	halted bool                                                  // Controllers do nothing.
 }
 
@@ -244,6 +245,9 @@ func (s *apiServer) patch(
 	}
 	if dryRun {
 		return o, nil
+	}
+	if s.audit != nil {
+		s.audit(old, o)
 	}
 	s.store(path, o, r.URL.Query().Get("fieldManager"))
 	return o, nil

@@ -189,8 +189,8 @@ func TestAStepThatCannotBeRecordedIsNotDone(t *testing.T) {
 	})
 }
 
-// killed is what a note panics with where the process is to die.
-var killed = errors.New("killed")
+// errKilled is what a note panics with where the process is to die.
+var errKilled = errors.New("killed")
 
 // TestAnActionSurvivesDeathAtEachStep forgets all that is in memory at each step, in turn, and has
 // another process go on from nothing.
@@ -203,7 +203,7 @@ func TestAnActionSurvivesDeathAtEachStep(t *testing.T) {
 					left := death
 					mortal := s.executor(t, rollback.Options{Note: func(context.Context, rollback.Step) error {
 						if left == 0 {
-							panic(killed)
+							panic(errKilled)
 						}
 						left--
 						return nil
