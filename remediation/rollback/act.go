@@ -73,9 +73,11 @@ func (e *Executor) perform(ctx context.Context, r *Request, v verb) (*Effect, er
 		if _, final := asRefusal(err); finished || final || errors.Is(err, errNote) {
 			return d.end(ctx, err)
 		}
-		if last = err; err == nil {
+		if err == nil { // The first of two writes is done.
+			last = errMoved
 			continue
 		}
+		last = err
 		if err := e.wait(ctx, n, err); err != nil {
 			return d.end(ctx, err)
 		}

@@ -160,6 +160,9 @@ func (d *deed) hold(ctx context.Context) error {
 		by := object.GetLabels()[HoldLabel]
 		if suspended(object) && (by == "" || by == r.Action) {
 			h.Found = by == ""
+			if at := heldUntil(object); !at.IsZero() { // It was held before a crash.
+				h.Until = at
+			}
 			d.effect.Hold = &h
 			return nil
 		}
@@ -179,6 +182,15 @@ func (d *deed) hold(ctx context.Context) error {
 	}
 	what := o.String() + " does not stay suspended: something manages it"
 	return r.refuse(OwnerMissing, what, suspendByHand)
+}
+
+// heldUntil returns when a hold is over. One that cannot be read is over.
+func heldUntil(o *unstructured.Unstructured) time.Time {
+	at, err := time.Parse(time.RFC3339, o.GetAnnotations()[HoldAnnotation])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
 }
 
 // errUnseen says that a hold is not yet known to last.
@@ -236,10 +248,8 @@ func (e *Executor) Holds(ctx context.Context) ([]Hold, error) {
 		}
 		for i := range list.Items {
 			o := &list.Items[i]
-			// What cannot be read is over.
-			until, _ := time.Parse(time.RFC3339, o.GetAnnotations()[HoldAnnotation])
 			out = append(out, Hold{
-				Action: o.GetLabels()[HoldLabel], Until: until,
+				Action: o.GetLabels()[HoldLabel], Until: heldUntil(o),
 				Owner: kube.Owner{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()},
 			})
 		}
@@ -258,8 +268,11 @@ func (e *Executor) Restore(ctx context.Context, h Hold) error {
 	var last error
 	for n := range e.opts.Attempts {
 		object, err := e.readOwner(ctx, r, h.Owner)
-		if refusal, ok := asRefusal(err); ok && refusal.Code == OwnerMissing {
-			return nil
+		if refusal, ok := asRefusal(err); ok {
+			if refusal.Code == OwnerMissing {
+				return nil
+			}
+			return fmt.Errorf("restore %s: %w", h.Owner, err)
 		}
 		if err == nil && object.GetLabels()[HoldLabel] != h.Action {
 			return nil
