@@ -12,6 +12,14 @@ type pool struct {
 	exposed float64 // Weeks of series.
 }
 
+// add adds what others showed.
+func (p *pool) add(q *pool) {
+	p.exposed += q.exposed
+	for k, v := range q.counted {
+		p.counted[k] += v
+	}
+}
+
 // Advance closes a stretch of so many ticks: it lets what is old fade and sets the thresholds
 // anew. Series says of each unit how many series had scores in the stretch; live, that people
 // were told of findings. It returns true if the units have new numbers, because some have gone.
@@ -27,7 +35,7 @@ func (l *Ledger) Advance(at time.Time, ticks int, series []int, live bool) bool 
 		}
 		u.exposed = float64(u.exposed*keep) + float64(passed*float64(u.series))
 		weeks := max(enoughWeeks, u.exposed/float64(max(u.series, 1)))
-		most := float32(mostOverBudget * u.status.Asked * weeks)
+		most := float32(max(mostPages, mostOverBudget*u.status.Asked*weeks))
 		for k := range u.levels {
 			u.levels[k].counted = min(u.levels[k].counted*float32(keep), most)
 		}
@@ -64,6 +72,7 @@ func (l *Ledger) Settle() {
 		for k := range u.levels {
 			rest.counted[k] = max(0, rest.counted[k]-float64(u.levels[k].counted))
 		}
+		rest.add(&l.elsewhere)
 		l.settle(u, &rest)
 	}
 }
@@ -90,8 +99,8 @@ func (l *Ledger) renumber() {
 
 // estimate is the rate to expect of a unit at one level.
 type estimate struct {
-	pages              float64 // A week.
-	own, pool, nominal float64 // Shares.
+	pages                float64 // A week.
+	own, others, nominal float64 // Shares.
 }
 
 // estimate returns the rate to expect of u at level i, given what the rest showed.
@@ -104,24 +113,33 @@ type estimate struct {
 func (l *Ledger) estimate(u *unit, rest *pool, i int) estimate {
 	series := float64(max(u.series, 1))
 	nominal := l.nominal[i]
-	p := min(pagesOfPool/nominal, lacking(rest.exposed/series)*series)
+	p := min(pagesOfPool/nominal, lacking(u, rest.exposed/series)*series)
 	others := (float64(nominal*p) + rest.counted[i]) / (p + rest.exposed)
 	prior := float64(others * series)
 	weeks := u.exposed / series
-	q := min(pagesOfPrior/prior, lacking(weeks))
+	pages := pagesOfPrior
+	if u.shared() {
+		pages = pagesOfParts
+	}
+	q := min(pages/prior, lacking(u, weeks))
 	out := estimate{own: weeks / (q + weeks)}
 	counted := 0.0
 	if i < len(u.levels) {
 		counted = float64(u.levels[i].counted)
 	}
 	out.pages = (float64(prior*q) + counted) / (q + weeks)
-	out.pool = (1 - out.own) * rest.exposed / (p + rest.exposed)
-	out.nominal = 1 - out.own - out.pool
+	out.others = (1 - out.own) * rest.exposed / (p + rest.exposed)
+	out.nominal = 1 - out.own - out.others
 	return out
 }
 
-// lacking is the most that a prior is worth beside so many weeks of observation.
-func lacking(weeks float64) float64 { return leastWeeks + max(0, enoughWeeks-weeks) }
+// shared tells whether other clusters have a part of the budget of u.
+func (u *unit) shared() bool { return u.others > 0 || u.equal > 1 }
+
+// lacking is the most that a prior is worth beside so many weeks of observation of u.
+func lacking(u *unit, weeks float64) float64 {
+	return leastWeeks + max(0, max(enoughWeeks, enoughPages/u.status.Asked)-weeks)
+}
 
 // settle finds the threshold of u: where the rate to expect meets the budget.
 func (l *Ledger) settle(u *unit, rest *pool) {
@@ -154,7 +172,7 @@ func (l *Ledger) settle(u *unit, rest *pool) {
 	s.Threshold = math.Round(100*max(s.Threshold, l.params.Floor)) / 100
 	at := l.estimate(u, rest, max(0, level(s.Threshold)))
 	s.Expected = min(at.pages, s.Asked)
-	s.Own, s.Pool, s.Nominal = at.own, at.pool, at.nominal
+	s.Own, s.Others, s.Nominal = at.own, at.others, at.nominal
 }
 
 // between returns where a rate falls to asked between level i and the next.

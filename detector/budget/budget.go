@@ -27,12 +27,16 @@ const (
 	week   = 7 * 24 * time.Hour
 	memory = 6 * week // In which what was counted fades to 1/e.
 
-	// How many pages a prior is worth. Half a page lets units differ much.
+	// How many pages a prior is worth. Half a page lets units differ much; the parts of one unit in
+	// several clusters differ less.
 	pagesOfPrior = 0.5
+	pagesOfParts = 2.0
 	pagesOfPool  = 1.0
 
 	// The weeks that a prior is worth, at most: what a unit's own are short of enough, and a little.
+	// Enough is five, or those in which the budget has two pages.
 	enoughWeeks = 5.0
+	enoughPages = 2.0
 	leastWeeks  = 0.5
 
 	// Pages that follow one another within a stretch of an eighth of the time that the budget has
@@ -40,9 +44,10 @@ const (
 	follower    = 0.5
 	mostInBurst = 3
 
-	// What was counted counts as no more than so many times the budget, so that a threshold comes
-	// down soon after a noisy spell.
+	// What was counted counts as no more than so many times the budget, or so many pages, so that a
+	// threshold comes down soon after a noisy spell.
 	mostOverBudget = 1.5
+	mostPages      = 3.0
 )
 
 // Params say what is asked for.
@@ -64,7 +69,6 @@ type unit struct {
 	others int   // The same in other clusters,
 	equal  int   // or, while that is not known, how many clusters share alike; 0 if it is.
 	last   int64 // When it last had any, in seconds.
-	own    [2]Entry
 
 	levels  []tally // Up to the highest that was ever exceeded.
 	exposed float64 // Weeks of series in which pages were counted, faded.
@@ -97,8 +101,9 @@ type Status struct {
 	Pages     int     `json:"pages"` // Sent since the unit is known.
 
 	// How much each weighs in the expected rate; together 1.
-	Own     float64 `json:"own_share"`     // What this unit showed.
-	Pool    float64 `json:"cluster_share"` // What the cluster's other units showed.
+	Own float64 `json:"own_share"` // What this unit showed.
+	// What other units showed, in this cluster and in those that share the budget.
+	Others  float64 `json:"others_share"`
 	Nominal float64 `json:"nominal_share"` // That a score of s is exceeded in 10^-s of ticks.
 }
 
@@ -113,6 +118,9 @@ type Ledger struct {
 	order []int // Of units, by name.
 	day   int64 // Since 1970, of the last exchange.
 	all   pool  // What all units showed together.
+
+	own       [2]edition // What other clusters were told, newest first.
+	elsewhere pool       // What other clusters showed.
 }
 
 // New returns a ledger without units.
@@ -155,7 +163,9 @@ func (l *Ledger) Unit(name string, at time.Time) int {
 	l.units = append(l.units, u)
 	l.insert(n)
 	l.pour()
-	l.settle(&l.units[n], &l.all)
+	rest := l.all
+	rest.add(&l.elsewhere)
+	l.settle(&l.units[n], &rest)
 	return n
 }
 

@@ -108,10 +108,13 @@ func (w *world) score(i int, score float64) {
 	r := w.recent[i]
 	copy(r[1:], r)
 	r[0] = score
-	sorted := slices.Clone(r)
-	slices.Sort(sorted)
-	opens, threshold := sorted[2], w.ledger.Threshold(w.unit)
-	w.ledger.Observe(w.unit, opens, w.now())
+	opens, threshold := 0.0, w.ledger.Threshold(w.unit)
+	if slices.Max(r) >= 2 {
+		sorted := slices.Clone(r)
+		slices.Sort(sorted)
+		opens = sorted[2]
+		w.ledger.Observe(w.unit, opens, w.now())
+	}
 	switch {
 	case w.open[i] > 0:
 		if score >= threshold/2 {
@@ -288,4 +291,53 @@ func TestABudgetIsSplitInProportion(t *testing.T) {
 	asked(2, "a", "b", "c")
 	asked(3, "b", "a", "c")
 	want(5.4, 0.3, 0.3)
+}
+
+// TestAFleetLearnsTogether has a budget of which each cluster's part is too small to learn from:
+// a page in 15 weeks.
+func TestAFleetLearnsTogether(t *testing.T) {
+	const clusters, weeks = 30, 6
+	for _, tc := range []struct {
+		name string
+		rate float64 // Pages a week of a cluster at a score of 4; ten times less for each more.
+		want float64 // Where the fleet has two.
+	}{
+		{"quiet", 0.02, 3.5},
+		{"in between", 0.2, 4.5},
+		{"noisy", 1.6, 5.4},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			x := budget.NewExchange(clusters)
+			rng := rand.New(rand.NewPCG(8, 8))
+			var ledgers []*budget.Ledger
+			for range clusters {
+				l := budget.New(params(2))
+				l.Unit("fleet", start)
+				ledgers = append(ledgers, l)
+			}
+			pages := 0
+			for hour := range weeks * 7 * 24 {
+				at := start.Add(time.Duration(hour) * time.Hour)
+				for c, l := range ledgers {
+					if rng.Float64() < tc.rate*100/(7*24) { // At a score of 2.
+						score := 2 + rng.ExpFloat64()/math.Ln10
+						l.Observe(0, score, at)
+						if score >= l.Threshold(0) && hour >= weeks/2*7*24 {
+							pages++
+						}
+					}
+					l.Share(x, string(rune('a'+c)), at, []int{40})
+					l.Advance(at, 60, []int{40}, true)
+				}
+			}
+			got := ledgers[3].Status(0)
+			t.Logf("%d pages in %d weeks, %+v", pages, weeks-weeks/2, got)
+			if pages > 2*2*(weeks-weeks/2) {
+				t.Errorf("%d pages in %d weeks", pages, weeks-weeks/2)
+			}
+			if math.Abs(got.Threshold-tc.want) > 0.7 {
+				t.Errorf("threshold %.2f, want %.2f", got.Threshold, tc.want)
+			}
+		})
+	}
 }

@@ -1,51 +1,57 @@
 package budget
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 )
 
-// The sizes of a unit without a name and levels, and of a level, in AppendState.
+// The sizes in AppendState of a unit without a name and levels, of a level, and of a unit of an
+// edition.
 const (
-	unitSize  = 4 + 4*4 + 2*8 + 2*12 + 4 + 11*8
-	tallySize = 4 + 4 + 4 + 1
+	unitSize    = 4 + 4*4 + 2*8 + 4 + 11*8
+	tallySize   = 4 + 4 + 4 + 1
+	editionSize = 4 + 4
 )
 
 // AppendState appends all that l knows to dst; docs/formats/snapshot.md describes it.
 func (l *Ledger) AppendState(dst []byte) []byte {
-	le := binary.LittleEndian
-	u64 := func(v uint64) { dst = le.AppendUint64(dst, v) }
-	u32 := func(v int) { dst = le.AppendUint32(dst, uint32(v)) }
-	u64(uint64(l.epoch))
-	u64(uint64(l.day))
-	u32(len(l.units))
-	for i := range l.units {
-		u := &l.units[i]
-		u32(len(u.name))
-		dst = append(dst, u.name...)
-		u32(u.series)
-		u32(u.others)
-		u32(u.equal)
-		u32(u.sent)
-		u64(uint64(u.last))
-		u64(uint64(u.lastPage))
-		for _, e := range u.own {
-			u64(uint64(e.Day))
-			u32(e.Series)
-		}
-		u32(len(u.levels))
-		for _, x := range u.levels {
-			u32(int(math.Float32bits(x.counted)))
-			u32(int(x.seen))
-			u32(int(x.burst))
-			dst = append(dst, x.inBurst)
-		}
-		for _, p := range u.numbers() {
-			u64(math.Float64bits(*p))
-		}
+	w := writer{dst}
+	w.u64(uint64(l.epoch))
+	w.u64(uint64(l.day))
+	w.pool(&l.elsewhere)
+	for i := range l.own {
+		w.edition(&l.own[i])
 	}
-	return dst
+	w.u32(len(l.units))
+	for i := range l.units {
+		w.unit(&l.units[i])
+	}
+	return w.b
+}
+
+// Restore returns the ledger that AppendState wrote.
+func Restore(p Params, state []byte) (*Ledger, error) {
+	r := reader{b: state}
+	l := New(p)
+	l.epoch, l.day = int64(r.u64()), int64(r.u64())
+	l.elsewhere = r.pool()
+	for i := range l.own {
+		l.own[i] = r.edition()
+	}
+	l.units = make([]unit, r.count(unitSize))
+	for i := range l.units {
+		r.unit(&l.units[i])
+	}
+	l.renumber()
+	if r.bad || len(r.b) > 0 || len(l.index) != len(l.units) {
+		return nil, errors.New("malformed: budget")
+	}
+	l.pour()
+	return l, nil
 }
 
 // numbers are the float64 of a unit, in the order of its state.
@@ -53,64 +59,139 @@ func (u *unit) numbers() [11]*float64 {
 	s := &u.status
 	return [...]*float64{
 		&u.exposed, &u.pages, &u.weeks,
-		&s.Asked, &s.Achieved, &s.Expected, &s.Threshold, &s.Start, &s.Own, &s.Pool, &s.Nominal,
+		&s.Asked, &s.Achieved, &s.Expected, &s.Threshold, &s.Start, &s.Own, &s.Others, &s.Nominal,
 	}
 }
 
-var errState = errors.New("malformed: budget")
+type writer struct{ b []byte }
 
-// Restore returns the ledger that AppendState wrote.
-func Restore(p Params, state []byte) (*Ledger, error) {
-	le := binary.LittleEndian
-	ok := true
-	bytes := func(n int) []byte {
-		if !ok || n < 0 || n > len(state) {
-			ok = false
-			return make([]byte, 8)
-		}
-		head := state[:n]
-		state = state[n:]
-		return head
-	}
-	u64 := func() uint64 { return le.Uint64(bytes(8)) }
-	u32 := func() int { return int(int32(le.Uint32(bytes(4)))) }
-	l := New(p)
-	l.epoch, l.day = int64(u64()), int64(u64())
-	count := u32()
-	if !ok || count < 0 || count > len(state)/unitSize {
-		return nil, errState
-	}
-	l.units = make([]unit, count)
-	for i := range l.units {
-		u := &l.units[i]
-		u.name = string(bytes(u32()))
-		u.series, u.others, u.equal, u.sent = u32(), u32(), u32(), u32()
-		u.last, u.lastPage = int64(u64()), int64(u64())
-		for k := range u.own {
-			u.own[k] = Entry{int64(u64()), u32()}
-		}
-		levels := u32()
-		if ok = ok && levels >= 0 && levels <= min(Levels, len(state)/tallySize); !ok {
-			return nil, errState
-		}
-		u.reach(levels - 1)
-		for k := range u.levels {
-			x := &u.levels[k]
-			x.counted = math.Float32frombits(uint32(u32()))
-			x.seen, x.burst, x.inBurst = int32(u32()), int32(u32()), bytes(1)[0]
-			ok = ok && x.counted >= 0 && x.counted < math.MaxInt32
-		}
-		for _, p := range u.numbers() {
-			*p = math.Float64frombits(u64())
-			ok = ok && *p >= 0 && *p < math.MaxInt32
-		}
-		ok = ok && u.series >= 0 && u.others >= 0 && u.equal >= 0 && u.sent >= 0
-		u.status.Unit, u.status.Series, u.status.Pages = u.name, u.series, u.sent
-	}
-	l.renumber()
-	if !ok || len(state) > 0 || len(l.index) != len(l.units) {
-		return nil, errState
-	}
-	l.pour()
-	return l, nil
+func (w *writer) u32(v int)     { w.b = binary.LittleEndian.AppendUint32(w.b, uint32(v)) }
+func (w *writer) u64(v uint64)  { w.b = binary.LittleEndian.AppendUint64(w.b, v) }
+func (w *writer) f64(v float64) { w.u64(math.Float64bits(v)) }
+
+func (w *writer) text(s string) {
+	w.u32(len(s))
+	w.b = append(w.b, s...)
 }
+
+func (w *writer) pool(p *pool) {
+	w.f64(p.exposed)
+	for _, v := range p.counted {
+		w.f64(v)
+	}
+}
+
+func (w *writer) edition(e *edition) {
+	w.u64(uint64(e.day))
+	w.pool(&e.shown)
+	w.u32(len(e.series))
+	for _, name := range sortedKeys(e.series) {
+		w.text(name)
+		w.u32(e.series[name])
+	}
+}
+
+func (w *writer) unit(u *unit) {
+	w.text(u.name)
+	w.u32(u.series)
+	w.u32(u.others)
+	w.u32(u.equal)
+	w.u32(u.sent)
+	w.u64(uint64(u.last))
+	w.u64(uint64(u.lastPage))
+	w.u32(len(u.levels))
+	for _, x := range u.levels {
+		w.u32(int(math.Float32bits(x.counted)))
+		w.u32(int(x.seen))
+		w.u32(int(x.burst))
+		w.b = append(w.b, x.inBurst)
+	}
+	for _, p := range u.numbers() {
+		w.f64(*p)
+	}
+}
+
+// reader takes apart what a writer made. After the first mistake all it returns is zero.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) bytes(n int) []byte {
+	if r.bad || n < 0 || n > len(r.b) {
+		r.bad = true
+		return make([]byte, 8)
+	}
+	head := r.b[:n]
+	r.b = r.b[n:]
+	return head
+}
+
+func (r *reader) u32() int    { return int(int32(binary.LittleEndian.Uint32(r.bytes(4)))) }
+func (r *reader) u64() uint64 { return binary.LittleEndian.Uint64(r.bytes(8)) }
+
+// f64 returns a number, which is finite and not below 0.
+func (r *reader) f64() float64 {
+	v := math.Float64frombits(r.u64())
+	r.bad = r.bad || !(v >= 0 && v < math.MaxInt32)
+	return v
+}
+
+// natural returns a number that is not below 0.
+func (r *reader) natural() int {
+	v := r.u32()
+	r.bad = r.bad || v < 0
+	return v
+}
+
+// count returns how many things follow, of at least size bytes each.
+func (r *reader) count(size int) int {
+	n := r.natural()
+	if r.bad = r.bad || n > len(r.b)/size; r.bad {
+		return 0
+	}
+	return n
+}
+
+func (r *reader) text() string { return string(r.bytes(r.u32())) }
+
+func (r *reader) pool() pool {
+	p := pool{exposed: r.f64()}
+	for k := range p.counted {
+		p.counted[k] = r.f64()
+	}
+	return p
+}
+
+func (r *reader) edition() edition {
+	e := edition{day: int64(r.u64()), shown: r.pool(), series: make(map[string]int)}
+	for range r.count(editionSize) {
+		name := r.text()
+		e.series[name] = r.natural()
+	}
+	return e
+}
+
+func (r *reader) unit(u *unit) {
+	u.name = r.text()
+	u.series, u.others, u.equal, u.sent = r.natural(), r.natural(), r.natural(), r.natural()
+	u.last, u.lastPage = int64(r.u64()), int64(r.u64())
+	levels := r.count(tallySize)
+	if r.bad = r.bad || levels > Levels; r.bad {
+		return
+	}
+	u.reach(levels - 1)
+	for k := range u.levels {
+		x := &u.levels[k]
+		x.counted = math.Float32frombits(uint32(r.u32()))
+		x.seen, x.burst, x.inBurst = int32(r.u32()), int32(r.u32()), r.bytes(1)[0]
+		r.bad = r.bad || !(x.counted >= 0 && x.counted < math.MaxInt32)
+	}
+	for _, p := range u.numbers() {
+		*p = r.f64()
+	}
+	u.status.Unit, u.status.Series, u.status.Pages = u.name, u.series, u.sent
+}
+
+// sortedKeys returns the keys of m in order.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
