@@ -244,6 +244,18 @@ func TestVerify(t *testing.T) {
 			rollback.Reverted, "kubectl (edit)",
 		},
 		{
+			"a reconciler brings it back within our second", func(s *scene) {
+				s.deploy("cart:v2")
+				s.edit(s.path, func(o object) {
+					fields := meta(o)["managedFields"].([]any)
+					ours := clone(fields[0].(object))
+					ours["manager"] = "tocsin"
+					meta(o)["managedFields"] = append(fields, ours)
+				})
+			},
+			rollback.Reverted, "kubectl (edit)",
+		},
+		{
 			"somebody deploys", func(s *scene) { s.deploy("cart:v3") },
 			rollback.Overtaken, "kubectl (edit)",
 		},

@@ -95,7 +95,7 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 	if refusal := v.request.identify(w); refusal != nil {
 		return refusal
 	}
-	by, at := w.writer()
+	by, at := w.intruder()
 	when := at.UTC().Format(time.RFC3339)
 	switch w.hash {
 	case v.request.Good:

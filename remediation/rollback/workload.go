@@ -3,6 +3,7 @@ package rollback
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -247,8 +248,19 @@ func (w *workload) condition(name, status string) string {
 }
 
 // writer returns who wrote the template last, for people.
-func (w *workload) writer() (by string, at time.Time) {
-	by, at = kube.LastWriter(w.Unstructured, "f:template")
+func (w *workload) writer() (by string, at time.Time) { return writer(w.Unstructured) }
+
+// intruder returns who wrote the template last besides ourselves: who brings a revision back within
+// the second of our own write cannot be told apart from us by time.
+func (w *workload) intruder() (by string, at time.Time) {
+	others := slices.DeleteFunc(w.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == fieldManager
+	})
+	return writer(&metav1.ObjectMeta{ManagedFields: others})
+}
+
+func writer(m metav1.Object) (by string, at time.Time) {
+	by, at = kube.LastWriter(m, "f:template")
 	if by == "" {
 		by = "somebody"
 	}
