@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -104,6 +105,9 @@ func fateOf(err error) fate {
 	return refused
 }
 
+// mostMessage bounds what is kept of an API server's message: some show whole objects.
+const mostMessage = 600
+
 var (
 	noAccess = regexp.MustCompile(`cannot \w+ resource`)
 	overfull = regexp.MustCompile(`exceeded quota|failed quota`)
@@ -119,6 +123,9 @@ func (r *Request) explain(
 		return err
 	}
 	message := err.Error()
+	if len(message) > mostMessage {
+		message = strings.ToValidUTF8(message[:mostMessage], "") + "..."
+	}
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return r.refuse(Forbidden, "the API server does not accept our credentials", "renew them")

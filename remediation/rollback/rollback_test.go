@@ -28,7 +28,8 @@ type scene struct {
 	*rollback.Executor
 	request rollback.Request
 	path    string
-	steps   []string
+	steps   []string // Stages.
+	details string
 }
 
 const (
@@ -49,12 +50,16 @@ func paths(kind fleet.Workload) string {
 	return "/apis/apps/v1/namespaces/shop/deployments/cart"
 }
 
+// canary is the value of a variable: nobody is to be told.
+const canary = "s3cr3t-canary"
+
 // podTemplate is one that names a ConfigMap and a Secret.
 func podTemplate(image string) object {
 	return object{
 		"metadata": object{"labels": object{"app": "cart"}},
 		"spec": object{"containers": []any{object{
 			"name": "main", "image": image,
+			"env": []any{object{"name": "PASSWORD", "value": canary}},
 			"envFrom": []any{
 				object{"configMapRef": object{"name": "settings"}},
 				object{"secretRef": object{"name": "token"}},
@@ -123,6 +128,7 @@ func (s *scene) executor(t *testing.T, o rollback.Options) *rollback.Executor {
 			mu.Lock()
 			defer mu.Unlock()
 			s.steps = append(s.steps, string(step.Stage))
+			s.details += step.Detail
 			return nil
 		}
 	}
@@ -212,6 +218,10 @@ func TestUndo(t *testing.T) {
 				}
 				if got := strings.Join(s.steps, " "); got != "judged rehearsed writing written" {
 					t.Errorf("steps %s", got)
+				}
+				text, err := json.Marshal(effect)
+				if err != nil || strings.Contains(string(text)+s.details, canary) {
+					t.Errorf("effect %s, %v, details %s", text, err, s.details)
 				}
 				again, err := s.Undo(t.Context(), s.request)
 				if err != nil || again.State != rollback.Already {
@@ -714,7 +724,9 @@ func TestInspectTellsAllThatStandsInTheWay(t *testing.T) {
 			codes[3] != want[3] {
 			t.Errorf("refusals %v, want %v", codes, want)
 		}
-		if text, err := json.Marshal(f); err != nil || strings.Contains(string(text), "c2VjcmV0") {
+		text, err := json.Marshal(f)
+		if err != nil || strings.Contains(string(text), "c2VjcmV0") ||
+			strings.Contains(string(text), canary) {
 			t.Errorf("facts %s, %v", text, err)
 		}
 	})
