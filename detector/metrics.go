@@ -171,7 +171,7 @@ var budgetNames = [budgetGauges]struct{ name, help string }{
 	},
 	{
 		"tocsin_detector_budget_overspent_units",
-		"Units of a cluster that cost more than twice what they may.",
+		"Units of a cluster that cost more than twice what they may, by more than a page.",
 	},
 }
 

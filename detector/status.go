@@ -57,7 +57,7 @@ type BudgetStatus struct {
 	Achieved  float64 `json:"achieved_pages_per_week"` // Over the last weeks.
 	Pages     int     `json:"pages"`                   // Since the units are known.
 	Threshold float64 `json:"threshold"`               // The median of the units.
-	Overspent int     `json:"overspent"`               // Units at more than twice what was asked.
+	Overspent int     `json:"overspent"`               // Units, as budget.Status says.
 }
 
 // SignalStatus is a ClusterStatus of one signal.
@@ -181,7 +181,7 @@ func (c *cluster) budgetStatus() BudgetStatus {
 		out.Achieved += s.Achieved
 		out.Pages += s.Pages
 		thresholds[n] = s.Threshold
-		if s.Achieved > 2*s.Asked {
+		if s.Overspent {
 			out.Overspent++
 		}
 	}

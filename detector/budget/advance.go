@@ -164,7 +164,6 @@ func (l *Ledger) settle(u *unit, rest *pool) {
 			if i < Levels-1 {
 				s.Threshold = between(i, at.pages, above.pages, s.Asked)
 			}
-			above = at
 			break
 		}
 		above, s.Threshold = at, Level(i)

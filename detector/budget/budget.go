@@ -100,6 +100,9 @@ type Status struct {
 	Series    int     `json:"series"`
 	Pages     int     `json:"pages"` // Sent since the unit is known.
 
+	// Whether it cost more than twice what was asked, and by more than one page.
+	Overspent bool `json:"overspent"`
+
 	// How much each weighs in the expected rate; together 1.
 	Own float64 `json:"own_share"` // What this unit showed.
 	// What other units showed, in this cluster and in those that share the budget.
@@ -197,7 +200,12 @@ func (l *Ledger) Len() int { return len(l.units) }
 func (l *Ledger) Threshold(n int) float64 { return l.units[n].status.Threshold }
 
 // Status returns what threshold is in force for a unit, and why.
-func (l *Ledger) Status(n int) Status { return l.units[n].status }
+func (l *Ledger) Status(n int) Status {
+	u := &l.units[n]
+	s := u.status
+	s.Overspent = u.pages > float64(2*s.Asked*max(u.weeks, 1))+1
+	return s
+}
 
 // Observe counts: at an instant, a finding would have opened, or would still be open, under any
 // threshold up to score.

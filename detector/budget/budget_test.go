@@ -162,7 +162,7 @@ func TestTheRateIsWhatWasAsked(t *testing.T) {
 			w := newWorld(t, tc.pages, 8, tc.tail)
 			w.run(16 * ticks)
 			got := w.rate(1)
-			t.Logf("%.2f of %.2f pages a week; by week %v; %+v", got, tc.pages, w.pages, w.ledger.Status(w.unit))
+			t.Logf("%.2f of %.2f pages a week; by week %v", got, tc.pages, w.pages)
 			if got < tc.pages/2 || got > 2*tc.pages {
 				t.Errorf("%.2f pages a week, want %.2f", got, tc.pages)
 			}
