@@ -20,19 +20,21 @@ import (
 	"tocsin/series"
 )
 
-// BacktestOptions says what to test. Zero values of optional fields stand for the defaults given here.
+// BacktestOptions says what to test. Zero values of optional fields stand for the defaults given
+// here.
 type BacktestOptions struct {
-	Config   *config.Config // Required.
-	Start    time.Time      // Required. Incidents that open from here on count,
-	End      time.Time      // up to here. Now.
-	WarmUp   time.Duration  // How long before Start learning begins, as far as the sources have it; negative: not at all. 14d.
-	Step     time.Duration  // Between instants; the interval of each cluster.
-	Clusters []string       // Names; all of the configuration.
-	Labels   string         // CSV file of what is known to have happened; none.
-	Parallel int            // Clusters at a time; 2.
+	Config *config.Config // Required.
+	Start  time.Time      // Required. Incidents that open from here on count,
+	End    time.Time      // up to here. Now.
+	// How long before Start learning begins, as far as the sources have it; negative: not at all. 14d.
+	WarmUp   time.Duration
+	Step     time.Duration // Between instants; the interval of each cluster.
+	Clusters []string      // Names; all of the configuration.
+	Labels   string        // CSV file of what is known to have happened; none.
+	Parallel int           // Clusters at a time; 2.
 
-	// Progress is told how much is done, from 0 to 1, and of which instant of which cluster. It is called by one
-	// goroutine at a time. Nobody.
+	// Progress is told how much is done, from 0 to 1, and of which instant of which cluster. It is
+	// called by one goroutine at a time. Nobody.
 	Progress func(done float64, cluster string, at time.Time)
 	Logger   *slog.Logger // Discards.
 }
@@ -58,9 +60,10 @@ func inputError(format string, args ...any) *InputError {
 	return &InputError{Problem: fmt.Sprintf(format, args...)}
 }
 
-// Backtest runs the past of the configured clusters through the detector and the incident manager of the daemon, and
-// says what people would have been told. What was asked for wrongly is an *InputError, a source that does not answer a
-// *promql.SourceError. The same past gives the same report.
+// Backtest runs the past of the configured clusters through the detector and the incident manager
+// of the daemon, and says what people would have been told. What was asked for wrongly is an
+// *InputError, a source that does not answer a *promql.SourceError. The same past gives the same
+// report.
 func Backtest(ctx context.Context, opts BacktestOptions) (*BacktestReport, error) {
 	if err := opts.validate(time.Now()); err != nil {
 		return nil, err
@@ -113,7 +116,8 @@ func (o *BacktestOptions) validate(now time.Time) error {
 	case o.Start.IsZero():
 		return inputError("no start: say with --start where the test begins")
 	case !o.Start.Before(o.End):
-		return inputError("start %s is not before end %s", o.Start.Format(time.RFC3339), o.End.Format(time.RFC3339))
+		return inputError("start %s is not before end %s", o.Start.Format(time.RFC3339),
+			o.End.Format(time.RFC3339))
 	case o.End.After(now):
 		return inputError("end %s lies in the future", o.End.Format(time.RFC3339))
 	case o.Step < 0:
@@ -127,7 +131,8 @@ func (o *BacktestOptions) choose() ([]config.Cluster, error) {
 	return chooseClusters(o.Config, o.Clusters, func(c *config.Cluster) error {
 		interval := time.Duration(c.Interval)
 		if o.Step < interval && o.Step != 0 || o.Step%interval != 0 {
-			return inputError("step %s: cluster %s has an interval of %s; want a multiple of it", o.Step, c.Name, interval)
+			return inputError("step %s: cluster %s has an interval of %s; want a multiple of it", o.Step,
+				c.Name, interval)
 		}
 		if o.End.Sub(o.Start) < cmp.Or(o.Step, interval) {
 			return inputError("no instant of cluster %s lies between start and end", c.Name)
@@ -136,7 +141,8 @@ func (o *BacktestOptions) choose() ([]config.Cluster, error) {
 	})
 }
 
-// chooseClusters returns the clusters of a configuration with the given names, all if there are none.
+// chooseClusters returns the clusters of a configuration with the given names, all if there are
+// none.
 func chooseClusters(
 	c *config.Config, names []string, check func(*config.Cluster) error,
 ) ([]config.Cluster, error) {
@@ -204,8 +210,8 @@ func (b *backtest) progress(cluster string, at time.Time) {
 	b.opts.Progress(min(sum, 1), cluster, at)
 }
 
-// budget returns how many pages people accept from the clusters that are tested: those that are not keep their share
-// of what is for a team or the fleet.
+// budget returns how many pages people accept from the clusters that are tested: those that are not
+// keep their share of what is for a team or the fleet.
 func (o *BacktestOptions) budget(tested int) detector.Budget {
 	out := budget(o.Config)
 	if out.Per != detector.PerService && out.Clusters > 0 {
@@ -276,7 +282,8 @@ func (b *backtest) group(ctx context.Context, members []int, results []*backtest
 
 // replay reads the past of one cluster, as far as the convoy is.
 func (b *backtest) replay(
-	ctx context.Context, cluster *config.Cluster, registry *series.Registry, engine *detector.Engine, convoy *convoy,
+	ctx context.Context, cluster *config.Cluster, registry *series.Registry, engine *detector.Engine,
+	convoy *convoy,
 ) (promql.Past, error) {
 	began := time.Now()
 	source, err := b.source(cluster, registry, engine)
@@ -299,25 +306,29 @@ func (b *backtest) replay(
 	if err != nil {
 		return past, err
 	}
-	b.opts.Logger.Info("Cluster is tested", "cluster", cluster.Name, "instants", past.Instants, "values", past.Values,
+	b.opts.Logger.Info("Cluster is tested", "cluster", cluster.Name, "instants", past.Instants,
+		"values", past.Values,
 		"queries", past.Queries, "bytes", past.Bytes, "took", time.Since(began).Round(time.Millisecond))
 	return past, nil
 }
 
 // source builds what reads a cluster's past, asking as much of it as a backfill would.
-func (b *backtest) source(cluster *config.Cluster, registry *series.Registry, sink series.Sink) (*promql.Source, error) {
+func (b *backtest) source(cluster *config.Cluster, registry *series.Registry,
+	sink series.Sink) (*promql.Source, error) {
 	queries, err := queries(b.opts.Config, cluster)
 	if err != nil {
 		return nil, err
 	}
 	return clusterSource(cluster, promql.Options{
-		Queries: queries, Registry: registry, Sink: sink, Backfill: backfillLimits(cluster), Logger: b.opts.Logger,
+		Queries: queries, Registry: registry, Sink: sink, Backfill: backfillLimits(cluster),
+		Logger: b.opts.Logger,
 	})
 }
 
 // clusterSource builds a source that is asked as the configuration says.
 func clusterSource(cluster *config.Cluster, o promql.Options) (*promql.Source, error) {
-	client, err := promql.NewHTTPClient(cluster.Prometheus.Client(), time.Duration(cluster.QueryTimeout))
+	client, err := promql.NewHTTPClient(cluster.Prometheus.Client(),
+		time.Duration(cluster.QueryTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("build the HTTP client of cluster %s: %w", cluster.Name, err)
 	}
@@ -332,7 +343,8 @@ func clusterSource(cluster *config.Cluster, o promql.Options) (*promql.Source, e
 	return s, nil
 }
 
-// backfillLimits returns what may be asked of a source's history, whether the daemon asks for it or not.
+// backfillLimits returns what may be asked of a source's history, whether the daemon asks for it or
+// not.
 func backfillLimits(cluster *config.Cluster) promql.Backfill {
 	on := *cluster
 	on.Backfill.Enabled = true

@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// convoy keeps clusters that share a budget on the same day: none begins one before all have ended the one before. So
-// each knows how many series the others had, as in the daemon, and a test gives the same whoever is faster. Between
-// enter and leave, only so many are on their way at a time; the others wait.
+// convoy keeps clusters that share a budget on the same day: none begins one before all have ended
+// the one before. So each knows how many series the others had, as in the daemon, and a test gives
+// the same whoever is faster. Between enter and leave, only so many are on their way at a time; the
+// others wait.
 type convoy struct {
 	slots chan struct{}
 
@@ -33,7 +34,8 @@ func (c *convoy) leave() {
 	c.release()
 }
 
-// wait is called by a member at the end of a day. It returns when all others are there, have left, or ctx is done.
+// wait is called by a member at the end of a day. It returns when all others are there, have left,
+// or ctx is done.
 func (c *convoy) wait(ctx context.Context) {
 	<-c.slots
 	c.mu.Lock()

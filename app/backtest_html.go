@@ -22,8 +22,8 @@ var backtestStyle string
 // maxPlotted bounds how many incidents of a page have plots; those that told people come first.
 const maxPlotted = 100
 
-// WriteHTML writes a report as one page that needs nothing else: no script, no other file. Its content security policy
-// allows its own style alone.
+// WriteHTML writes a report as one page that needs nothing else: no script, no other file. Its
+// content security policy allows its own style alone.
 func (r *BacktestReport) WriteHTML(w io.Writer) error {
 	t, err := template.New("backtest").Funcs(template.FuncMap{
 		"day":  func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
@@ -85,7 +85,8 @@ func (r *BacktestReport) clusterViews() []clusterView {
 
 func (r *BacktestReport) incidentViews() []incidentView {
 	out := make([]incidentView, len(r.Incidents))
-	left := map[bool]int{true: maxPlotted, false: max(maxPlotted-r.Pages, 0)} // By whether people were told.
+	left := map[bool]int{true: maxPlotted, false: max(maxPlotted-r.Pages,
+		0)} // By whether people were told.
 	for i, b := range r.Incidents {
 		v := incidentView{
 			BacktestIncident: b, Lasted: r.Lasted(b), SignalList: shorten(b.Signals(), 3),

@@ -17,17 +17,18 @@ import (
 
 // BacktestLabel is something that is known to have happened, and what became of it.
 type BacktestLabel struct {
-	Service    fleet.Service // An empty name is the whole namespace, an empty namespace the whole cluster.
+	Service    fleet.Service // An empty name is the whole namespace, both empty the whole cluster.
 	Start, End time.Time
 	Line       int // In its file.
 
 	Outside  bool              // It lies outside of what was tested.
 	Incident *BacktestIncident // The first page that belongs to it; nil: nobody was told.
-	Unpaged  *BacktestIncident // If nobody was told: the first incident that was too mild to tell anybody.
+	Unpaged  *BacktestIncident // The first incident of it that was too mild to tell anybody.
 	Delay    time.Duration     // From Start until people were told.
 }
 
-// labelSlack is how inexact labels are taken to be: a page so long before one begins, or after it ends, belongs to it.
+// labelSlack is how inexact labels are taken to be: a page so long before one begins, or after it
+// ends, belongs to it.
 const labelSlack = 5 * time.Minute
 
 // Missed reports whether nobody was told of something that was tested.
@@ -40,15 +41,16 @@ func (l *BacktestLabel) has(s fleet.Service) bool {
 		(l.Service.Name == "" || l.Service.Name == s.Name)
 }
 
-// told returns when people were told that an incident affects what the label names; zero: they were not. An incident
-// that began to affect it outside of the label's time is another one.
+// told returns when people were told that an incident affects what the label names; zero: they were
+// not. An incident that began to affect it outside of the label's time is another one.
 func (l *BacktestLabel) told(b *BacktestIncident) (noticed, told time.Time) {
 	for s, since := range b.Since {
 		if l.has(s) && (noticed.IsZero() || since.Before(noticed)) {
 			noticed = since
 		}
 	}
-	if noticed.IsZero() || noticed.Before(l.Start.Add(-labelSlack)) || noticed.After(l.End.Add(labelSlack)) {
+	if noticed.IsZero() || noticed.Before(l.Start.Add(-labelSlack)) ||
+		noticed.After(l.End.Add(labelSlack)) {
 		return time.Time{}, time.Time{}
 	}
 	if b.Paged.IsZero() {
@@ -106,7 +108,8 @@ func parseLabels(path string, in io.Reader, clusters []string) ([]BacktestLabel,
 	rows.TrimLeadingSpace = true
 	header, err := rows.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, &InputError{File: path, Problem: "empty file; want the header " + strings.Join(labelColumns, ",")}
+		return nil, &InputError{File: path, Problem: "empty file; want the header " +
+			strings.Join(labelColumns, ",")}
 	}
 	if err != nil {
 		return nil, rowError(path, err)
@@ -131,7 +134,8 @@ func parseLabels(path string, in io.Reader, clusters []string) ([]BacktestLabel,
 			return nil, rowError(path, err)
 		}
 		line, _ := rows.FieldPos(0)
-		l, err := parseLabel(func(name string) string { return strings.TrimSpace(row[place[name]]) }, clusters)
+		l, err := parseLabel(func(name string) string { return strings.TrimSpace(row[place[name]]) },
+			clusters)
 		if err != nil {
 			return nil, &InputError{path, line, err.Error()}
 		}
@@ -151,9 +155,11 @@ func rowError(path string, err error) error {
 
 // parseLabel reads one row.
 func parseLabel(cell func(name string) string, clusters []string) (l BacktestLabel, err error) {
-	l.Service = fleet.Service{Cluster: cell("cluster"), Namespace: cell("namespace"), Name: cell("service")}
+	l.Service = fleet.Service{Cluster: cell("cluster"), Namespace: cell("namespace"),
+		Name: cell("service")}
 	if !slices.Contains(clusters, l.Service.Cluster) {
-		return l, fmt.Errorf("cluster %q is not in the configuration; write one of %s", l.Service.Cluster, enumerate(clusters))
+		return l, fmt.Errorf("cluster %q is not in the configuration; write one of %s",
+			l.Service.Cluster, enumerate(clusters))
 	}
 	if l.Start, err = ParseTime(cell("start")); err != nil {
 		return l, fmt.Errorf("start: %w", err)
@@ -174,7 +180,8 @@ func ParseTime(text string) (time.Time, error) {
 	}
 	sec, err := strconv.ParseFloat(text, 64)
 	if err != nil || !(sec > 0 && sec < 1e11) {
-		return time.Time{}, fmt.Errorf("%q is not a time; write RFC 3339, as 2026-03-01T12:00:00Z, or unix seconds", text)
+		return time.Time{}, fmt.Errorf(
+			"%q is not a time; write RFC 3339, as 2026-03-01T12:00:00Z, or unix seconds", text)
 	}
 	return time.UnixMilli(int64(sec * 1000)).UTC(), nil
 }

@@ -73,14 +73,15 @@ func newPlot(t *Trace) Plot {
 		Score:    path(t.Points, x, score, func(p *TracePoint) float32 { return p.Score }),
 		From:     round(x.at(max(float64(t.Start.UnixMilli()), x.min))), To: round(x.at(float64(end))),
 		Threshold: round(score.at(t.Threshold)),
-		Low:       number(y.min, t.Unit), High: number(y.max, t.Unit), ScoreHigh: fmt.Sprintf("%.0f", score.max),
+		Low:       number(y.min, t.Unit), High: number(y.max, t.Unit), ScoreHigh: fmt.Sprintf("%.0f",
+			score.max),
 		Begins:   time.UnixMilli(t.Points[0].At).UTC().Format("01-02 15:04"),
 		Ends:     time.UnixMilli(t.Points[len(t.Points)-1].At).UTC().Format("01-02 15:04"),
 		ViewBox:  fmt.Sprintf("0 0 %g %g", plotWidth+8, scoreBase+18),
 		PlotBase: plotHeight, ScoreAxis: scoreBase, Left: plotLeft,
 	}
 	p.Width = round(max(p.To-p.From, 1))
-	p.Summary = fmt.Sprintf("Observed and expected values of %s from %s to %s, and the score below them.",
+	p.Summary = fmt.Sprintf("Observed and expected values of %s from %s to %s, the score below them.",
 		p.Title, p.Begins, p.Ends)
 	return p
 }
@@ -130,7 +131,8 @@ func path(points []TracePoint, x, y axis, value func(*TracePoint) float32) strin
 	return b.String()
 }
 
-// usualStep returns the widest distance that is no exception: leads have wider ones than what follows.
+// usualStep returns the widest distance that is no exception: leads have wider ones than what
+// follows.
 func usualStep(points []TracePoint) int64 {
 	if len(points) < 2 {
 		return 1
@@ -157,11 +159,13 @@ func band(points []TracePoint, x, y axis) string {
 		}
 		verb := "M"
 		for k := i; k < j; k++ {
-			fmt.Fprintf(&b, "%s%g %g", verb, round(x.at(float64(points[k].At))), round(y.clamp(float64(points[k].Upper))))
+			fmt.Fprintf(&b, "%s%g %g", verb, round(x.at(float64(points[k].At))),
+				round(y.clamp(float64(points[k].Upper))))
 			verb = "L"
 		}
 		for k := j - 1; k >= i; k-- {
-			fmt.Fprintf(&b, "L%g %g", round(x.at(float64(points[k].At))), round(y.clamp(float64(points[k].Lower))))
+			fmt.Fprintf(&b, "L%g %g", round(x.at(float64(points[k].At))),
+				round(y.clamp(float64(points[k].Lower))))
 		}
 		b.WriteByte('Z')
 		i = j
@@ -225,7 +229,8 @@ func newBars(spans []BacktestSpan, limit float64) Bars {
 		b := Bar{
 			X: round(32 + float64(i)*wide), Width: round(max(wide*0.8, 0.5)),
 			Y: round(y.at(float64(s.Pages))), OtherY: round(y.at(float64(s.Incidents))),
-			Text: fmt.Sprintf("%s: pages %d, incidents %d", s.Start.Format(time.DateOnly), s.Pages, s.Incidents),
+			Text: fmt.Sprintf("%s: pages %d, incidents %d", s.Start.Format(time.DateOnly), s.Pages,
+				s.Incidents),
 		}
 		b.Height, b.OtherHeight = round(base-b.Y), round(b.Y-b.OtherY)
 		out.Bars = append(out.Bars, b)

@@ -24,7 +24,8 @@ type BacktestReport struct {
 	Weeks      []BacktestSpan
 	Days       []BacktestSpan
 	Pages      int
-	// PagesPerWeek is the sum of what each cluster would have told people, by the weeks of it that were observed.
+	// PagesPerWeek is the sum of what each cluster would have told people, by the weeks of it that
+	// were observed.
 	PagesPerWeek float64
 	Budget       float64        // Pages a week that people accept from these clusters.
 	Per          string         // Who has a budget: service, team or fleet.
@@ -109,7 +110,8 @@ func newBacktestReport(
 // add takes what was found out about a cluster.
 func (r *BacktestReport) add(c *backtestCluster) {
 	out := BacktestCluster{
-		Name: c.name, Past: c.past, Observed: c.observed, Incidents: len(c.incidents), Findings: c.findings,
+		Name: c.name, Past: c.past, Observed: c.observed, Incidents: len(c.incidents),
+		Findings: c.findings,
 	}
 	for _, s := range c.past.Signals {
 		out.Series += s.Series
@@ -144,15 +146,18 @@ func (r *BacktestReport) note(c *backtestCluster) {
 		say("history begins at %s, %s after the start: there was no time to learn before it",
 			utc(first), span(first.Sub(r.Start)))
 	case r.Start.Sub(first) < aDay && r.WarmUp > 0:
-		say("history begins at %s: only %s to learn from before the start", utc(first), span(r.Start.Sub(first)))
+		say("history begins at %s: only %s to learn from before the start", utc(first),
+			span(r.Start.Sub(first)))
 	case first.After(asked.Add(c.past.Step)):
-		say("history begins at %s: %s of the warm-up of %s", utc(first), span(r.Start.Sub(first)), span(r.WarmUp))
+		say("history begins at %s: %s of the warm-up of %s", utc(first), span(r.Start.Sub(first)),
+			span(r.WarmUp))
 	}
 	for _, g := range c.past.Gaps {
 		if g.To.Before(c.past.First) || g.To.Before(r.Start) {
 			continue
 		}
-		say("no data from %s to %s (%d instants), which is not counted", utc(g.From), utc(g.To), g.Instants)
+		say("no data from %s to %s (%d instants), which is not counted", utc(g.From), utc(g.To),
+			g.Instants)
 	}
 	r.noteSignals(c, say)
 	if c.untraced > 0 {
@@ -173,7 +178,7 @@ func (r *BacktestReport) noteSignals(c *backtestCluster, say func(string, ...any
 		}
 	}
 	if tested == 0 {
-		say("none of %d signals has a series: is the selector right, and is there a pack for its metrics?",
+		say("none of %d signals has a series: is the selector right, is there a pack for its metrics?",
 			len(c.past.Signals))
 	}
 }
@@ -220,7 +225,8 @@ func (r *BacktestReport) judgeLabels() {
 	}
 }
 
-// LabelSummary counts labels, and gives the delays of those that people were told of, the shortest first.
+// LabelSummary counts labels, and gives the delays of those that people were told of, the shortest
+// first.
 func (r *BacktestReport) LabelSummary() (tested, missed int, delays []time.Duration) {
 	for i := range r.Labels {
 		l := &r.Labels[i]

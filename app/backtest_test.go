@@ -27,8 +27,8 @@ import (
 	"tocsin/fleet"
 )
 
-// pastSource is a Prometheus that has the history of one simulated cluster: each signal is a metric called sim_<signal>
-// with the labels namespace and service.
+// pastSource is a Prometheus that has the history of one simulated cluster: each signal is a metric
+// called sim_<signal> with the labels namespace and service.
 type pastSource struct {
 	*httptest.Server
 	begin time.Time
@@ -43,7 +43,8 @@ type pastSource struct {
 }
 
 // newPastSource computes so much of a cluster's history.
-func newPastSource(t *testing.T, f *sim.Fleet, cluster string, begin time.Time, length time.Duration) *pastSource {
+func newPastSource(t *testing.T, f *sim.Fleet, cluster string, begin time.Time,
+	length time.Duration) *pastSource {
 	t.Helper()
 	p := &pastSource{begin: begin, step: time.Minute, values: make(map[string][][]float64)}
 	h, err := f.History(cluster, p.step)
@@ -110,7 +111,8 @@ func (p *pastSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (p *pastSource) points(metric string, service int, from, to time.Time, step time.Duration) (out [][2]any) {
+func (p *pastSource) points(metric string, service int, from, to time.Time,
+	step time.Duration) (out [][2]any) {
 	rows := p.values[metric]
 	for at := from; !at.After(to); at = at.Add(step) {
 		i := int(at.Sub(p.begin)/p.step) - 1
@@ -136,8 +138,8 @@ const (
 	pastWarmUp = 2 * 24 * time.Hour
 )
 
-// stage is two clusters with four days of history, the last two of which are tested: in the first cluster requests of a
-// service fail for half an hour, in the second one a service gets slow.
+// stage is two clusters with four days of history, the last two of which are tested: in the first
+// cluster requests of a service fail for half an hour, in the second one a service gets slow.
 type stage struct {
 	begin, start, end time.Time
 	sources           []*pastSource
@@ -151,7 +153,8 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{begin: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)}
 	s.start, s.end = s.begin.Add(pastWarmUp), s.begin.Add(pastLength)
-	options := sim.Options{Clusters: 2, Services: 6, Seed: 3, Start: s.begin, Spikes: -1, ReleaseEvery: 1000 * time.Hour}
+	options := sim.Options{Clusters: 2, Services: 6, Seed: 3, Start: s.begin, Spikes: -1,
+		ReleaseEvery: 1000 * time.Hour}
 	bare, err := sim.New(options)
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +171,8 @@ func newStage(t *testing.T) *stage {
 			Cluster: name, Service: s.victims[i].Namespace + "/" + s.victims[i].Name,
 		}
 		if i == 1 {
-			fault.Kind, fault.Errors, fault.Latency, fault.At = sim.LatencyShift, 0, 4, pastWarmUp+30*time.Hour
+			fault.Kind, fault.Errors, fault.Latency = sim.LatencyShift, 0, 4
+			fault.At = pastWarmUp + 30*time.Hour
 		}
 		s.faults = append(s.faults, fault)
 	}
@@ -177,7 +181,10 @@ func newStage(t *testing.T) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.text = "global: {interval: 1m, window: 5m, backfill: {max_queries_per_second: 1000}}\npacks: {enabled: []}\nclusters:\n"
+	s.text = `global: {interval: 1m, window: 5m, backfill: {max_queries_per_second: 1000}}
+packs: {enabled: []}
+clusters:
+`
 	for _, name := range names {
 		p := newPastSource(t, f, name, s.begin, pastLength)
 		s.sources = append(s.sources, p)
@@ -225,7 +232,8 @@ func (s *stage) labels(t *testing.T, rows ...string) string {
 // row labels a fault.
 func (s *stage) row(i int) string {
 	from := s.begin.Add(s.faults[i].At)
-	return fmt.Sprintf("%s,%s,%s,%s,%d", s.victims[i].Cluster, s.victims[i].Namespace, s.victims[i].Name,
+	return fmt.Sprintf("%s,%s,%s,%s,%d", s.victims[i].Cluster, s.victims[i].Namespace,
+		s.victims[i].Name,
 		from.Format(time.RFC3339), from.Add(s.faults[i].For).Unix())
 }
 
@@ -239,19 +247,24 @@ func written(t *testing.T, r *BacktestReport) (text, page string) {
 	return a.String(), b.String()
 }
 
-// A fault of the past is an incident of the test, with its delay; what nobody told of is missed. The same past gives the
-// same bytes.
+// A fault of the past is an incident of the test, with its delay; what nobody told of is missed.
+// The same past gives the same bytes.
 func TestBacktest(t *testing.T) {
 	s := newStage(t)
 	outage := s.start.Add(20 * time.Hour)
 	s.sources[1].change(func() {
-		s.sources[1].blank = func(at time.Time) bool { return !at.Before(outage) && at.Before(outage.Add(time.Hour)) }
+		s.sources[1].blank = func(at time.Time) bool {
+			return !at.Before(outage) &&
+				at.Before(outage.Add(time.Hour))
+		}
 	})
 	opts := s.options()
 	calm := s.start.Add(time.Hour)
 	opts.Labels = s.labels(t, s.row(0), s.row(1),
-		fmt.Sprintf("%s,,,%d,%d", s.victims[0].Cluster, calm.Unix(), calm.Add(time.Minute).Unix()), // Nothing happened.
-		fmt.Sprintf("%s,,,%d,%d", s.victims[0].Cluster, s.begin.Unix(), s.begin.Unix()))            // Not tested.
+		fmt.Sprintf("%s,,,%d,%d", s.victims[0].Cluster, calm.Unix(),
+			calm.Add(time.Minute).Unix()), // Nothing happened.
+		fmt.Sprintf("%s,,,%d,%d", s.victims[0].Cluster, s.begin.Unix(),
+			s.begin.Unix())) // Not tested.
 	var done []float64
 	opts.Progress = func(d float64, _ string, _ time.Time) { done = append(done, d) }
 	r, err := Backtest(t.Context(), opts)
@@ -262,7 +275,8 @@ func TestBacktest(t *testing.T) {
 	t.Log(text)
 	for i := range 2 {
 		l := r.Labels[i]
-		if l.Incident == nil || l.Delay > 15*time.Minute || !slices.Contains(l.Incident.Services, s.victims[i]) {
+		if l.Incident == nil || l.Delay > 15*time.Minute ||
+			!slices.Contains(l.Incident.Services, s.victims[i]) {
 			t.Errorf("fault %d: %+v", i, l)
 			continue
 		}
@@ -278,13 +292,15 @@ func TestBacktest(t *testing.T) {
 		t.Errorf("%d labels tested, %d missed", tested, missed)
 	}
 	for _, want := range []string{
-		r.Clusters[1].Name + ": no data from " + outage.Format(time.RFC3339) + " to ", "1 of 3 missed", "1 outside",
+		r.Clusters[1].Name + ": no data from " + outage.Format(time.RFC3339) +
+			" to ", "1 of 3 missed", "1 outside",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text does not say %q", want)
 		}
 	}
-	if c := r.Clusters[1]; c.Observed != 47*time.Hour+time.Minute || c.PagesPerWeek <= float64(c.Pages)*3.5 {
+	if c := r.Clusters[1]; c.Observed != 47*time.Hour+time.Minute ||
+		c.PagesPerWeek <= float64(c.Pages)*3.5 {
 		t.Errorf("what was not observed counts: %+v", c)
 	}
 	if len(done) == 0 || done[len(done)-1] != 1 || !slices.IsSorted(done) {
@@ -328,7 +344,8 @@ func TestBacktestPageIsHarmless(t *testing.T) {
 	if !strings.Contains(page, "&lt;script&gt;alert") {
 		t.Errorf("the service is not shown:\n%s", text)
 	}
-	for _, bad := range []string{"<script", "http:", "https:", "//", "url(", "style=", `"onload`, "ZgotmplZ", "src="} {
+	for _, bad := range []string{"<script", "http:", "https:", "//", "url(", "style=", `"onload`,
+		"ZgotmplZ", "src="} {
 		if strings.Contains(page, bad) {
 			i := strings.Index(page, bad)
 			t.Errorf("the page holds %s: %s", bad, page[max(i-80, 0):min(i+80, len(page))])
@@ -357,13 +374,15 @@ func TestBacktestOfWhatIsNotThere(t *testing.T) {
 	none := s.options()
 	none.Start, none.End = s.end.Add(time.Hour), s.end.Add(2*time.Hour)
 	none.WarmUp = -1
-	if _, err := Backtest(t.Context(), none); err == nil || !strings.Contains(err.Error(), "nothing was tested") {
+	if _, err := Backtest(t.Context(), none); err == nil ||
+		!strings.Contains(err.Error(), "nothing was tested") {
 		t.Errorf("got %v", err)
 	}
 
 	s.sources[1].change(func() { s.sources[1].fault = http.NotFound })
 	var bad *promql.SourceError
-	if _, err := Backtest(t.Context(), s.options()); !errors.As(err, &bad) || bad.Cluster != s.victims[1].Cluster ||
+	if _, err := Backtest(t.Context(), s.options()); !errors.As(err, &bad) ||
+		bad.Cluster != s.victims[1].Cluster ||
 		bad.URL != s.sources[1].URL || !strings.Contains(err.Error(), "check prometheus.url") {
 		t.Errorf("got %v", err)
 	}
@@ -380,16 +399,19 @@ func TestBacktestRefusesBadInput(t *testing.T) {
 		{"backwards", func(o *BacktestOptions) { o.End = o.Start }, "is not before end"},
 		{"future", func(o *BacktestOptions) { o.End = time.Now().Add(time.Hour) }, "lies in the future"},
 		{"step", func(o *BacktestOptions) { o.Step = 90 * time.Second }, "want a multiple of it"},
-		{"cluster", func(o *BacktestOptions) { o.Clusters = []string{"mars"} }, `no cluster is called "mars"; want one of `},
+		{"cluster", func(o *BacktestOptions) { o.Clusters = []string{"mars"} },
+			`no cluster is called "mars"; want one of `},
 		{"no file", func(o *BacktestOptions) { o.Labels = "nowhere.csv" }, "nowhere.csv: no such file"},
-		{"label cluster", func(o *BacktestOptions) { o.Labels = s.labels(t, s.row(0), "mars,,,1,2") }, `labels.csv:3: cluster "mars"`},
+		{"label cluster", func(o *BacktestOptions) { o.Labels = s.labels(t, s.row(0), "mars,,,1,2") },
+			`labels.csv:3: cluster "mars"`},
 		{"label time", func(o *BacktestOptions) {
 			o.Labels = s.labels(t, s.victims[0].Cluster+",,,yesterday,2")
 		}, `labels.csv:2: start: "yesterday" is not a time`},
 		{"label end", func(o *BacktestOptions) {
 			o.Labels = s.labels(t, "", s.victims[0].Cluster+",,,5,2")
 		}, "labels.csv:3: end lies before start"},
-		{"label row", func(o *BacktestOptions) { o.Labels = s.labels(t, "a,b") }, "labels.csv:2: wrong number of fields"},
+		{"label row", func(o *BacktestOptions) { o.Labels = s.labels(t, "a,b") },
+			"labels.csv:2: wrong number of fields"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			opts := s.options()
@@ -426,19 +448,25 @@ func TestLabelsMatch(t *testing.T) {
 		want  string
 	}{
 		{name: "told", page: page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "told after 3m"},
-		{name: "told at once", page: page(8, map[fleet.Service]time.Time{shop: at(8)}), want: "told after 0s"},
-		{name: "too mild", page: page(-1, map[fleet.Service]time.Time{shop: at(12)}), want: "missed: seen, too mild to tell"},
+		{name: "told at once", page: page(8, map[fleet.Service]time.Time{shop: at(8)}),
+			want: "told after 0s"},
+		{name: "too mild", page: page(-1, map[fleet.Service]time.Time{shop: at(12)}),
+			want: "missed: seen, too mild to tell"},
 		{name: "long before", page: page(1, map[fleet.Service]time.Time{shop: at(1)}), want: "missed"},
 		{name: "long after", page: page(30, map[fleet.Service]time.Time{shop: at(30)}), want: "missed"},
-		{name: "joined later", page: page(1, map[fleet.Service]time.Time{{Cluster: "eu"}: at(1), shop: at(14)}), want: "told after 4m"},
-		{name: "elsewhere", page: page(13, map[fleet.Service]time.Time{{Cluster: "eu", Name: "cart"}: at(12)}), want: "missed"},
+		{name: "joined later", page: page(1, map[fleet.Service]time.Time{{Cluster: "eu"}: at(1),
+			shop: at(14)}), want: "told after 4m"},
+		{name: "elsewhere", page: page(13, map[fleet.Service]time.Time{{Cluster: "eu",
+			Name: "cart"}: at(12)}), want: "missed"},
 		{
-			name: "whole cluster", label: func(l *BacktestLabel) { l.Service = fleet.Service{Cluster: "eu"} },
-			page: page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "told after 3m",
+			name:  "whole cluster",
+			label: func(l *BacktestLabel) { l.Service = fleet.Service{Cluster: "eu"} },
+			page:  page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "told after 3m",
 		},
 		{
-			name: "other cluster", label: func(l *BacktestLabel) { l.Service = fleet.Service{Cluster: "us"} },
-			page: page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "missed",
+			name:  "other cluster",
+			label: func(l *BacktestLabel) { l.Service = fleet.Service{Cluster: "us"} },
+			page:  page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "missed",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

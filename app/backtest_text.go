@@ -63,7 +63,8 @@ func printable(s string) string {
 // WriteText prints a report for people.
 func (r *BacktestReport) WriteText(w io.Writer) error {
 	t := newTables()
-	t.title("Backtest from %s to %s, warm-up %s, %s", utc(r.Start), utc(r.End), span(r.WarmUp), r.Every())
+	t.title("Backtest from %s to %s, warm-up %s, %s", utc(r.Start), utc(r.End), span(r.WarmUp),
+		r.Every())
 	r.textClusters(t)
 	if len(r.Notes) > 0 {
 		t.title("NOT AS ASKED FOR")
@@ -84,7 +85,8 @@ func (r *BacktestReport) WriteText(w io.Writer) error {
 		t.title("WHO PAYS")
 		t.row("  "+strings.ToUpper(r.Per), "PAGES", "A WEEK", "BUDGET")
 		for _, u := range r.Units {
-			t.row("  "+u.Name, strconv.Itoa(u.Pages), fmt.Sprintf("%.1f", u.PagesPerWeek), fmt.Sprintf("%.3g", u.Budget))
+			t.row("  "+u.Name, strconv.Itoa(u.Pages), fmt.Sprintf("%.1f", u.PagesPerWeek),
+				fmt.Sprintf("%.3g", u.Budget))
 		}
 	}
 	if r.Labels != nil {
@@ -113,14 +115,16 @@ func (r *BacktestReport) PagesLine() string {
 
 func (r *BacktestReport) textClusters(t *tables) {
 	t.title("CLUSTERS")
-	t.row("  CLUSTER", "HISTORY FROM", "SERIES", "VALUES", "OBSERVED", "FINDINGS", "INCIDENTS", "PAGES", "A WEEK")
+	t.row("  CLUSTER", "HISTORY FROM", "SERIES", "VALUES", "OBSERVED", "FINDINGS", "INCIDENTS",
+		"PAGES", "A WEEK")
 	for i := range r.Clusters {
 		c := &r.Clusters[i]
 		from := "none"
 		if !c.Past.First.IsZero() {
 			from = utc(c.Past.First)
 		}
-		t.row("  "+c.Name, from, strconv.Itoa(c.Series), strconv.Itoa(c.Past.Values), r.Share(c), strconv.Itoa(c.Findings),
+		t.row("  "+c.Name, from, strconv.Itoa(c.Series), strconv.Itoa(c.Past.Values), r.Share(c),
+			strconv.Itoa(c.Findings),
 			strconv.Itoa(c.Incidents), strconv.Itoa(c.Pages), fmt.Sprintf("%.1f", c.PagesPerWeek))
 	}
 }
@@ -135,7 +139,8 @@ func (r *BacktestReport) textLabels(t *tables) {
 	t.row("  LINE", "FROM", "FOR", "WHERE", "OUTCOME", "INCIDENT")
 	for i := range r.Labels {
 		l := &r.Labels[i]
-		t.row("  "+strconv.Itoa(l.Line), utc(l.Start), span(l.End.Sub(l.Start)), l.Where(), l.Outcome(), l.IncidentID())
+		t.row("  "+strconv.Itoa(l.Line), utc(l.Start), span(l.End.Sub(l.Start)), l.Where(), l.Outcome(),
+			l.IncidentID())
 	}
 }
 
@@ -144,7 +149,8 @@ func (r *BacktestReport) LabelsLine() string {
 	tested, missed, delays := r.LabelSummary()
 	line := fmt.Sprintf("%d of %d missed", missed, tested)
 	if n := len(delays); n > 0 {
-		line += fmt.Sprintf(", delay %s in the middle, %s at most", span(median(delays)), span(delays[n-1]))
+		line += fmt.Sprintf(", delay %s in the middle, %s at most", span(median(delays)),
+			span(delays[n-1]))
 	}
 	if outside := len(r.Labels) - tested; outside > 0 {
 		line += fmt.Sprintf(", %d outside of what was tested", outside)
@@ -192,9 +198,11 @@ func (r *BacktestReport) textIncidents(t *tables) {
 	if len(r.Incidents) == 0 {
 		return
 	}
-	t.row("  STARTED", "DURATION", "SEVERITY", "PAGE AFTER", "SERVICE", "SIGNALS", "PEAK", "FINDINGS", "ID", "WHAT")
+	t.row("  STARTED", "DURATION", "SEVERITY", "PAGE AFTER", "SERVICE", "SIGNALS", "PEAK", "FINDINGS",
+		"ID", "WHAT")
 	for _, b := range r.Incidents {
-		t.row("  "+utc(b.Start), r.Lasted(b), string(b.Severity), b.PageAfter(), b.Place(), shorten(b.Signals(), 3),
+		t.row("  "+utc(b.Start), r.Lasted(b), string(b.Severity), b.PageAfter(), b.Place(),
+			shorten(b.Signals(), 3),
 			fmt.Sprintf("%.1f", b.Peak), strconv.Itoa(len(b.Findings)+b.Omitted), b.ID, b.Title)
 	}
 }

@@ -37,8 +37,8 @@ type TracePoint struct {
 	Observed, Expected, Lower, Upper float32
 }
 
-// tracer keeps the newest points of every series, thinned out, so that a finding can be shown with what led to it, and
-// all points while it is open. It costs 1.9 kB for each series.
+// tracer keeps the newest points of every series, thinned out, so that a finding can be shown with
+// what led to it, and all points while it is open. It costs 1.9 kB for each series.
 type tracer struct {
 	registry *series.Registry
 	stride   int // Ticks between the points of leads.
@@ -156,7 +156,8 @@ func newTracing(f *detector.Finding, lead *lead) *tracing {
 	n := &tracing{
 		finding: f.ID, stride: 1,
 		Trace: &Trace{
-			ID: series.ID{Service: f.Service, Signal: f.Signal}, Unit: f.Unit, Kind: f.Kind, Start: f.Start, Opened: f.At,
+			ID: series.ID{Service: f.Service,
+				Signal: f.Signal}, Unit: f.Unit, Kind: f.Kind, Start: f.Start, Opened: f.At,
 			Threshold: f.Threshold,
 		},
 	}

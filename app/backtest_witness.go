@@ -13,8 +13,8 @@ import (
 	"tocsin/series"
 )
 
-// witness listens to the detector, and has the incident manager, of one cluster in a backtest. All but result is called
-// by the goroutine of the shard that has the cluster.
+// witness listens to the detector, and has the incident manager, of one cluster in a backtest. All
+// but result is called by the goroutine of the shard that has the cluster.
 type witness struct {
 	name      string
 	registry  *series.Registry
@@ -40,7 +40,8 @@ type backtestCluster struct {
 	services  []fleet.Service // That it has.
 }
 
-func newWitness(cluster *config.Cluster, o *BacktestOptions, registry *series.Registry) (*witness, error) {
+func newWitness(cluster *config.Cluster, o *BacktestOptions, registry *series.Registry) (*witness,
+	error) {
 	step := cmp.Or(o.Step, time.Duration(cluster.Interval))
 	w := &witness{
 		name: cluster.Name, registry: registry, start: o.Start, step: step,
@@ -68,7 +69,8 @@ func (w *witness) find(f detector.Finding) {
 	}
 }
 
-// instant implements detector.Options.Services: as in the daemon, what was found at an instant comes before it.
+// instant implements detector.Options.Services: as in the daemon, what was found at an instant
+// comes before it.
 func (w *witness) instant(s *detector.ServiceScores) {
 	if !s.At.Before(w.start) {
 		w.instants++

@@ -64,7 +64,7 @@ type PlanNeed struct {
 	QueriesPerSecond float64 `json:"queries_per_second"` // To the sources.
 	BytesPerRound    int64   `json:"bytes_per_round"`    // Of answers, once every interval.
 	BytesPerSecond   float64 `json:"bytes_per_second"`
-	SourceSeconds    float64 `json:"source_seconds_per_round"` // That queries took together, waiting included.
+	SourceSeconds    float64 `json:"source_seconds_per_round"` // That queries took together.
 	MemoryBytes      float64 `json:"memory_bytes"`
 	Cores            float64 `json:"cores"`
 }
@@ -86,9 +86,9 @@ type PlanLimits struct {
 	Persistence   string `json:"persistence_size"`
 }
 
-// MakePlan asks the sources of the configured clusters once for everything that the daemon would ask them for at every
-// tick, measures what a series costs on this machine, and adds up. What was asked for wrongly is an *InputError, a source
-// that does not answer a *promql.SourceError.
+// MakePlan asks the sources of the configured clusters once for everything that the daemon would
+// ask them for at every tick, measures what a series costs on this machine, and adds up. What was
+// asked for wrongly is an *InputError, a source that does not answer a *promql.SourceError.
 func MakePlan(ctx context.Context, opts PlanOptions) (*Plan, error) {
 	if opts.Config == nil {
 		return nil, errors.New("plan: no configuration")
@@ -97,7 +97,8 @@ func MakePlan(ctx context.Context, opts PlanOptions) (*Plan, error) {
 		return nil, inputError("horizon %s is negative", opts.Horizon)
 	}
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
-	clusters, err := chooseClusters(opts.Config, opts.Clusters, func(*config.Cluster) error { return nil })
+	clusters, err := chooseClusters(opts.Config, opts.Clusters,
+		func(*config.Cluster) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +128,8 @@ func MakePlan(ctx context.Context, opts PlanOptions) (*Plan, error) {
 }
 
 // survey counts what one cluster has.
-func survey(ctx context.Context, opts *PlanOptions, cluster *config.Cluster) (PlanCluster, map[string]bool, error) {
+func survey(ctx context.Context, opts *PlanOptions, cluster *config.Cluster) (PlanCluster,
+	map[string]bool, error) {
 	out := PlanCluster{Name: cluster.Name}
 	queries, err := queries(opts.Config, cluster)
 	if err != nil {
@@ -147,7 +149,8 @@ func survey(ctx context.Context, opts *PlanOptions, cluster *config.Cluster) (Pl
 	asked := 0
 	for _, s := range found.Signals {
 		out.Signals = append(out.Signals, PlanSignal{
-			Signal: s.Signal, Pack: s.Pack, State: string(s.State), Reason: s.Reason, Counted: s.Count, Series: s.Series,
+			Signal: s.Signal, Pack: s.Pack, State: string(s.State), Reason: s.Reason,
+			Counted: s.Count, Series: s.Series,
 			Bytes: s.Bytes, Seconds: s.Took.Seconds(),
 		})
 		if s.State == promql.Off {
@@ -183,7 +186,8 @@ const (
 	// idleBytes is what a daemon takes that watches nothing, and idleCores what it spends.
 	idleBytes = 60 << 20
 	idleCores = 0.01
-	// clusterBytes is what a cluster takes beside its series: a connection, a buffer for answers, metrics.
+	// clusterBytes is what a cluster takes beside its series: a connection, a buffer for answers,
+	// metrics.
 	clusterBytes = 400 << 10
 	// garbage is how much memory the garbage collector's default lets grow for what is reachable.
 	garbage = 2
@@ -209,7 +213,8 @@ func (p *Plan) add(opts *PlanOptions, clusters []config.Cluster, services []map[
 		k := &p.Clusters[i]
 		n := float64(k.Series)
 		k.MemoryBytes = clusterBytes + garbage*n*(p.Costs.SeriesBytes+perSeries*p.Costs.HeadBytes)
-		k.Cores = k.ValuesPerSecond * (httpNS + p.Costs.DecodeNS + p.Costs.ScoreNS + perSeries*p.Costs.WriteNS) / 1e9
+		k.Cores = k.ValuesPerSecond * (httpNS + p.Costs.DecodeNS + p.Costs.ScoreNS +
+			perSeries*p.Costs.WriteNS) / 1e9
 		t.Series += k.Series
 		t.ValuesPerSecond += k.ValuesPerSecond
 		t.QueriesPerSecond += k.QueriesPerSecond
@@ -238,7 +243,8 @@ func (p *Plan) disk(opts *PlanOptions, perSeries float64, services int) {
 		return d.Seconds()
 	}
 	d := &p.Disk
-	d.HorizonSeconds = cmp.Or(opts.Horizon, max(time.Duration(s.Retention), time.Duration(s.JournalRetention))).Seconds()
+	d.HorizonSeconds = cmp.Or(opts.Horizon, max(time.Duration(s.Retention),
+		time.Duration(s.JournalRetention))).Seconds()
 	samples := p.Total.ValuesPerSecond * perSeries // In a second.
 	d.Scores = samples * (kept(s.Retention)*p.Costs.SampleBytes + logFor.Seconds()*p.Costs.LogBytes)
 	pages := budget(opts.Config)
@@ -247,7 +253,8 @@ func (p *Plan) disk(opts *PlanOptions, perSeries float64, services int) {
 		perWeek *= float64(services)
 	}
 	d.Journal = perWeek * kept(s.JournalRetention) / aWeek.Seconds() * p.Costs.JournalBytes
-	d.Snapshots = float64(p.Total.Series) * p.Costs.StateBytes * 1.2 // Names, and the file that is being written.
+	// With names, and the file that is being written.
+	d.Snapshots = float64(p.Total.Series) * p.Costs.StateBytes * 1.2
 	d.Total = d.Scores + d.Journal + d.Snapshots
 	if s.MinFree.Percent > 0 {
 		d.Total /= 1 - s.MinFree.Percent/100
@@ -256,7 +263,8 @@ func (p *Plan) disk(opts *PlanOptions, perSeries float64, services int) {
 	}
 }
 
-// limit leaves room above the estimate: half as much again for processors and memory, a fifth for the disk.
+// limit leaves room above the estimate: half as much again for processors and memory, a fifth for
+// the disk.
 func (p *Plan) limit() {
 	const mib = 1 << 20
 	up := func(v, to float64) float64 { return math.Ceil(v/to) * to }
@@ -282,11 +290,13 @@ func (p *Plan) note(c *config.Config, cluster *config.Cluster, k *PlanCluster) {
 	}
 	interval := time.Duration(cluster.Interval).Seconds()
 	if busy := k.SourceSeconds / float64(max(cluster.Concurrency, 1)); busy > interval/2 {
-		say("a round takes %.1fs with %d queries at once, of an interval of %.0fs: raise concurrency or the interval",
+		say("a round takes %.1fs with %d queries at once, of an interval of %.0fs: ask less often",
 			busy, cluster.Concurrency, interval)
 	}
-	i := slices.IndexFunc(k.Signals, func(s PlanSignal) bool { return s.State == string(promql.Failing) })
+	i := slices.IndexFunc(k.Signals,
+		func(s PlanSignal) bool { return s.State == string(promql.Failing) })
 	if i >= 0 {
-		say("signal %s was not answered, and is counted as the source counts it: %s", k.Signals[i].Signal, k.Signals[i].Reason)
+		say("signal %s was not answered, and is counted as the source counts it: %s",
+			k.Signals[i].Signal, k.Signals[i].Reason)
 	}
 }

@@ -23,7 +23,7 @@ import (
 type PlanCosts struct {
 	DecodeNS     float64 `json:"decode_ns_per_value"`     // From an answer to a batch.
 	ScoreNS      float64 `json:"score_ns_per_value"`      // From a batch to a score.
-	SeriesBytes  float64 `json:"bytes_per_series"`        // What was learnt, names, and the order of answers.
+	SeriesBytes  float64 `json:"bytes_per_series"`        // What was learnt, names, order of answers.
 	StateBytes   float64 `json:"state_bytes_per_series"`  // Of that, what a snapshot holds.
 	WriteNS      float64 `json:"write_ns_per_sample"`     // From a score to the score database.
 	HeadBytes    float64 `json:"bytes_per_stored_series"` // Of the score database, in memory.
@@ -32,8 +32,8 @@ type PlanCosts struct {
 	JournalBytes float64 `json:"bytes_per_incident"`      // In the journal, all events of it.
 }
 
-// What docs/performance.md has measured of the score database and the journal: to measure it here would take hours of
-// samples.
+// What docs/performance.md has measured of the score database and the journal: to measure it here
+// would take hours of samples.
 const (
 	writeNS      = 330
 	headBytes    = 1800
@@ -105,11 +105,13 @@ func newMeasurement() (*measurement, error) {
 	var queries []promql.Query
 	for i := range measureSignals {
 		name := "signal" + strconv.Itoa(i)
-		signals = append(signals, detector.Signal{Name: name, Kind: kinds[i%len(kinds)], Bad: detector.Up})
+		signals = append(signals, detector.Signal{Name: name, Kind: kinds[i%len(kinds)],
+			Bad: detector.Up})
 		queries = append(queries, promql.Query{
 			Signal: name, Expr: name, Namespace: []string{"namespace"}, Service: []string{"service"},
 		})
-		b := series.Batch{Cluster: "plan", Signal: name, Step: 15 * time.Second, Final: i == measureSignals-1}
+		b := series.Batch{Cluster: "plan", Signal: name, Step: 15 * time.Second,
+			Final: i == measureSignals-1}
 		for k := range measureServices {
 			ref, err := registry.Ref(series.ID{Service: planService(k), Signal: name})
 			if err != nil {
@@ -120,7 +122,8 @@ func newMeasurement() (*measurement, error) {
 		m.batches = append(m.batches, b)
 	}
 	var err error
-	if m.engine, err = detector.New(detector.Options{Signals: signals, Registry: registry, Shards: 1}); err != nil {
+	if m.engine, err = detector.New(detector.Options{Signals: signals, Registry: registry,
+		Shards: 1}); err != nil {
 		return nil, err
 	}
 	m.source, err = promql.New(promql.Options{
@@ -132,7 +135,8 @@ func newMeasurement() (*measurement, error) {
 
 func planService(k int) fleet.Service {
 	return fleet.Service{
-		Cluster: "plan", Namespace: "namespace" + strconv.Itoa(k%10), Name: "some-service-" + strconv.Itoa(k),
+		Cluster: "plan", Namespace: "namespace" + strconv.Itoa(k%10), Name: "some-service-" +
+			strconv.Itoa(k),
 	}
 }
 

@@ -16,8 +16,9 @@ import (
 // planCosts are round numbers.
 func planCosts() *PlanCosts {
 	return &PlanCosts{
-		DecodeNS: 200, ScoreNS: 100, SeriesBytes: 1000, StateBytes: 1000, WriteNS: 300, HeadBytes: 2000, SampleBytes: 4,
-		LogBytes: 12, JournalBytes: 1000,
+		DecodeNS: 200, ScoreNS: 100, SeriesBytes: 1000, StateBytes: 1000, WriteNS: 300, HeadBytes: 2000,
+		SampleBytes: 4,
+		LogBytes:    12, JournalBytes: 1000,
 	}
 }
 
@@ -39,12 +40,14 @@ func TestPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	const series = 2 * 6 * 4
-	if p.Total.Series != series || p.Clusters[0].Series != series/2 || p.Total.ValuesPerSecond != series/60.0 ||
+	if p.Total.Series != series || p.Clusters[0].Series != series/2 ||
+		p.Total.ValuesPerSecond != series/60.0 ||
 		p.Total.QueriesPerSecond != 8/60.0 || p.Total.BytesPerRound < 48*50 {
 		t.Errorf("total: %+v", p.Total)
 	}
 	stored := float64(series + 4*12)
-	if want := idleBytes + 2*clusterBytes + 2*(series*1000+stored*2000); math.Abs(p.Total.MemoryBytes-want) > 1 {
+	if want := idleBytes + 2*clusterBytes +
+		2*(series*1000+stored*2000); math.Abs(p.Total.MemoryBytes-want) > 1 {
 		t.Errorf("%g bytes of memory, want %g", p.Total.MemoryBytes, want)
 	}
 	day := 24 * time.Hour.Seconds()
@@ -58,7 +61,8 @@ func TestPlan(t *testing.T) {
 	if err := errors.Join(p.WriteText(&text), p.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"total, with the daemon's own", "sim_errors", "persistence: {size: 2Gi}", "limits: {memory: 128Mi}"} {
+	for _, want := range []string{"total, with the daemon's own", "sim_errors",
+		"persistence: {size: 2Gi}", "limits: {memory: 128Mi}"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text does not say %s:\n%s", want, &text)
 		}
@@ -73,7 +77,8 @@ func TestPlan(t *testing.T) {
 		t.Errorf("a day takes as much as 15: %v, %+v", err, short)
 	}
 	s.config.Global.MaxSeriesPerCluster = 10
-	if p, err = MakePlan(t.Context(), opts); err != nil || len(p.Notes) != 2 || !strings.Contains(p.Notes[0], "would be refused") {
+	if p, err = MakePlan(t.Context(), opts); err != nil || len(p.Notes) != 2 ||
+		!strings.Contains(p.Notes[0], "would be refused") {
 		t.Errorf("notes: %v, %v", err, p.Notes)
 	}
 	s.sources[0].change(func() { s.sources[0].fault = http.NotFound })

@@ -22,7 +22,8 @@ func (p *Plan) WriteJSON(w io.Writer) error {
 func (p *Plan) WriteText(w io.Writer) error {
 	t := newTables()
 	t.title("CLUSTERS")
-	t.row("  CLUSTER", "SERIES", "VALUES/S", "QUERIES/S", "BYTES/ROUND", "ROUND TOOK", "MEMORY", "CORES")
+	t.row("  CLUSTER", "SERIES", "VALUES/S", "QUERIES/S", "BYTES/ROUND", "ROUND TOOK", "MEMORY",
+		"CORES")
 	for i := range p.Clusters {
 		p.Clusters[i].text(t, p.Clusters[i].Name)
 	}
@@ -43,7 +44,8 @@ func (p *Plan) WriteText(w io.Writer) error {
 	t.row("  snapshots", sizeOf(d.Snapshots))
 	t.row("  with what stays free", sizeOf(d.Total))
 	c := &p.Costs
-	t.title("A SERIES costs %.0f bytes, and %.0f for each stored one; a value %.0f ns to decode, %.0f to score, %.0f to store",
+	t.title("A SERIES costs %.0f bytes, and %.0f for each stored one; "+
+		"a value %.0f ns to decode, %.0f to score, %.0f to store",
 		c.SeriesBytes, c.HeadBytes, c.DecodeNS, c.ScoreNS, c.WriteNS)
 	l := &p.Limits
 	t.title("VALUES of the chart")
@@ -54,7 +56,8 @@ func (p *Plan) WriteText(w io.Writer) error {
 }
 
 func (n *PlanNeed) text(t *tables, name string) {
-	t.row("  "+name, strconv.Itoa(n.Series), fmt.Sprintf("%.0f", n.ValuesPerSecond), fmt.Sprintf("%.1f", n.QueriesPerSecond),
+	t.row("  "+name, strconv.Itoa(n.Series), fmt.Sprintf("%.0f", n.ValuesPerSecond),
+		fmt.Sprintf("%.1f", n.QueriesPerSecond),
 		sizeOf(float64(n.BytesPerRound)), fmt.Sprintf("%.2fs", n.SourceSeconds), sizeOf(n.MemoryBytes),
 		fmt.Sprintf("%.2g", n.Cores))
 }
@@ -82,7 +85,8 @@ func (p *Plan) textSignals(t *tables) {
 		}
 	}
 	for _, name := range order {
-		t.row("  "+name, strconv.Itoa(sums[name].clusters), strconv.Itoa(sums[name].series), sizeOf(float64(sums[name].bytes)))
+		t.row("  "+name, strconv.Itoa(sums[name].clusters), strconv.Itoa(sums[name].series),
+			sizeOf(float64(sums[name].bytes)))
 	}
 }
 

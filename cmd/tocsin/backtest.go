@@ -14,7 +14,8 @@ import (
 	"tocsin/app"
 )
 
-// errOverBudget means that people would have been told more often than the caller of a backtest accepts.
+// errOverBudget means that people would have been told more often than the caller of a backtest
+// accepts.
 var errOverBudget = errors.New("over budget")
 
 // backtestFlags are what a backtest is asked for.
@@ -30,18 +31,19 @@ func newBacktest() *cobra.Command {
 	var f backtestFlags
 	cmd := &cobra.Command{
 		Use:   "backtest --config.file FILE --start TIME [--end TIME] [flags]",
-		Short: "Run the past of your clusters through the detector and say what people would have been told",
-		Long: `Run the past of your clusters through the detector and say what people would have been told.
+		Short: "Run the past of your clusters through the detector",
+		Long: `Run the past of your clusters through the detector, and say what people would have
+been told.
 
-History comes from the clusters' own Prometheus: the same queries at the same instants as the daemon's, by range
-queries. What the source does not have is said, and not counted. Times are RFC 3339 or unix seconds; durations 90s, 5m,
-14d.
+History comes from the clusters' own Prometheus: the same queries at the same instants as the
+daemon's, by range queries. What the source does not have is said, and not counted. Times are RFC
+3339 or unix seconds; durations 90s, 5m, 14d.
 
---labels FILE is a CSV file with the columns cluster, namespace, service, start and end; an empty service stands for the
-whole namespace, an empty namespace for the whole cluster.
+--labels FILE is a CSV file with the columns cluster, namespace, service, start and end; an empty
+service stands for the whole namespace, an empty namespace for the whole cluster.
 
-Exit code 0: done. 1: it could not be done, or there are more pages a week than --max-pages-per-week. 2: something was
-asked for wrongly; nothing was started.`,
+Exit code 0: done. 1: it could not be done, or there are more pages a week than
+--max-pages-per-week. 2: something was asked for wrongly; nothing was started.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -49,14 +51,17 @@ asked for wrongly; nothing was started.`,
 	flags.StringVar(&f.config, "config.file", "tocsin.yaml", "Configuration file.")
 	flags.StringVar(&f.start, "start", "", "Incidents count from here on.")
 	flags.StringVar(&f.end, "end", "", "Where the test ends; now.")
-	flags.StringVar(&f.warmUp, "warm-up", "14d", "How long before the start learning begins, as far as there is history.")
-	flags.StringVar(&f.step, "step", "", "Distance of instants, a multiple of the interval; the interval of each cluster.")
+	flags.StringVar(&f.warmUp, "warm-up", "14d",
+		"How long before the start learning begins, as far as there is history.")
+	flags.StringVar(&f.step, "step", "",
+		"Distance of instants, a multiple of the interval; the interval of each cluster.")
 	flags.StringSliceVar(&f.opts.Clusters, "cluster", nil, "Only this cluster; may be repeated.")
 	flags.StringVar(&f.opts.Labels, "labels", "", "CSV file of what is known to have happened.")
 	flags.StringVar(&f.html, "html", "", "Write the report as a page with plots to this file, too.")
 	flags.Float64Var(&f.maxPages, "max-pages-per-week", -1, "Fail if there are more.")
 	flags.IntVar(&f.opts.Parallel, "parallel", 2, "Clusters at a time.")
-	flags.StringVar(&f.logLevel, "log.level", "warn", "Of the log on standard error: debug, info, warn or error.")
+	flags.StringVar(&f.logLevel, "log.level", "warn",
+		"Of the log on standard error: debug, info, warn or error.")
 	return cmd
 }
 
@@ -87,7 +92,8 @@ func (f *backtestFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	if cmd.Flags().Changed("max-pages-per-week") && report.PagesPerWeek > f.maxPages {
-		return fmt.Errorf("%w: %s, --max-pages-per-week is %g", errOverBudget, report.PagesLine(), f.maxPages)
+		return fmt.Errorf("%w: %s, --max-pages-per-week is %g", errOverBudget, report.PagesLine(),
+			f.maxPages)
 	}
 	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// steady is a source with one service whose errors rise for half an hour in the middle of the second day.
+// steady is a source with one service whose errors rise for half an hour in the middle of the
+// second day.
 func steady(t *testing.T, begin time.Time) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -22,8 +23,14 @@ func steady(t *testing.T, begin time.Time) string {
 			v, _ := strconv.ParseInt(r.FormValue(name), 10, 64)
 			return v
 		}
+		from, to, step := number("start"), number("end"), number("step")
+		series := map[string]any{"metric": map[string]string{"namespace": "shop", "service": "cart"}}
+		kind, result := "matrix", []any{}
+		if r.FormValue("time") != "" {
+			kind, from, to, step = "vector", number("time"), number("time"), 1
+		}
 		values := [][2]any{}
-		for at := number("start"); at <= number("end"); at += number("step") {
+		for at := from; at <= to; at += step {
 			since := time.Unix(at, 0).Sub(begin)
 			v := 1 + 0.1*float64(at/60*7919%101)/100
 			if since >= 36*time.Hour && since < 36*time.Hour+30*time.Minute {
@@ -33,14 +40,13 @@ func steady(t *testing.T, begin time.Time) string {
 				values = append(values, [2]any{at, fmt.Sprint(v)})
 			}
 		}
-		result := []any{}
 		if len(values) > 0 {
-			result = append(result, map[string]any{
-				"metric": map[string]string{"namespace": "shop", "service": "cart"}, "values": values,
-			})
+			series["values"], series["value"] = values, values[0]
+			delete(series, map[string]string{"matrix": "value", "vector": "values"}[kind])
+			result = append(result, series)
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"status": "success", "data": map[string]any{"resultType": "matrix", "result": result},
+			"status": "success", "data": map[string]any{"resultType": kind, "result": result},
 		})
 	}))
 	t.Cleanup(server.Close)
@@ -71,15 +77,21 @@ signals:
 		want string // Of standard output, or of the error.
 	}{
 		{name: "within", args: []string{"--max-pages-per-week", "7"}, want: "7.0 a week (1 in 1d)"},
-		{name: "beyond", args: []string{"--max-pages-per-week=6.9"}, code: exitFailed, want: "over budget: 7.0 a week (1 in 1d), --max-pages-per-week is 6.9"},
+		{name: "beyond", args: []string{"--max-pages-per-week=6.9"}, code: exitFailed,
+			want: "over budget: 7.0 a week (1 in 1d), --max-pages-per-week is 6.9"},
 		{name: "step", args: []string{"--step", "2m"}, want: "every 2m"},
 		{name: "page", args: []string{"--html", page}, want: "INCIDENTS: 1"},
-		{name: "nowhere", args: []string{"--html", filepath.Join(dir, "no", "folder.html")}, code: exitFailed, want: "write "},
-		{name: "bad time", args: []string{"--end", "noon"}, code: exitBadInput, want: `--end: "noon" is not a time`},
+		{name: "nowhere", args: []string{"--html", filepath.Join(dir, "no", "folder.html")},
+			code: exitFailed, want: "write "},
+		{name: "bad time", args: []string{"--end", "noon"}, code: exitBadInput,
+			want: `--end: "noon" is not a time`},
 		{name: "bad span", args: []string{"--warm-up", "long"}, code: exitBadInput, want: "--warm-up: "},
-		{name: "bad gate", args: []string{"--max-pages-per-week", "-1"}, code: exitBadInput, want: "want 0 or more"},
-		{name: "bad file", args: []string{"--config.file", "nowhere.yaml"}, code: exitBadInput, want: "nowhere.yaml"},
-		{name: "bad labels", args: []string{"--labels", "nowhere.csv"}, code: exitBadInput, want: "nowhere.csv: no such file"},
+		{name: "bad gate", args: []string{"--max-pages-per-week", "-1"}, code: exitBadInput,
+			want: "want 0 or more"},
+		{name: "bad file", args: []string{"--config.file", "nowhere.yaml"}, code: exitBadInput,
+			want: "nowhere.yaml"},
+		{name: "bad labels", args: []string{"--labels", "nowhere.csv"}, code: exitBadInput,
+			want: "nowhere.csv: no such file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out, log bytes.Buffer
@@ -133,7 +145,8 @@ func TestProgress(t *testing.T) {
 	p.show(0.5, "eu")
 	p.show(0.6, "eu")
 	p.end()
-	if got := bar.String(); got != "\r\x1b[K[===============               ]  50%, 1s left, eu\r\x1b[K" {
+	want = "\r\x1b[K[===============               ]  50%, 1s left, eu\r\x1b[K"
+	if got := bar.String(); got != want {
 		t.Errorf("got %q", got)
 	}
 }

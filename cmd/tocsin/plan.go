@@ -17,7 +17,8 @@ func newPlan() *cobra.Command {
 		Short: "Count the series in the sources and say what the daemon will need",
 		Long: `Count the series in the sources and say what the daemon will need.
 
-Each source is asked once for everything that the daemon would ask it for at every tick, and once for how much that is.
+Each source is asked once for everything that the daemon would ask it for at every tick, and once
+for how much that is.
 What a series costs is measured on this machine in about a second.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,10 +49,12 @@ What a series costs is measured on this machine in about a second.`,
 		},
 	}
 	cmd.Flags().StringVar(&file, "config.file", "tocsin.yaml", "Configuration file.")
-	cmd.Flags().StringVar(&horizon, "horizon", "", "Plan the disk for this time; as long as things are kept.")
+	cmd.Flags().StringVar(&horizon, "horizon", "",
+		"Plan the disk for this time; as long as things are kept.")
 	cmd.Flags().StringSliceVar(&opts.Clusters, "cluster", nil, "Only this cluster; may be repeated.")
 	cmd.Flags().StringVar(&output, "output", "text", "text or json.")
 	cmd.Flags().IntVar(&opts.Parallel, "parallel", 8, "Clusters at a time.")
-	cmd.Flags().StringVar(&level, "log.level", "warn", "Of the log on standard error: debug, info, warn or error.")
+	cmd.Flags().StringVar(&level, "log.level", "warn",
+		"Of the log on standard error: debug, info, warn or error.")
 	return cmd
 }

@@ -28,8 +28,9 @@ import (
 	"tocsin/test/testbed"
 )
 
-// counters writes what a Prometheus would have scraped of a simulated cluster every minute: requests and failures as
-// counters, and the 99th percentile of latency. Scrapes come 7 s after the minute, and are missing where lost says so.
+// counters writes what a Prometheus would have scraped of a simulated cluster every minute:
+// requests and failures as counters, and the 99th percentile of latency. Scrapes come 7 s after the
+// minute, and are missing where lost says so.
 type counters struct {
 	app    storage.Appender
 	refs   map[string]storage.SeriesRef
@@ -54,7 +55,8 @@ func (c *counters) count(metric string, s fleet.Service, at time.Time, by float6
 }
 
 // fill writes the history of a cluster into a folder for a Prometheus.
-func fill(t *testing.T, dir string, f *sim.Fleet, begin time.Time, length time.Duration, lost func(time.Time) bool) {
+func fill(t *testing.T, dir string, f *sim.Fleet, begin time.Time, length time.Duration,
+	lost func(time.Time) bool) {
 	t.Helper()
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = 0 // For ever.
@@ -105,8 +107,8 @@ func fill(t *testing.T, dir string, f *sim.Fleet, begin time.Time, length time.D
 	}
 }
 
-// TestBacktestAgainstPrometheus asks a real Prometheus for three days, in which a service fails for twenty minutes and
-// Prometheus was away for two hours.
+// TestBacktestAgainstPrometheus asks a real Prometheus for three days, in which a service fails for
+// twenty minutes and Prometheus was away for two hours.
 func TestBacktestAgainstPrometheus(t *testing.T) {
 	t.Parallel()
 	const length = 3 * 24 * time.Hour
@@ -136,12 +138,16 @@ func TestBacktestAgainstPrometheus(t *testing.T) {
 	}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
-	fill(t, data, sick, begin, length, func(at time.Time) bool { return at.After(away) && at.Before(away.Add(2*time.Hour)) })
+	fill(t, data, sick, begin, length, func(at time.Time) bool {
+		return at.After(away) &&
+			at.Before(away.Add(2*time.Hour))
+	})
 	prom := testbed.StartPrometheus(t, testbed.PrometheusOptions{
 		Data: data, Args: []string{"--storage.tsdb.retention.time=100y"},
 	})
 	labelled := filepath.Join(dir, "labels.csv")
-	row := fmt.Sprintf("cluster,namespace,service,start,end\n%s,%s,%s,%s,%s\n", victim.Cluster, victim.Namespace, victim.Name,
+	row := fmt.Sprintf("cluster,namespace,service,start,end\n%s,%s,%s,%s,%s\n", victim.Cluster,
+		victim.Namespace, victim.Name,
 		bad.Format(time.RFC3339), bad.Add(20*time.Minute).Format(time.RFC3339))
 	if err := os.WriteFile(labelled, []byte(row), 0o600); err != nil {
 		t.Fatal(err)
@@ -160,7 +166,8 @@ func TestBacktestAgainstPrometheus(t *testing.T) {
 	if l.Incident == nil || l.Delay <= 0 || l.Delay > 10*time.Minute || l.Incident.Service != victim {
 		t.Errorf("label: %s, %+v", l.Outcome(), l)
 	}
-	for _, want := range []string{"0 of 1 missed", "of the warm-up of 14d", "no data from " + away.Format("2006-01-02T15:")} {
+	for _, want := range []string{"0 of 1 missed", "of the warm-up of 14d",
+		"no data from " + away.Format("2006-01-02T15:")} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text does not say %q", want)
 		}
@@ -192,7 +199,8 @@ signals:
   min_effect_relative: 0.3
 - name: shop_errors
   query: |-
-    sum by ($service) (rate(shop_failures_total[$window])) / sum by ($service) (rate(shop_requests_total[$window]))
+    sum by ($service) (rate(shop_failures_total[$window]))
+    / sum by ($service) (rate(shop_requests_total[$window]))
   kind: ratio
   bad: up
   unit: "%%"
@@ -217,14 +225,15 @@ func written(t *testing.T, r *app.BacktestReport) string {
 	return b.String()
 }
 
-// checkInstants compares what the detector heard with what Prometheus answers for the instant alone, as the daemon would
-// have asked it.
+// checkInstants compares what the detector heard with what Prometheus answers for the instant
+// alone, as the daemon would have asked it.
 func checkInstants(t *testing.T, prom *testbed.Prometheus, report *app.BacktestReport) {
 	t.Helper()
 	checked := 0
 	for _, b := range report.Incidents {
 		for _, trace := range b.Traces {
-			if trace.ID.Signal != "shop_requests" && trace.ID.Signal != "shop_latency_p99" && trace.ID.Signal != "shop_errors" {
+			if trace.ID.Signal != "shop_requests" && trace.ID.Signal != "shop_latency_p99" &&
+				trace.ID.Signal != "shop_errors" {
 				continue
 			}
 			for i := 0; i < len(trace.Points); i += 1 + len(trace.Points)/8 {
@@ -243,15 +252,18 @@ func checkInstants(t *testing.T, prom *testbed.Prometheus, report *app.BacktestR
 }
 
 // evaluate asks for the query of a signal for one service at one instant.
-func evaluate(t *testing.T, prom *testbed.Prometheus, signal string, s fleet.Service, at int64) float64 {
+func evaluate(t *testing.T, prom *testbed.Prometheus, signal string, s fleet.Service,
+	at int64) float64 {
 	t.Helper()
 	match := fmt.Sprintf(`{namespace=%q, service=%q}`, s.Namespace, s.Name)
 	expr := map[string]string{
-		"shop_requests":    `sum(rate(shop_requests_total` + match + `[4m]))`,
-		"shop_errors":      `sum(rate(shop_failures_total` + match + `[4m])) / sum(rate(shop_requests_total` + match + `[4m]))`,
+		"shop_requests": `sum(rate(shop_requests_total` + match + `[4m]))`,
+		"shop_errors": `sum(rate(shop_failures_total` + match +
+			`[4m])) / sum(rate(shop_requests_total` + match + `[4m]))`,
 		"shop_latency_p99": `shop_latency_p99` + match,
 	}[signal]
-	resp, err := http.Get(fmt.Sprintf("%s/api/v1/query?time=%.3f&query=%s", prom.URL, float64(at)/1000, url.QueryEscape(expr)))
+	resp, err := http.Get(fmt.Sprintf("%s/api/v1/query?time=%.3f&query=%s", prom.URL,
+		float64(at)/1000, url.QueryEscape(expr)))
 	if err != nil {
 		t.Fatal(err)
 	}
