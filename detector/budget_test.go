@@ -343,3 +343,46 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		t.Errorf("budgets\n%s\nand in another order\n%s", thresholds, thresholds2)
 	}
 }
+
+// TestShardsDoNotMatter has three clusters that share a budget, on one shard and on three, and
+// sends their batches in two orders.
+func TestShardsDoNotMatter(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	play := func(shards int, order []int) string {
+		w := newWorld(t, func(o *detector.Options) {
+			o.Shards, o.Scores, o.Services = shards, nil, nil
+			o.Budget = detector.Budget{PagesPerWeek: 3, Per: detector.PerFleet, Clusters: 3}
+		})
+		rng := rand.New(rand.NewPCG(6, 6))
+		for range 4 * 24 * 12 {
+			w.at = w.at.Add(5 * time.Minute)
+			batches := make([]*series.Batch, len(names))
+			for i, name := range names {
+				batches[i] = &series.Batch{
+					Cluster: name, Signal: "latency", At: w.at, Step: 5 * time.Minute, Final: true,
+				}
+				for k := range 2 + 6*i {
+					batches[i].Refs = append(batches[i].Refs, w.ref(name, fmt.Sprintf("s%d", k), "latency"))
+					batches[i].Values = append(batches[i].Values, math.Exp(0.1*rng.NormFloat64()))
+				}
+			}
+			for _, i := range order {
+				w.append(batches[i])
+			}
+		}
+		var out strings.Builder
+		for _, c := range w.status().Clusters {
+			fmt.Fprintln(&out, c.Cluster, c.Budget)
+		}
+		return out.String()
+	}
+	one, three := play(1, []int{0, 1, 2}), play(3, []int{2, 0, 1})
+	if one != three {
+		t.Errorf("budgets\n%s\nand\n%s", one, three)
+	}
+	for i, part := range []string{"a {fleet 1 0.25 ", "b {fleet 1 1 ", "c {fleet 1 1.75 "} {
+		if line := strings.Split(one, "\n")[i]; !strings.HasPrefix(line, part) {
+			t.Errorf("%q, want %q", line, part)
+		}
+	}
+}
