@@ -7,7 +7,8 @@ const Chunk = 256
 
 // Column is a column of blocks in chunks. All its chunks are full but the last one. T may not
 // have pointers in it: what it holds is out of the garbage collector's sight. A Column belongs to
-// one goroutine at a time.
+// one goroutine at a time. Blocks do not keep their column alive: who holds on to them must hold on
+// to it, too.
 type Column[T any] struct {
 	pool   *Pool
 	chunks [][]T
@@ -69,8 +70,8 @@ func (c *Column[T]) resize(k, n int) {
 	c.chunks[k], c.pieces[k] = chunk, got
 }
 
-// Free gives all blocks back. The column is then empty and may grow again. A column that is
-// dropped without it is never given back.
+// Free gives all blocks back. The column is then empty and may grow again. The blocks of a column
+// that is dropped without it stay where they are for as long as its pool.
 func (c *Column[T]) Free() {
 	for _, p := range c.pieces {
 		c.pool.put(p)

@@ -6,6 +6,8 @@ package arena
 import (
 	"fmt"
 	"math/bits"
+	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 )
@@ -17,13 +19,23 @@ const (
 )
 
 // Pool is memory for columns. Its methods may be called concurrently. The zero value is ready for
-// use; a Pool may not be copied.
+// use; a Pool may not be copied. All of its memory is given back when neither it nor a column of
+// it can be reached any more.
 type Pool struct {
 	mu      sync.Mutex // Guards what follows.
-	regions []*region
+	regions *regions
 	unused  map[int][]piece // By size.
 	used    int64
 	mapped  int64
+}
+
+// regions are those of one pool.
+type regions struct{ list []*region }
+
+func (r *regions) unmap() {
+	for _, region := range r.list {
+		region.give()
+	}
 }
 
 // region is a stretch of memory that pieces are cut from.
@@ -32,6 +44,12 @@ type region struct {
 	cut    int // Up to here.
 	pieces int // In use.
 	unmap  func() error
+}
+
+func (r *region) give() {
+	if err := r.unmap(); err != nil {
+		panic(fmt.Sprintf("arena: unmap: %v", err)) // It was mapped as it is: nothing else can be wrong.
+	}
 }
 
 // piece is a part of a region.
@@ -76,11 +94,16 @@ func (p *Pool) get(size int) piece {
 
 // room returns a region that has size bytes left: the newest one or a new one.
 func (p *Pool) room(size int) *region {
-	if n := len(p.regions); n > 0 && len(p.regions[n-1].memory)-p.regions[n-1].cut >= size {
-		return p.regions[n-1]
+	if p.regions == nil {
+		p.regions = &regions{}
+		runtime.AddCleanup(p, (*regions).unmap, p.regions)
+	}
+	list := p.regions.list
+	if n := len(list); n > 0 && len(list[n-1].memory)-list[n-1].cut >= size {
+		return list[n-1]
 	}
 	r := newRegion(max(regionSize, (size+hugePage-1)/hugePage*hugePage))
-	p.regions = append(p.regions, r)
+	p.regions.list = append(list, r)
 	p.mapped += int64(len(r.memory))
 	return r
 }
@@ -104,26 +127,14 @@ func (p *Pool) put(back piece) {
 
 func (p *Pool) drop(r *region) {
 	for size, list := range p.unused {
-		kept := list[:0]
-		for _, other := range list {
-			if other.region != r {
-				kept = append(kept, other)
-			}
-		}
+		kept := slices.DeleteFunc(list, func(other piece) bool { return other.region == r })
 		if p.unused[size] = kept; len(kept) == 0 {
 			delete(p.unused, size)
 		}
 	}
-	for i := range p.regions {
-		if p.regions[i] == r {
-			p.regions = append(p.regions[:i], p.regions[i+1:]...)
-			break
-		}
-	}
+	p.regions.list = slices.DeleteFunc(p.regions.list, func(other *region) bool { return other == r })
 	p.mapped -= int64(len(r.memory))
-	if err := r.unmap(); err != nil {
-		panic(fmt.Sprintf("arena: unmap: %v", err)) // It was mapped as it is: nothing else can be wrong.
-	}
+	r.give()
 }
 
 // aligned cuts the ends off memory so that it begins with a huge page and has size bytes.
