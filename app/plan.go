@@ -185,14 +185,15 @@ func btoi(b bool) int {
 const (
 	// idleBytes is what a daemon takes that watches nothing, and idleCores what it spends.
 	idleBytes = 60 << 20
-	idleCores = 0.01
+	idleCores = 0.004
 	// clusterBytes is what a cluster takes beside its series: a connection, a buffer for answers,
 	// metrics.
 	clusterBytes = 400 << 10
 	// garbage is how much memory the garbage collector's default lets grow for what is reachable.
 	garbage = 2
-	// httpNS is what a value costs between the socket and the decoder.
-	httpNS = 140
+	// httpNS is what a value costs between the socket and the decoder, and queryNS what a query does.
+	httpNS  = 140
+	queryNS = 500_000
 )
 
 // add sums up what the clusters need.
@@ -213,8 +214,8 @@ func (p *Plan) add(opts *PlanOptions, clusters []config.Cluster, services []map[
 		k := &p.Clusters[i]
 		n := float64(k.Series)
 		k.MemoryBytes = clusterBytes + garbage*n*(p.Costs.SeriesBytes+perSeries*p.Costs.HeadBytes)
-		k.Cores = k.ValuesPerSecond * (httpNS + p.Costs.DecodeNS + p.Costs.ScoreNS +
-			perSeries*p.Costs.WriteNS) / 1e9
+		value := httpNS + p.Costs.DecodeNS + p.Costs.ScoreNS + perSeries*p.Costs.WriteNS
+		k.Cores = (k.ValuesPerSecond*value + k.QueriesPerSecond*queryNS) / 1e9
 		t.Series += k.Series
 		t.ValuesPerSecond += k.ValuesPerSecond
 		t.QueriesPerSecond += k.QueriesPerSecond

@@ -40,7 +40,7 @@ const (
 	sampleBytes  = 3.8
 	logBytes     = 12
 	logFor       = 3 * time.Hour
-	journalBytes = 64 << 10
+	journalBytes = 32 << 10
 )
 
 const (
