@@ -52,7 +52,7 @@ func (a *Alerting) Team(namespace string) string {
 
 func (a *Alerting) check(d *decoder) {
 	if !(a.Budget.PagesPerWeek > 0 && a.Budget.PagesPerWeek <= 100_000) {
-		d.failAt("alerting.budget.pages_per_week", "a number such as 0.5",
+		d.failAt("alerting.budget.pages_per_week", "a number such as 2",
 			"%g is not above 0, or is more than 100000", a.Budget.PagesPerWeek)
 	}
 	d.choice("alerting.budget.per", a.Budget.Per, budgetUnits)

@@ -171,7 +171,7 @@ func Default() *Config {
 			MaxSeriesPerCluster: 50_000,
 		},
 		Packs:    PackChoice{Enabled: PackNames{auto}},
-		Alerting: Alerting{Budget: Budget{PagesPerWeek: 0.5, Per: perService}},
+		Alerting: Alerting{Budget: Budget{PagesPerWeek: 2, Per: perService}},
 		Detection: Detection{
 			OpenScore:   3.5,
 			OpenAfter:   3,

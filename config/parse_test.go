@@ -322,7 +322,7 @@ receivers:
 			text: head + "alerting:\n  budget: {pages_per_week: 0, per: teams}\n  teams:\n    - {name: pay}\n" +
 				"    - {name: pay, namespaces: ['pay-[', '']}\n",
 			want: []string{
-				"6: alerting.budget.pages_per_week: 0 is not above 0, or is more than 100000; write a number such as 0.5",
+				"6: alerting.budget.pages_per_week: 0 is not above 0, or is more than 100000; write a number such as 2",
 				`6: alerting.budget.per: unknown value "teams"; write team`,
 				"8: alerting.teams[0].namespaces: is missing or empty; write [shop, pay-*]",
 				`9: alerting.teams[1].name: "pay" is already the name of an item of teams on line 8; write another name`,

@@ -23,14 +23,14 @@ const (
 
 // Budget says how many pages people accept. Zero values stand for the defaults given here.
 type Budget struct {
-	PagesPerWeek float64                       // 0.5.
+	PagesPerWeek float64                       // 2.
 	Per          Per                           // PerService.
 	Team         func(namespace string) string // Of a namespace; itself.
 	Clusters     int                           // That share a budget of PerTeam or PerFleet; 1.
 }
 
 func (b *Budget) defaults() error {
-	b.PagesPerWeek = or(b.PagesPerWeek, 0.5)
+	b.PagesPerWeek = or(b.PagesPerWeek, 2)
 	b.Per = or(b.Per, PerService)
 	b.Clusters = or(b.Clusters, 1)
 	if b.Team == nil {

@@ -144,7 +144,7 @@ func TestAFleetStaysWithinItsBudget(t *testing.T) {
 // TestANoisyServiceDoesNotDeafenTheOthers has one service among quiet ones that is noisy all week.
 func TestANoisyServiceDoesNotDeafenTheOthers(t *testing.T) {
 	const week = 7 * 24 * 12
-	c := newCrowd(t, 20, detector.Budget{})
+	c := newCrowd(t, 20, detector.Budget{PagesPerWeek: 0.5})
 	rng, left, by := rand.New(rand.NewPCG(9, 9)), 0, 0.0
 	c.live(3*week, func(_ int, values []float64) {
 		if left--; left < 0 && rng.Float64() < 0.004 {
