@@ -98,10 +98,12 @@ func (p *spending) change(c *cluster) {
 	b := &c.shard.budget
 	if p.ledger == nil || p.per != b.Per {
 		p.ledger, p.per = budget.New(c.params()), b.Per
+		p.next = time.Time{} // There is nothing yet to go by: at the next instant.
 	}
 	p.forgetUnits()
 	p.ledger.SetParams(c.params())
 	p.ledger.Settle()
+	c.shard.metrics.showBudget(c)
 }
 
 // params says what is asked of the units of c.

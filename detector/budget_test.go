@@ -297,6 +297,13 @@ func TestTheBudgetOutlivesARestart(t *testing.T) {
 	if after := c.service(3).Budget; *after != *before || after.Asked != 1.5 {
 		t.Errorf("after a restart %+v, before %+v", after, before)
 	}
+	if err := c.engine.SetBudget(detector.Budget{PagesPerWeek: 8, Clusters: 2}); err != nil {
+		t.Fatal(err)
+	}
+	c.live(1, nil)
+	if s := c.service(3).Budget; s.Unit != "shop/s3" || s.Asked != 8 || s.Series != 1 {
+		t.Errorf("after a change of the budget %+v", s)
+	}
 	y := restored(detector.PerFleet) // Others pay from now on.
 	if err := y.engine.Restore(dir); err != nil {
 		t.Fatal(err)

@@ -112,4 +112,5 @@ func (p *spending) restore(c *cluster, b *budgetImage) {
 	if p.per != PerService {
 		p.ledger.Publish(c.shard.engine.exchange, c.name)
 	}
+	c.shard.metrics.showBudget(c)
 }
