@@ -136,7 +136,11 @@ func (d *deed) try(ctx context.Context) (finished bool, err error) {
 		return false, refusal
 	}
 	if w.action() == d.request.Action && (d.verb != abort || w.truth("status", "abort")) {
-		return true, d.found(ctx)
+		d.found(ctx)
+		return true, nil
+	}
+	if err := d.resolve(ctx, d.request, w); err != nil {
+		return false, err
 	}
 	if refusal := d.request.judge(d.verb, w); refusal != nil {
 		return false, refusal
@@ -155,16 +159,22 @@ func (d *deed) try(ctx context.Context) (finished bool, err error) {
 		return true, nil
 	}
 	err = d.write(ctx, w, d.ops(w))
-	return err == nil && d.verb != abort, err
+	if err != nil || d.verb == abort {
+		return false, err
+	}
+	d.disown(ctx)
+	return true, nil
 }
 
 // found ends an action of which the workload says that it was done.
-func (d *deed) found(ctx context.Context) error {
+func (d *deed) found(ctx context.Context) {
 	if d.effect.State != Done {
 		d.effect.State = Already
 		d.tell(ctx, Written, "found on the workload")
 	}
-	return nil
+	if !d.request.DryRun {
+		d.disown(ctx)
+	}
 }
 
 // check judges what the workload does not say itself, and rehearses the write.
@@ -221,7 +231,8 @@ func (d *deed) confirm(ctx context.Context, w *workload, refusal *Refusal) error
 // errMoved means that what was judged is no longer so.
 var errMoved = errors.New("it is judged again")
 
-// identify refuses another object than the one that is meant, and one that is going away.
+// identify refuses another object than the one that is meant, one that is going away, and one that
+// has no template.
 func (r *Request) identify(w *workload) *Refusal {
 	switch {
 	case r.Target.UID != "" && string(w.GetUID()) != r.Target.UID:
@@ -229,6 +240,9 @@ func (r *Request) identify(w *workload) *Refusal {
 			"judge the new one anew")
 	case w.GetDeletionTimestamp() != nil:
 		return r.refuse(Terminating, "it is being deleted", "nothing is left to do")
+	case w.referring():
+		return r.refuse(Unsupported, "its template is in the workload that workloadRef names",
+			"undo that one")
 	}
 	return nil
 }
@@ -249,6 +263,9 @@ func (r *Request) judge(v verb, w *workload) *Refusal {
 	switch {
 	case v == undo && w.hash == r.Good:
 		what := fmt.Sprintf("it runs the good revision already: %s wrote it at %s", by, when)
+		if other := w.action(); other != "" {
+			what = "it runs the good revision already, perhaps by action " + other
+		}
 		return r.refuse(Undone, what, "nothing is left to do")
 	case w.hash != r.Bad:
 		return r.refuse(Superseded,

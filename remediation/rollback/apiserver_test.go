@@ -34,6 +34,7 @@ type apiServer struct {
 	version  int
 	objects  map[string]object // By path.
 	writes   []string          // What was written by tocsin: method and path.
+	touched  bool              // The last write changed more than who owns which fields.
 	requests int
 
 	deny   map[string]bool                                       // Missing: "patch deployments".
@@ -77,7 +78,7 @@ func (s *apiServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer, failure := s.serve(r, body, dryRun)
 	wrote := method != http.MethodGet && method != http.MethodPost && !dryRun && failure == nil
-	if wrote {
+	if wrote && s.touched {
 		s.writes = append(s.writes, method+" "+path)
 	}
 	if wrote && s.lose != nil && s.lose(method, path) {
@@ -207,6 +208,7 @@ func (s *apiServer) remove(path string, body []byte) (any, *metav1.Status) {
 		return nil, status(409, metav1.StatusReasonConflict, "precondition failed")
 	}
 	delete(s.objects, path)
+	s.touched = true
 	s.control()
 	return object{"kind": "Status", "apiVersion": "v1", "status": "Success"}, nil
 }
@@ -246,37 +248,67 @@ func (s *apiServer) patch(
 	if dryRun {
 		return o, nil
 	}
-	if s.audit != nil {
+	before, after := clone(old), clone(o)
+	delete(meta(before), "managedFields")
+	delete(meta(after), "managedFields")
+	s.touched = !reflect.DeepEqual(before, after)
+	if s.audit != nil && s.touched {
 		s.audit(old, o)
 	}
 	s.store(path, o, r.URL.Query().Get("fieldManager"))
 	return o, nil
 }
 
-// apply does one operation of a JSON patch on maps.
+// apply does one operation of a JSON patch.
 func apply(o object, op, path string, value any) error {
 	parts := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	at := o
-	for _, p := range parts[:len(parts)-1] {
-		next, ok := at[p].(object)
-		if !ok {
-			return fmt.Errorf("%s %s: path not found", op, path)
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(parts[i], "~1", "/")
+	}
+	_, err := change(o, op, path, parts, value)
+	return err
+}
+
+// change returns what becomes of at when a part of it is changed.
+func change(at any, op, path string, parts []string, value any) (any, error) {
+	missing := fmt.Errorf("%s %s: path not found", op, path)
+	key, last := parts[0], len(parts) == 1
+	if list, ok := at.([]any); ok {
+		n, err := strconv.Atoi(key)
+		switch {
+		case err != nil || n >= len(list):
+			return nil, missing
+		case last && op == "remove":
+			return slices.Delete(list, n, n+1), nil
+		case last:
+			list[n] = value
+			return list, nil
 		}
-		at = next
+		list[n], err = change(list[n], op, path, parts[1:], value)
+		return list, err
 	}
-	key := strings.ReplaceAll(parts[len(parts)-1], "~1", "/")
-	_, there := at[key]
+	m, ok := at.(object)
+	if !ok {
+		return nil, missing
+	}
+	_, there := m[key]
 	switch {
-	case op == "test" && !reflect.DeepEqual(at[key], value):
-		return fmt.Errorf("testing value %s failed", path)
-	case op != "add" && !there:
-		return fmt.Errorf("%s %s: path not found", op, path)
-	case op == "remove":
-		delete(at, key)
-	case op != "test":
-		at[key] = value
+	case last && op == "test" && !reflect.DeepEqual(m[key], value):
+		return nil, fmt.Errorf("testing value %s failed", path)
+	case (!last || op != "add") && !there:
+		return nil, missing
+	case last && op == "remove":
+		delete(m, key)
+	case last && op != "test":
+		m[key] = value
+	case !last:
+		inner, err := change(m[key], op, path, parts[1:], value)
+		if err != nil {
+			return nil, err
+		}
+		m[key] = inner
 	}
-	return nil
+	return m, nil
 }
 
 // merge applies a merge patch.
@@ -340,6 +372,9 @@ func (s *apiServer) control() {
 		switch {
 		case strings.Contains(path, "/deployments/"), strings.Contains(path, "/rollouts/"):
 			s.replicaSet(path, o)
+			if strings.Contains(path, "/rollouts/") {
+				s.reportRollout(o)
+			}
 			_, paused := o["spec"].(object)["paused"]
 			if strings.Contains(path, "/deployments/") && !paused {
 				o["status"] = object{
@@ -351,6 +386,36 @@ func (s *apiServer) control() {
 			s.controllerRevision(o)
 		}
 	}
+}
+
+// reportRollout writes what the controller of Argo Rollouts does: which ReplicaSet is the current
+// one. The API server itself fills nothing into its template, but into that of the ReplicaSet.
+func (s *apiServer) reportRollout(o object) {
+	report, ok := o["status"].(object)
+	if !ok {
+		report = object{}
+		o["status"] = report
+	}
+	report["observedGeneration"] = fmt.Sprint(meta(o)["generation"])
+	for p, rs := range s.objects {
+		if !strings.Contains(p, "/replicasets/"+meta(o)["name"].(string)+"-") {
+			continue
+		}
+		if containers(template(rs))[0].(object)["image"] == containers(template(o))[0].(object)["image"] {
+			report["currentPodHash"] = meta(rs)["labels"].(object)["rollouts-pod-template-hash"]
+		}
+	}
+}
+
+// defaulted fills in what a template leaves out, as the API server does with those of its own kinds.
+func defaulted(template object) object {
+	t := clone(template)
+	t["spec"].(object)["schedulerName"] = "default-scheduler"
+	return t
+}
+
+func containers(template object) []any {
+	return template["spec"].(object)["containers"].([]any)
 }
 
 // former returns the paths of the objects that hold a workload's templates, oldest first.
@@ -367,9 +432,11 @@ func (s *apiServer) former(resource string, o object, number func(object) int) [
 
 // replicaSet makes sure of the ReplicaSet of a template, which bears the annotations of its owner.
 func (s *apiServer) replicaSet(path string, o object) {
-	annotation := "deployment.kubernetes.io/revision"
+	annotation, label := "deployment.kubernetes.io/revision", "pod-template-hash"
+	wanted := clone(template(o))
 	if strings.Contains(path, "/rollouts/") {
-		annotation = "rollout.argoproj.io/revision"
+		annotation, label = "rollout.argoproj.io/revision", "rollouts-pod-template-hash"
+		wanted = defaulted(wanted)
 	}
 	number := func(rs object) int {
 		n, _ := strconv.Atoi(stringsOf(meta(rs)["annotations"])[annotation])
@@ -383,8 +450,8 @@ func (s *apiServer) replicaSet(path string, o object) {
 	for _, p := range former {
 		annotations := meta(s.objects[p])["annotations"].(object)
 		bare := clone(template(s.objects[p]))
-		delete(bare["metadata"].(object)["labels"].(object), "pod-template-hash")
-		if reflect.DeepEqual(bare, template(o)) {
+		delete(bare["metadata"].(object)["labels"].(object), label)
+		if reflect.DeepEqual(bare, wanted) {
 			if p != former[len(former)-1] {
 				annotations[annotation] = strconv.Itoa(next)
 			}
@@ -392,9 +459,9 @@ func (s *apiServer) replicaSet(path string, o object) {
 			return
 		}
 	}
-	named := clone(template(o))
+	named := wanted
 	hash := fmt.Sprintf("%s-%d", m["name"], len(former)+1)
-	named["metadata"].(object)["labels"].(object)["pod-template-hash"] = hash
+	named["metadata"].(object)["labels"].(object)[label] = hash
 	annotations := anys(stringsOf(m["annotations"]))
 	annotations[annotation] = strconv.Itoa(next)
 	s.objects["/apis/apps/v1/namespaces/"+m["namespace"].(string)+"/replicasets/"+hash] = object{

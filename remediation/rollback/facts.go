@@ -58,6 +58,9 @@ func (e *Executor) Inspect(ctx context.Context, r Request) (*Facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", r.Target, err)
 	}
+	if err := e.resolve(ctx, &r, w); err != nil {
+		return nil, fmt.Errorf("inspect %s: %w", r.Target, err)
+	}
 	f, err := e.survey(ctx, &r, w)
 	if err != nil {
 		return nil, fmt.Errorf("inspect %s: %w", r.Target, err)
@@ -139,9 +142,6 @@ func (e *Executor) checkStrategy(ctx context.Context, r *Request, w *workload, f
 		return r.refuse(UpdateOnDelete,
 			"its update strategy is OnDelete: pods stay as they are until people delete them",
 			"write the good template and delete the bad pods by hand")
-	case r.Target.Kind == Rollout && w.text("spec", "workloadRef", "name") != "":
-		return r.refuse(Unsupported, "its template is in the workload that workloadRef names",
-			"undo that one")
 	case r.Target.Kind == Rollout && w.count(0, "spec", "rollbackWindow", "revisions") == 0:
 		f.Warnings = append(f.Warnings,
 			"it has no rollbackWindow: the undo takes all steps of its strategy")

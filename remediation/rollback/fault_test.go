@@ -308,20 +308,21 @@ func TestVerifyWaitsUntilAnArgoRolloutIsHealthy(t *testing.T) {
 		if _, err := s.Undo(t.Context(), s.request); err != nil {
 			t.Fatal(err)
 		}
-		report := func(observed, phase string) {
+		s.halted = true
+		report := func(observed, current, phase string) {
 			s.edit(s.path, func(o object) {
 				o["status"] = object{
-					"observedGeneration": observed, "phase": phase,
+					"observedGeneration": observed, "phase": phase, "currentPodHash": current,
 					"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2,
 				}
 			})
 		}
-		report("2", "Healthy") // Of the bad revision.
+		report("2", "cart-2", "Healthy") // Of the bad revision.
 		go func() {
 			time.Sleep(5 * time.Second)
-			report("3", "Progressing")
+			report("3", "cart-1", "Progressing")
 			time.Sleep(5 * time.Second)
-			report("3", "Healthy")
+			report("3", "cart-1", "Healthy")
 		}()
 		o, err := s.Verify(t.Context(), s.request)
 		if err != nil || o.Result != rollback.Complete || o.Took < 9*time.Second {

@@ -24,6 +24,7 @@ type Revision struct {
 	Created time.Time `json:"created,omitzero"`
 	Action  string    `json:"action,omitempty"` // The workload's when it ran.
 
+	pods     string         // Label that a Rollout gives to its pods.
 	raw      map[string]any // The template, without what the controller adds.
 	template *corev1.PodTemplateSpec
 }
@@ -65,6 +66,7 @@ func newRevision(k kind, o *unstructured.Unstructured) (*Revision, error) {
 	r := &Revision{
 		Name: o.GetName(), Created: o.GetCreationTimestamp().Time,
 		Action: o.GetAnnotations()[ActionAnnotation],
+		pods:   o.GetLabels()["rollouts-pod-template-hash"],
 	}
 	path := []string{"data", "spec", "template"}
 	if k.number != "" {
@@ -100,6 +102,34 @@ func strip(raw map[string]any) {
 		delete(labels, l)
 	}
 	_ = unstructured.SetNestedMap(raw, labels, "metadata", "labels") // The path was there.
+}
+
+// errUnobserved means that a controller has not yet come to what was written.
+var errUnobserved = errors.New("the controller has not seen it yet")
+
+// resolve finds the hash of a Rollout's template. The API server fills in what a template of its own
+// kinds leaves out, but not that of a Rollout: what is comparable is the ReplicaSet's that its
+// controller has made of it, once it has.
+func (e *Executor) resolve(ctx context.Context, r *Request, w *workload) error {
+	if r.Target.Kind != Rollout {
+		return nil
+	}
+	w.hash = ""
+	if w.observed() < w.GetGeneration() {
+		return errUnobserved
+	}
+	revisions, err := e.history(ctx, r, w)
+	if err != nil {
+		return err
+	}
+	current := w.text("status", "currentPodHash")
+	for i := range revisions {
+		if current != "" && revisions[i].pods == current {
+			w.hash = revisions[i].Hash
+			return nil
+		}
+	}
+	return errUnobserved
 }
 
 // find returns the newest revision with a hash, or nil. Several may have it: a restart makes a

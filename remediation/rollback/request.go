@@ -43,7 +43,7 @@ const (
 type Request struct {
 	Action string // ID: the same however often it is asked for. A valid value of a label.
 	Target Target
-	Bad    string // Hash of the template to act against; see kube.TemplateHash.
+	Bad    string // Hash of the template to act against: kube.TemplateHash; of a Rollout, its ReplicaSet's.
 	Good   string // Undo: hash of the last template that was judged healthy.
 
 	Healthy  time.Time         // Undo: when Good was last seen healthy, before the release of Bad.

@@ -114,6 +114,10 @@ func stage(t *testing.T, kind fleet.Workload) *scene {
 		},
 		Bad: hashOf(t, podTemplate("cart:v2")), Good: hashOf(t, podTemplate("cart:v1")), Healthy: healthy,
 	}
+	if kind == rollback.Rollout {
+		s.request.Bad = hashOf(t, defaulted(podTemplate("cart:v2")))
+		s.request.Good = hashOf(t, defaulted(podTemplate("cart:v1")))
+	}
 	s.Executor = s.executor(t, rollback.Options{})
 	return s
 }
@@ -211,6 +215,10 @@ func TestUndo(t *testing.T) {
 					now["spec"].(object)["replicas"] != 7.0 || s.annotation("team/tracking") != "kept" ||
 					s.annotation(rollback.ActionAnnotation) != "a1" {
 					t.Errorf("the workload is now %v", now)
+				}
+				if owned := fmt.Sprint(meta(now)["managedFields"]); strings.Contains(owned, "f:spec") ||
+					len(effect.Warnings) > 0 && kind != rollback.Rollout {
+					t.Errorf("fields stay owned: %s, %v", owned, effect.Warnings)
 				}
 				labels := template(now)["metadata"].(object)["labels"].(object)
 				if len(labels) != 1 || template(now)["$patch"] != nil {
@@ -652,10 +660,11 @@ func TestPauseAndResume(t *testing.T) {
 func TestAbortOfAnArgoRollout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stage(t, rollback.Rollout)
+		s.edit(s.path, func(o object) { o["status"] = object{"stableRS": "cart-2"} })
 		_, err := s.Abort(t.Context(), s.request)
 		wantRefusal(t, err, rollback.NotRolling, "undo it")
 		s.edit(s.path, func(o object) {
-			o["status"] = object{"currentPodHash": "new", "stableRS": "old"}
+			o["status"] = object{"stableRS": "cart-1"}
 		})
 		s.lose = func(string, string) bool { s.lose = nil; return true }
 		effect, err := s.Abort(t.Context(), s.request)

@@ -95,6 +95,9 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 	if refusal := v.request.identify(w); refusal != nil {
 		return refusal
 	}
+	if err := v.resolve(ctx, v.request, w); err != nil {
+		return err
+	}
 	by, at := w.intruder()
 	when := at.UTC().Format(time.RFC3339)
 	switch w.hash {

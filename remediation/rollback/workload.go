@@ -137,6 +137,9 @@ func (w *workload) ordered() bool {
 	return w.GetKind() == string(fleet.StatefulSet) && policy != "Parallel"
 }
 
+// referring says whether a Rollout takes its template from another workload.
+func (w *workload) referring() bool { return w.text("spec", "workloadRef", "name") != "" }
+
 func (w *workload) partition() int64 {
 	return w.count(0, "spec", "updateStrategy", "rollingUpdate", "partition")
 }

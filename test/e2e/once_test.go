@@ -70,7 +70,7 @@ func (a *arena) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.next(w, r, rival)
 		return
 	}
-	write := r.Method == http.MethodPatch && r.URL.Query().Get("dryRun") == ""
+	write := isWrite(r)
 	if write && rand.Float64() < deathRate {
 		a.kill(rival)
 	}

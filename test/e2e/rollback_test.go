@@ -3,11 +3,16 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +170,12 @@ func (s *story) healthy(change ...func(spec object)) {
 		"apiVersion": resources[s.kind].GroupVersion().String(), "kind": string(s.kind), "spec": spec,
 		"metadata": object{"name": "cart"},
 	})
+	s.ran()
+}
+
+// ran waits until v1 runs and takes note of it.
+func (s *story) ran() {
+	s.t.Helper()
 	s.rolled()
 	s.request = rollback.Request{
 		Action: "act-" + s.namespace, Good: s.hash(), Healthy: time.Now(),
@@ -343,8 +354,7 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 
 // RoundTrip hands a request on.
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	write := r.Method == http.MethodPatch && r.URL.Query().Get("dryRun") == ""
-	if !write {
+	if !isWrite(r) {
 		return w.next.RoundTrip(r)
 	}
 	w.mu.Lock()
@@ -374,6 +384,19 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("the reply was lost")
 	}
 	return resp, nil
+}
+
+// isWrite says whether a request changes more than the record of who owns which fields.
+func isWrite(r *http.Request) bool {
+	if r.Method != http.MethodPatch || r.URL.Query().Get("dryRun") != "" {
+		return false
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return !bytes.Contains(body, []byte("/metadata/managedFields/"))
 }
 
 func (w *wire) count() int {
@@ -418,6 +441,7 @@ func TestRollbacks(t *testing.T) {
 			})
 		}
 	})
+	t.Run("two hundred nodes", func(t *testing.T) { twoHundredNodes(b.story(t, fleet.DaemonSet)) })
 	t.Run("api server dies", func(t *testing.T) { apiServerDies(b.story(t, fleet.Deployment)) })
 }
 
@@ -686,27 +710,59 @@ func between(text, begin, end string) string {
 	return inner
 }
 
+// chart is what helm installs.
+const chart = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: main, image: "{{ .Values.image }}"}]
+`
+
+// helm runs the real program.
+func (s *story) helm(args ...string) {
+	s.t.Helper()
+	program := filepath.Join(testbed.Tools(s.t, "k8s"), "helm")
+	cmd := exec.CommandContext(s.t.Context(), program, args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+s.Kubeconfig, "HOME="+s.t.TempDir(),
+		"HELM_NAMESPACE="+s.namespace)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("helm %v: %v\n%s", args, err, out)
+	}
+}
+
 func helmOwned(s *story) {
-	s.healthy()
-	s.patch(object{"metadata": object{"annotations": object{
-		"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": s.namespace,
-	}}})
-	s.release("cart:bad")
+	dir := s.t.TempDir()
+	for name, text := range map[string]string{
+		"Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n", "templates/cart.yaml": chart,
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.helm("install", "web", dir, "--set", "image=cart:v1")
+	s.ran()
+	s.helm("upgrade", "web", dir, "--set", "image=cart:bad")
+	s.request.Bad = s.hash()
 	s.refused(rollback.OwnedByHelm, "helm rollback web")
-	s.create(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}, s.namespace, object{
-		"apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
-		"metadata": object{
-			"name":   "sh.helm.release.v1.web.v2",
-			"labels": object{"owner": "helm", "name": "web", "status": "pending-upgrade", "version": "2"},
-		},
-	})
 	s.request.Owners = map[kube.OwnerKind]rollback.Way{kube.HelmRelease: rollback.Drift}
-	s.refused(rollback.HelmPending, "pending-upgrade")
-	s.Kubectl("-n", s.namespace, "label", "--overwrite", "secret/sh.helm.release.v1.web.v2",
-		"status=deployed")
-	if effect := s.undo(); !effect.Drift {
+	release := "secret/sh.helm.release.v1.web.v2"
+	s.Kubectl("-n", s.namespace, "label", "--overwrite", release, "status=pending-upgrade")
+	s.refused(rollback.HelmPending, "pending-upgrade") // As while helm runs, or after it was killed.
+	s.Kubectl("-n", s.namespace, "label", "--overwrite", release, "status=deployed")
+	if effect := s.undo(); !effect.Drift || len(effect.Warnings) > 0 {
 		s.t.Errorf("effect %+v", effect)
 	}
+	s.helm("upgrade", "web", dir, "--set", "image=cart:v3")
+	s.want("cart:v3")
 }
 
 // reconcile brings an image back whenever cart runs another one, as Argo CD does, until the story
@@ -797,9 +853,11 @@ func operator(s *story) {
 // argoRollout plays the controller's part: it is not on the test bed.
 func argoRollout(s *story) {
 	s.healthy()
+	s.replicaSet("1", "cart:v1")
 	s.deploy("cart:bad")
-	s.request.Bad = s.hash()
-	s.patch(object{"status": object{"currentPodHash": "new", "stableRS": "old"}}, "status")
+	s.replicaSet("2", "cart:bad")
+	s.request.Good, s.request.Bad = s.former("1"), s.former("2")
+	s.report("2", "Progressing")
 	abort := s.request
 	abort.Action += "-abort"
 	s.wire.lose = 1
@@ -809,16 +867,105 @@ func argoRollout(s *story) {
 	if aborted, _, _ := unstructured.NestedBool(s.get().Object, "status", "abort"); !aborted {
 		s.t.Errorf("it is not aborted: %v", s.get().Object["status"])
 	}
-	s.request.Healthy = time.Now()
-	s.refusedAfterAbort()
+	effect, err := s.Undo(s.t.Context(), s.request)
+	if err != nil || effect.To.Number != 1 {
+		s.t.Fatalf("effect %+v, %v", effect, err)
+	}
+	s.want("cart:v1")
+	s.report("1", "Healthy")
+	s.verify(rollback.Complete, "")
 }
 
-// refusedAfterAbort wants an undo to find no ReplicaSet: nobody has made one.
-func (s *story) refusedAfterAbort() {
-	_, err := s.Undo(s.t.Context(), s.request)
-	if !errors.Is(err, &rollback.Refusal{Code: rollback.HistoryGone}) {
-		s.t.Errorf("got %v", err)
+// report writes a status as the controller of Argo Rollouts does.
+func (s *story) report(revision, phase string) {
+	s.t.Helper()
+	s.patch(object{"status": object{
+		"observedGeneration": fmt.Sprint(s.get().GetGeneration()), "phase": phase,
+		"currentPodHash": "hash" + revision, "stableRS": "hash1",
+		"replicas": 3, "updatedReplicas": 3, "availableReplicas": 3,
+	}}, "status")
+}
+
+// former returns the hash of the template that a ReplicaSet keeps.
+func (s *story) former(revision string) string {
+	s.t.Helper()
+	o, err := s.client.Resource(replicaSets).Namespace(s.namespace).
+		Get(s.t.Context(), "cart-"+revision, metav1.GetOptions{})
+	if err != nil {
+		s.t.Fatal(err)
 	}
+	hash, err := hashOf(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return hash
+}
+
+var replicaSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+
+// replicaSet makes what the controller of Argo Rollouts makes of a template.
+func (s *story) replicaSet(revision, image string) {
+	s.t.Helper()
+	labels := object{"app": "cart", "rollouts-pod-template-hash": "hash" + revision}
+	s.create(replicaSets, s.namespace, object{
+		"apiVersion": "apps/v1", "kind": "ReplicaSet",
+		"metadata": object{
+			"name": "cart-" + revision, "labels": labels,
+			"annotations": object{"rollout.argoproj.io/revision": revision},
+			"ownerReferences": []any{object{
+				"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "cart",
+				"uid": string(s.get().GetUID()), "controller": true,
+			}},
+		},
+		"spec": object{
+			"replicas": int64(0), "selector": object{"matchLabels": labels},
+			"template": object{"metadata": object{"labels": labels}, "spec": podSpec(image)},
+		},
+	})
+}
+
+// twoHundredNodes has a DaemonSet whose bad revision is on one node when it is undone.
+func twoHundredNodes(s *story) {
+	var nodes []any
+	for i := range 200 {
+		nodes = append(nodes, object{
+			"apiVersion": "v1", "kind": "Node",
+			"metadata": object{"name": fmt.Sprintf("many-%d", i), "labels": object{"pool": "many"}},
+		})
+	}
+	s.Apply(object{"apiVersion": "v1", "kind": "List", "items": nodes})
+	s.log("200 nodes are there")
+	s.healthy(func(spec object) {
+		spec["template"].(object)["spec"].(object)["nodeSelector"] = object{"pool": "many"}
+	})
+	before := s.pods()
+	s.release("cart:bad")
+	s.undo()
+	kept := 0
+	for uid := range s.pods() {
+		if before[uid] {
+			kept++
+		}
+	}
+	s.log("%d of %d pods never noticed", kept, len(before))
+	if len(before) != 200 || kept < 198 {
+		s.t.Errorf("%d of %d pods were kept", kept, len(before))
+	}
+}
+
+// pods returns the UIDs of the story's pods.
+func (s *story) pods() map[types.UID]bool {
+	s.t.Helper()
+	list, err := s.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).
+		Namespace(s.namespace).List(s.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := make(map[types.UID]bool, len(list.Items))
+	for _, p := range list.Items {
+		out[p.GetUID()] = true
+	}
+	return out
 }
 
 // apiServerDies kills the API server when the write is on its way to it, and then when the reply is
