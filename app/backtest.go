@@ -79,6 +79,9 @@ func Backtest(ctx context.Context, opts BacktestOptions) (*BacktestReport, error
 		}
 	}
 	b := &backtest{opts: opts, clusters: clusters, done: make(map[string]float64)}
+	if err := b.reach(ctx); err != nil {
+		return nil, err
+	}
 	results := make([]*backtestCluster, len(clusters))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(opts.Parallel)
@@ -219,6 +222,37 @@ func (o *BacktestOptions) budget(tested int) detector.Budget {
 		out.Clusters = tested
 	}
 	return out
+}
+
+// reach makes sure that all sources answer before hours are spent on some of them.
+func (b *backtest) reach(ctx context.Context) error {
+	registry := series.NewRegistry(0)
+	return forEach(b.clusters, reachParallel, func(_ int, cluster *config.Cluster) error {
+		source, err := b.source(cluster, registry, &planSink{})
+		if err != nil {
+			return err
+		}
+		return source.Reach(ctx)
+	})
+}
+
+const reachParallel = 8
+
+// forEach calls do for all clusters, some at a time, and returns all errors in order.
+func forEach(
+	clusters []config.Cluster, parallel int, do func(i int, cluster *config.Cluster) error,
+) error {
+	errs := make([]error, len(clusters))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range clusters {
+		g.Go(func() error {
+			errs[i] = do(i, &clusters[i])
+			return nil
+		})
+	}
+	_ = g.Wait() // The errors are in their places.
+	return errors.Join(errs...)
 }
 
 // groups returns the places in b.clusters of those that share a budget.

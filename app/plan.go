@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"tocsin/collectors/promql"
 	"tocsin/config"
 	"tocsin/detector"
@@ -111,16 +109,13 @@ func MakePlan(ctx context.Context, opts PlanOptions) (*Plan, error) {
 		p.Costs = *opts.Costs
 	}
 	services := make([]map[string]bool, len(clusters))
-	g, surveying := errgroup.WithContext(ctx)
-	g.SetLimit(max(cmp.Or(opts.Parallel, 8), 1))
-	for i := range clusters {
-		g.Go(func() error {
-			var err error
-			p.Clusters[i], services[i], err = survey(surveying, &opts, &clusters[i])
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	parallel := max(cmp.Or(opts.Parallel, 8), 1)
+	err = forEach(clusters, parallel, func(i int, cluster *config.Cluster) error {
+		var err error
+		p.Clusters[i], services[i], err = survey(ctx, &opts, cluster)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	p.add(&opts, clusters, services)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tocsin/collectors/promql"
+	"tocsin/config"
 )
 
 // planCosts are round numbers.
@@ -34,6 +35,7 @@ func TestPlan(t *testing.T) {
 	s := newStage(t)
 	s.now()
 	s.config.Storage.DetailSignals = 12
+	s.config.Alerting.Budget = config.Budget{PagesPerWeek: 0.5, Per: "service"}
 	opts := PlanOptions{Config: s.config, Costs: planCosts()}
 	p, err := MakePlan(t.Context(), opts)
 	if err != nil {

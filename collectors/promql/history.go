@@ -96,8 +96,9 @@ const (
 // Replay hands a part of the source's past to the sink, instant by instant, as live ticks would
 // have: the same queries at the same instants. It asks range queries, in order of time and no
 // faster than Options.Backfill allows. None spans midnight UTC: sources of a fleet that wait for
-// each other in Progress can so be kept to the same day. Unlike Run it gives up when the source does not answer: the
-// error is a *SourceError then, or the sink's, or ctx's. It is called instead of Run.
+// each other in Progress can so be kept to the same day. Unlike Run it gives up when the source
+// does not answer: the error is a *SourceError then, or the sink's, or ctx's. It is called instead
+// of Run.
 func (s *Source) Replay(ctx context.Context, h History) (Past, error) {
 	fill(&h.Step, s.opts.Interval)
 	if h.Step < s.opts.Interval || h.Step%s.opts.Interval != 0 {
@@ -119,6 +120,22 @@ func (s *Source) Replay(ctx context.Context, h History) (Past, error) {
 	s.begin()
 	err := r.run(ctx)
 	return r.result(), err
+}
+
+// Reach asks the source a single query, to find out whether it answers. The error is a
+// *SourceError, or ctx's.
+func (s *Source) Reach(ctx context.Context) error {
+	interval := s.opts.Interval.Milliseconds()
+	at := align(s.now().Add(-s.opts.Lag).UnixMilli(), interval)
+	sp := span{from: at, step: interval, steps: 1}
+	f := s.look(ctx, newProbe(s.queries[0].Expr, s.opts.Registry), sp)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case f != nil && f.ofSource():
+		return s.sourceError("ask whether it answers", f)
+	}
+	return nil
 }
 
 // replay is a replay under way.

@@ -121,8 +121,12 @@ func (r *replay) plan() {
 	for _, q := range r.queries {
 		rows += len(q.answer.refs)
 	}
-	r.steps = min(blindSteps, r.longest)
-	if rows > 0 {
+	switch {
+	case r.past.Instants == 0:
+		r.steps = r.longest // Before its history begins, answers are short.
+	case rows == 0:
+		r.steps = min(blindSteps, r.longest)
+	default:
 		r.steps = min(max(r.s.opts.Backfill.MaxValues/rows, 1), r.longest)
 	}
 }

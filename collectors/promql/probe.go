@@ -95,7 +95,7 @@ func (s *Source) probeAll(ctx context.Context, probes []*probe, at int64) *failu
 			s.reached()
 			continue
 		}
-		if f.result != cut {
+		if f.result != cut && ctx.Err() == nil {
 			s.unreached(f)
 		}
 		return f
