@@ -25,6 +25,8 @@ const (
 // annotation with the action's ID, and that a paused rollout goes on. Asked for again, it finds
 // that it was done.
 //
+// Whoever ends ctx calls it off until the last moment before the write.
+//
 // A *Refusal is final. After any other error the request may be made again; after one that is
 // ErrUnsettled it should be, since it may have been done.
 func (e *Executor) Undo(ctx context.Context, r Request) (*Effect, error) {

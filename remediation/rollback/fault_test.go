@@ -189,6 +189,27 @@ func TestAStepThatCannotBeRecordedIsNotDone(t *testing.T) {
 	})
 }
 
+func TestAnActionIsCalledOffUntilTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, fleet.Deployment)
+		for _, last := range []rollback.Stage{rollback.Judged, rollback.Rehearsed, rollback.Writing} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			e := s.executor(t, rollback.Options{Note: func(_ context.Context, step rollback.Step) error {
+				if step.Stage == last {
+					cancel(errors.New("the kill switch was used"))
+				}
+				return nil
+			}})
+			_, err := e.Undo(ctx, s.request)
+			if err == nil || errors.Is(err, rollback.ErrUnsettled) ||
+				!strings.Contains(err.Error(), "kill switch") {
+				t.Errorf("called off when %s: %v", last, err)
+			}
+		}
+		s.want(t, "cart:v2", 0)
+	})
+}
+
 // errKilled is what a note panics with where the process is to die.
 var errKilled = errors.New("killed")
 

@@ -104,6 +104,9 @@ func (d *deed) write(ctx context.Context, w *workload, ops []op, subresources ..
 	if err := d.note(ctx, Writing, strings.Join(d.effect.Writes, "; ")); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err // Somebody has called it off while the step was recorded.
+	}
 	d.effect.Attempts++
 	err := d.patch(ctx, ops, false, subresources...)
 	if err == nil {
