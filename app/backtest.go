@@ -347,8 +347,9 @@ func (b *backtest) replay(
 }
 
 // source builds what reads a cluster's past, asking as much of it as a backfill would.
-func (b *backtest) source(cluster *config.Cluster, registry *series.Registry,
-	sink series.Sink) (*promql.Source, error) {
+func (b *backtest) source(
+	cluster *config.Cluster, registry *series.Registry, sink series.Sink,
+) (*promql.Source, error) {
 	queries, err := queries(b.opts.Config, cluster)
 	if err != nil {
 		return nil, err

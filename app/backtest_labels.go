@@ -155,8 +155,9 @@ func rowError(path string, err error) error {
 
 // parseLabel reads one row.
 func parseLabel(cell func(name string) string, clusters []string) (l BacktestLabel, err error) {
-	l.Service = fleet.Service{Cluster: cell("cluster"), Namespace: cell("namespace"),
-		Name: cell("service")}
+	l.Service = fleet.Service{
+		Cluster: cell("cluster"), Namespace: cell("namespace"), Name: cell("service"),
+	}
 	if !slices.Contains(clusters, l.Service.Cluster) {
 		return l, fmt.Errorf("cluster %q is not in the configuration; write one of %s",
 			l.Service.Cluster, enumerate(clusters))

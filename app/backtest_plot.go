@@ -73,12 +73,12 @@ func newPlot(t *Trace) Plot {
 		Score:    path(t.Points, x, score, func(p *TracePoint) float32 { return p.Score }),
 		From:     round(x.at(max(float64(t.Start.UnixMilli()), x.min))), To: round(x.at(float64(end))),
 		Threshold: round(score.at(t.Threshold)),
-		Low:       number(y.min, t.Unit), High: number(y.max, t.Unit), ScoreHigh: fmt.Sprintf("%.0f",
-			score.max),
-		Begins:   time.UnixMilli(t.Points[0].At).UTC().Format("01-02 15:04"),
-		Ends:     time.UnixMilli(t.Points[len(t.Points)-1].At).UTC().Format("01-02 15:04"),
-		ViewBox:  fmt.Sprintf("0 0 %g %g", plotWidth+8, scoreBase+18),
-		PlotBase: plotHeight, ScoreAxis: scoreBase, Left: plotLeft,
+		Low:       number(y.min, t.Unit), High: number(y.max, t.Unit),
+		ScoreHigh: fmt.Sprintf("%.0f", score.max),
+		Begins:    time.UnixMilli(t.Points[0].At).UTC().Format("01-02 15:04"),
+		Ends:      time.UnixMilli(t.Points[len(t.Points)-1].At).UTC().Format("01-02 15:04"),
+		ViewBox:   fmt.Sprintf("0 0 %g %g", plotWidth+8, scoreBase+18),
+		PlotBase:  plotHeight, ScoreAxis: scoreBase, Left: plotLeft,
 	}
 	p.Width = round(max(p.To-p.From, 1))
 	p.Summary = fmt.Sprintf("Observed and expected values of %s from %s to %s, the score below them.",
@@ -229,8 +229,8 @@ func newBars(spans []BacktestSpan, limit float64) Bars {
 		b := Bar{
 			X: round(32 + float64(i)*wide), Width: round(max(wide*0.8, 0.5)),
 			Y: round(y.at(float64(s.Pages))), OtherY: round(y.at(float64(s.Incidents))),
-			Text: fmt.Sprintf("%s: pages %d, incidents %d", s.Start.Format(time.DateOnly), s.Pages,
-				s.Incidents),
+			Text: fmt.Sprintf("%s: pages %d, incidents %d",
+				s.Start.Format(time.DateOnly), s.Pages, s.Incidents),
 		}
 		b.Height, b.OtherHeight = round(base-b.Y), round(b.Y-b.OtherY)
 		out.Bars = append(out.Bars, b)

@@ -44,7 +44,8 @@ type pastSource struct {
 
 // newPastSource computes so much of a cluster's history.
 func newPastSource(t *testing.T, f *sim.Fleet, cluster string, begin time.Time,
-	length time.Duration) *pastSource {
+	length time.Duration,
+) *pastSource {
 	t.Helper()
 	p := &pastSource{begin: begin, step: time.Minute, values: make(map[string][][]float64)}
 	h, err := f.History(cluster, p.step)
@@ -112,7 +113,8 @@ func (p *pastSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *pastSource) points(metric string, service int, from, to time.Time,
-	step time.Duration) (out [][2]any) {
+	step time.Duration,
+) (out [][2]any) {
 	rows := p.values[metric]
 	for at := from; !at.After(to); at = at.Add(step) {
 		i := int(at.Sub(p.begin)/p.step) - 1
@@ -153,8 +155,10 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{begin: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)}
 	s.start, s.end = s.begin.Add(pastWarmUp), s.begin.Add(pastLength)
-	options := sim.Options{Clusters: 2, Services: 6, Seed: 3, Start: s.begin, Spikes: -1,
-		ReleaseEvery: 1000 * time.Hour}
+	options := sim.Options{
+		Clusters: 2, Services: 6, Seed: 3, Start: s.begin, Spikes: -1,
+		ReleaseEvery: 1000 * time.Hour,
+	}
 	bare, err := sim.New(options)
 	if err != nil {
 		t.Fatal(err)
@@ -344,8 +348,10 @@ func TestBacktestPageIsHarmless(t *testing.T) {
 	if !strings.Contains(page, "&lt;script&gt;alert") {
 		t.Errorf("the service is not shown:\n%s", text)
 	}
-	for _, bad := range []string{"<script", "http:", "https:", "//", "url(", "style=", `"onload`,
-		"ZgotmplZ", "src="} {
+	for _, bad := range []string{
+		"<script", "http:", "https:", "//", "url(", "style=", `"onload`,
+		"ZgotmplZ", "src=",
+	} {
 		if strings.Contains(page, bad) {
 			i := strings.Index(page, bad)
 			t.Errorf("the page holds %s: %s", bad, page[max(i-80, 0):min(i+80, len(page))])
@@ -399,19 +405,25 @@ func TestBacktestRefusesBadInput(t *testing.T) {
 		{"backwards", func(o *BacktestOptions) { o.End = o.Start }, "is not before end"},
 		{"future", func(o *BacktestOptions) { o.End = time.Now().Add(time.Hour) }, "lies in the future"},
 		{"step", func(o *BacktestOptions) { o.Step = 90 * time.Second }, "want a multiple of it"},
-		{"cluster", func(o *BacktestOptions) { o.Clusters = []string{"mars"} },
-			`no cluster is called "mars"; want one of `},
+		{
+			"cluster", func(o *BacktestOptions) { o.Clusters = []string{"mars"} },
+			`no cluster is called "mars"; want one of `,
+		},
 		{"no file", func(o *BacktestOptions) { o.Labels = "nowhere.csv" }, "nowhere.csv: no such file"},
-		{"label cluster", func(o *BacktestOptions) { o.Labels = s.labels(t, s.row(0), "mars,,,1,2") },
-			`labels.csv:3: cluster "mars"`},
+		{
+			"label cluster", func(o *BacktestOptions) { o.Labels = s.labels(t, s.row(0), "mars,,,1,2") },
+			`labels.csv:3: cluster "mars"`,
+		},
 		{"label time", func(o *BacktestOptions) {
 			o.Labels = s.labels(t, s.victims[0].Cluster+",,,yesterday,2")
 		}, `labels.csv:2: start: "yesterday" is not a time`},
 		{"label end", func(o *BacktestOptions) {
 			o.Labels = s.labels(t, "", s.victims[0].Cluster+",,,5,2")
 		}, "labels.csv:3: end lies before start"},
-		{"label row", func(o *BacktestOptions) { o.Labels = s.labels(t, "a,b") },
-			"labels.csv:2: wrong number of fields"},
+		{
+			"label row", func(o *BacktestOptions) { o.Labels = s.labels(t, "a,b") },
+			"labels.csv:2: wrong number of fields",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			opts := s.options()
@@ -448,16 +460,24 @@ func TestLabelsMatch(t *testing.T) {
 		want  string
 	}{
 		{name: "told", page: page(13, map[fleet.Service]time.Time{shop: at(12)}), want: "told after 3m"},
-		{name: "told at once", page: page(8, map[fleet.Service]time.Time{shop: at(8)}),
-			want: "told after 0s"},
-		{name: "too mild", page: page(-1, map[fleet.Service]time.Time{shop: at(12)}),
-			want: "missed: seen, too mild to tell"},
+		{
+			name: "told at once", page: page(8, map[fleet.Service]time.Time{shop: at(8)}),
+			want: "told after 0s",
+		},
+		{
+			name: "too mild", page: page(-1, map[fleet.Service]time.Time{shop: at(12)}),
+			want: "missed: seen, too mild to tell",
+		},
 		{name: "long before", page: page(1, map[fleet.Service]time.Time{shop: at(1)}), want: "missed"},
 		{name: "long after", page: page(30, map[fleet.Service]time.Time{shop: at(30)}), want: "missed"},
-		{name: "joined later", page: page(1, map[fleet.Service]time.Time{{Cluster: "eu"}: at(1),
-			shop: at(14)}), want: "told after 4m"},
-		{name: "elsewhere", page: page(13, map[fleet.Service]time.Time{{Cluster: "eu",
-			Name: "cart"}: at(12)}), want: "missed"},
+		{name: "joined later", page: page(1, map[fleet.Service]time.Time{
+			{Cluster: "eu"}: at(1),
+			shop:            at(14),
+		}), want: "told after 4m"},
+		{name: "elsewhere", page: page(13, map[fleet.Service]time.Time{{
+			Cluster: "eu",
+			Name:    "cart",
+		}: at(12)}), want: "missed"},
 		{
 			name:  "whole cluster",
 			label: func(l *BacktestLabel) { l.Service = fleet.Service{Cluster: "eu"} },

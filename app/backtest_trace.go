@@ -156,9 +156,8 @@ func newTracing(f *detector.Finding, lead *lead) *tracing {
 	n := &tracing{
 		finding: f.ID, stride: 1,
 		Trace: &Trace{
-			ID: series.ID{Service: f.Service,
-				Signal: f.Signal}, Unit: f.Unit, Kind: f.Kind, Start: f.Start, Opened: f.At,
-			Threshold: f.Threshold,
+			ID:   series.ID{Service: f.Service, Signal: f.Signal},
+			Unit: f.Unit, Kind: f.Kind, Start: f.Start, Opened: f.At, Threshold: f.Threshold,
 		},
 	}
 	at := f.At.UnixMilli()

@@ -40,8 +40,9 @@ type backtestCluster struct {
 	services  []fleet.Service // That it has.
 }
 
-func newWitness(cluster *config.Cluster, o *BacktestOptions, registry *series.Registry) (*witness,
-	error) {
+func newWitness(
+	cluster *config.Cluster, o *BacktestOptions, registry *series.Registry,
+) (*witness, error) {
 	step := cmp.Or(o.Step, time.Duration(cluster.Interval))
 	w := &witness{
 		name: cluster.Name, registry: registry, start: o.Start, step: step,

@@ -123,8 +123,9 @@ func MakePlan(ctx context.Context, opts PlanOptions) (*Plan, error) {
 }
 
 // survey counts what one cluster has.
-func survey(ctx context.Context, opts *PlanOptions, cluster *config.Cluster) (PlanCluster,
-	map[string]bool, error) {
+func survey(
+	ctx context.Context, opts *PlanOptions, cluster *config.Cluster,
+) (PlanCluster, map[string]bool, error) {
 	out := PlanCluster{Name: cluster.Name}
 	queries, err := queries(opts.Config, cluster)
 	if err != nil {

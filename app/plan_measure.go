@@ -105,13 +105,16 @@ func newMeasurement() (*measurement, error) {
 	var queries []promql.Query
 	for i := range measureSignals {
 		name := "signal" + strconv.Itoa(i)
-		signals = append(signals, detector.Signal{Name: name, Kind: kinds[i%len(kinds)],
-			Bad: detector.Up})
+		signals = append(signals, detector.Signal{
+			Name: name, Kind: kinds[i%len(kinds)], Bad: detector.Up,
+		})
 		queries = append(queries, promql.Query{
 			Signal: name, Expr: name, Namespace: []string{"namespace"}, Service: []string{"service"},
 		})
-		b := series.Batch{Cluster: "plan", Signal: name, Step: 15 * time.Second,
-			Final: i == measureSignals-1}
+		b := series.Batch{
+			Cluster: "plan", Signal: name, Step: 15 * time.Second,
+			Final: i == measureSignals-1,
+		}
 		for k := range measureServices {
 			ref, err := registry.Ref(series.ID{Service: planService(k), Signal: name})
 			if err != nil {
@@ -122,8 +125,9 @@ func newMeasurement() (*measurement, error) {
 		m.batches = append(m.batches, b)
 	}
 	var err error
-	if m.engine, err = detector.New(detector.Options{Signals: signals, Registry: registry,
-		Shards: 1}); err != nil {
+	if m.engine, err = detector.New(detector.Options{
+		Signals: signals, Registry: registry, Shards: 1,
+	}); err != nil {
 		return nil, err
 	}
 	m.source, err = promql.New(promql.Options{

@@ -63,8 +63,10 @@ func TestPlan(t *testing.T) {
 	if err := errors.Join(p.WriteText(&text), p.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"total, with the daemon's own", "sim_errors",
-		"persistence: {size: 2Gi}", "limits: {memory: 128Mi}"} {
+	for _, want := range []string{
+		"total, with the daemon's own", "sim_errors",
+		"persistence: {size: 2Gi}", "limits: {memory: 128Mi}",
+	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text does not say %s:\n%s", want, &text)
 		}

@@ -77,21 +77,33 @@ signals:
 		want string // Of standard output, or of the error.
 	}{
 		{name: "within", args: []string{"--max-pages-per-week", "7"}, want: "7.0 a week (1 in 1d)"},
-		{name: "beyond", args: []string{"--max-pages-per-week=6.9"}, code: exitFailed,
-			want: "over budget: 7.0 a week (1 in 1d), --max-pages-per-week is 6.9"},
+		{
+			name: "beyond", args: []string{"--max-pages-per-week=6.9"}, code: exitFailed,
+			want: "over budget: 7.0 a week (1 in 1d), --max-pages-per-week is 6.9",
+		},
 		{name: "step", args: []string{"--step", "2m"}, want: "every 2m"},
 		{name: "page", args: []string{"--html", page}, want: "INCIDENTS: 1"},
-		{name: "nowhere", args: []string{"--html", filepath.Join(dir, "no", "folder.html")},
-			code: exitFailed, want: "write "},
-		{name: "bad time", args: []string{"--end", "noon"}, code: exitBadInput,
-			want: `--end: "noon" is not a time`},
+		{
+			name: "nowhere", args: []string{"--html", filepath.Join(dir, "no", "folder.html")},
+			code: exitFailed, want: "write ",
+		},
+		{
+			name: "bad time", args: []string{"--end", "noon"}, code: exitBadInput,
+			want: `--end: "noon" is not a time`,
+		},
 		{name: "bad span", args: []string{"--warm-up", "long"}, code: exitBadInput, want: "--warm-up: "},
-		{name: "bad gate", args: []string{"--max-pages-per-week", "-1"}, code: exitBadInput,
-			want: "want 0 or more"},
-		{name: "bad file", args: []string{"--config.file", "nowhere.yaml"}, code: exitBadInput,
-			want: "nowhere.yaml"},
-		{name: "bad labels", args: []string{"--labels", "nowhere.csv"}, code: exitBadInput,
-			want: "nowhere.csv: no such file"},
+		{
+			name: "bad gate", args: []string{"--max-pages-per-week", "-1"}, code: exitBadInput,
+			want: "want 0 or more",
+		},
+		{
+			name: "bad file", args: []string{"--config.file", "nowhere.yaml"}, code: exitBadInput,
+			want: "nowhere.yaml",
+		},
+		{
+			name: "bad labels", args: []string{"--labels", "nowhere.csv"}, code: exitBadInput,
+			want: "nowhere.csv: no such file",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out, log bytes.Buffer

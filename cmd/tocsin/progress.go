@@ -16,7 +16,8 @@ const (
 	barWidth  = 30
 )
 
-// progress shows on a terminal how far something is, in place, and elsewhere writes a line now and then.
+// progress shows on a terminal how far something is, in place, and elsewhere writes a line now and
+// then.
 type progress struct {
 	out      io.Writer
 	now      func() time.Time
@@ -51,7 +52,8 @@ func (p *progress) show(done float64, what string) {
 		return
 	}
 	full := int(done * barWidth)
-	_, _ = fmt.Fprintf(p.out, "\r\x1b[K[%s%s] %s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), line)
+	_, _ = fmt.Fprintf(p.out, "\r\x1b[K[%s%s] %s", strings.Repeat("=", full),
+		strings.Repeat(" ", barWidth-full), line)
 }
 
 // left says how long it will take, once there is something to go by.

@@ -56,7 +56,8 @@ func (c *counters) count(metric string, s fleet.Service, at time.Time, by float6
 
 // fill writes the history of a cluster into a folder for a Prometheus.
 func fill(t *testing.T, dir string, f *sim.Fleet, begin time.Time, length time.Duration,
-	lost func(time.Time) bool) {
+	lost func(time.Time) bool,
+) {
 	t.Helper()
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = 0 // For ever.
@@ -166,8 +167,10 @@ func TestBacktestAgainstPrometheus(t *testing.T) {
 	if l.Incident == nil || l.Delay <= 0 || l.Delay > 10*time.Minute || l.Incident.Service != victim {
 		t.Errorf("label: %s, %+v", l.Outcome(), l)
 	}
-	for _, want := range []string{"0 of 1 missed", "of the warm-up of 14d",
-		"no data from " + away.Format("2006-01-02T15:")} {
+	for _, want := range []string{
+		"0 of 1 missed", "of the warm-up of 14d",
+		"no data from " + away.Format("2006-01-02T15:"),
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text does not say %q", want)
 		}
@@ -253,7 +256,8 @@ func checkInstants(t *testing.T, prom *testbed.Prometheus, report *app.BacktestR
 
 // evaluate asks for the query of a signal for one service at one instant.
 func evaluate(t *testing.T, prom *testbed.Prometheus, signal string, s fleet.Service,
-	at int64) float64 {
+	at int64,
+) float64 {
 	t.Helper()
 	match := fmt.Sprintf(`{namespace=%q, service=%q}`, s.Namespace, s.Name)
 	expr := map[string]string{
