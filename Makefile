@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-par
 	-X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test e2e once lint bench fuzz tools quality clean
+.PHONY: help build demo test e2e once lint bench bench-core kernels fuzz tools quality clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,15 @@ judge-table: build ## Measure the judges of releases anew and write docs/verdict
 	@bin/tocsin judge simulate --releases $(RELEASES) >bin/judge-table.md
 	@sed '/<!-- judge-table -->/q' docs/verdicts.md >bin/verdicts.md && echo >>bin/verdicts.md
 	@cat bin/judge-table.md >>bin/verdicts.md && mv bin/verdicts.md docs/verdicts.md
+
+RUNS ?= 6
+bench-core: ## The detection core as ratios: kernels, their twin, the memory floor.
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench '^BenchmarkCore$$' -count $(RUNS) ./detector/kernel | tee bin/bench-core.txt
+	@$$(test/e2e/tools/build bench)/benchstat bin/bench-core.txt
+
+kernels: ## The detector's arithmetic as other machines do it.
+	test/kernels/run
 
 FUZZTIME ?= 30s
 fuzz: ## Every fuzz target for FUZZTIME.
