@@ -254,7 +254,7 @@ func (r *results) scores(s *detector.Scores) {
 		return
 	}
 	i := r.column[s.Signal]
-	r.score[i] = s.Score[0]
+	r.score[i] = s.News[0]
 	r.bounds = [3]float64{s.Expected[0], s.Lower[0], s.Upper[0]}
 }
 

@@ -187,6 +187,38 @@ func (p *spending) count(c *cluster) []int {
 type hot struct {
 	slot   int
 	scores [8]float32 // Of its newest ticks, newest first; 0: it did not matter.
+	watch
+}
+
+// watch remembers what was normal when a value first left it. The model gets used to a new level
+// within some ticks; as long as the value stays out there, its highest score stands and grows, since
+// what lasts is less of a chance than what comes once.
+type watch struct {
+	peak              float32 // 0: nothing is watched.
+	lasts             float32 // What it has gained by lasting.
+	left              uint32  // Ticks for which it is watched.
+	center, low, high float64
+}
+
+const (
+	watchFrom  = 2   // The least score that is watched.
+	watchTicks = 60  // For how long.
+	watchGain  = 0.5 // For each tick that it lasts,
+	watchMost  = 2   // but not more than this.
+)
+
+// see takes a score that mattered, with the value and the bounds of the tick, and returns what stands.
+func (w *watch) see(score float32, v, center, low, high float64) float32 {
+	switch {
+	case w.left > 1 && (v < w.low || v > w.high):
+		w.left--
+		w.peak, w.lasts = max(w.peak, score), min(w.lasts+watchGain, watchMost)
+	case score > 0 && (v < low || v > high):
+		*w = watch{peak: score, left: watchTicks, center: center, low: low, high: high}
+	default:
+		*w = watch{}
+	}
+	return max(score, w.peak+w.lasts)
 }
 
 // push adds a score.

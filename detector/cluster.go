@@ -2,12 +2,12 @@ package detector
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"tocsin/detector/baseline"
 	"tocsin/detector/kernel"
 	"tocsin/fleet"
 	"tocsin/series"
@@ -183,10 +183,18 @@ type services struct {
 	users []int32 // How many series each has.
 	spare []int32
 
-	first, second []float32 // The highest scores of each at this instant, NaN if there is none.
-	tails         []kernel.Tail
-	scores        []kernel.Lanes
-	day           int64
+	groups []kernel.Group
+	scores []kernel.Lanes
+	heard  []heard // Of each, at this instant.
+
+	said, ordinary []kernel.Lanes // What kernel.Corroborate is told.
+}
+
+// heard is what the signals of a service say at one instant.
+type heard struct {
+	signals int
+	news    float32    // Of the first.
+	most    [4]float32 // What the four say that say most; 0 where fewer say anything.
 }
 
 // number returns the number of a service, which gets one more user.
@@ -196,8 +204,8 @@ func (v *services) number(s fleet.Service) int32 {
 		n = v.next()
 		v.names[n] = s
 		v.index[s] = n
-		for f := range kernel.TailFields {
-			v.tails[n/kernel.Width][f][n%kernel.Width] = 0
+		for f := range kernel.GroupFields {
+			v.groups[n/kernel.Width][f][n%kernel.Width] = 0
 		}
 		v.scores[n/kernel.Width][n%kernel.Width] = nan
 	}
@@ -213,11 +221,11 @@ func (v *services) next() int32 {
 	}
 	v.names = append(v.names, fleet.Service{})
 	v.users = append(v.users, 0)
-	v.first, v.second = append(v.first, nan), append(v.second, nan)
-	if len(v.names) > len(v.tails)*kernel.Width {
-		v.tails = append(v.tails, kernel.Tail{})
-		v.scores = append(v.scores, kernel.Lanes{})
+	v.heard = append(v.heard, heard{})
+	if len(v.names) > len(v.groups)*kernel.Width {
+		v.groups = append(v.groups, kernel.Group{})
 	}
+	v.resize()
 	return int32(len(v.names) - 1)
 }
 
@@ -231,49 +239,59 @@ func (v *services) leave(n int32) {
 	v.spare = append(v.spare, n)
 }
 
-func (v *services) begin() {
-	for i := range v.first {
-		v.first[i], v.second[i] = nan, nan
+// resize makes room for what there is to say of each.
+func (v *services) resize() {
+	for _, p := range []*[]kernel.Lanes{&v.scores, &v.said, &v.ordinary} {
+		for len(*p) < len(v.groups) {
+			*p = append(*p, kernel.Lanes{})
+		}
 	}
 }
 
-// hear takes the score of one signal of service n.
-func (v *services) hear(n int32, score float32) {
-	switch {
-	case v.first[n] != v.first[n]:
-		v.first[n] = score
-	case score > v.first[n]:
-		v.first[n], v.second[n] = score, v.first[n]
-	case v.second[n] != v.second[n] || score > v.second[n]:
-		v.second[n] = score
+func (v *services) begin() { clear(v.heard) }
+
+// hear takes what one signal of service n says: its news, and what corroborates other signals.
+func (v *services) hear(n int32, news, says float32) {
+	h := &v.heard[n]
+	if h.signals == 0 {
+		h.news = news
+	}
+	h.signals++
+	for i, most := range h.most {
+		h.most[i], says = max(most, says), min(most, says)
 	}
 }
 
-// score gives each service one score: the mean of its two highest, so that what only one signal
-// shows counts half, calibrated by the service's own history as signals are.
+// score gives each service one score: that of its only signal, or of what several say together.
 func (v *services) score(c *cluster) {
 	if len(v.names) == 0 {
 		return
 	}
-	for i := range v.scores {
+	for i := range v.said {
 		for l := range kernel.Width {
-			v.scores[i][l] = nan
+			v.said[i][l], v.ordinary[i][l] = nan, nan
 		}
 	}
-	for n := range v.names {
-		score := v.first[n]
-		if v.second[n] == v.second[n] {
-			score = (v.first[n] + v.second[n]) / 2
+	for n := range v.heard {
+		if h := &v.heard[n]; h.signals > 0 && v.users[n] > 1 {
+			i, l := n/kernel.Width, n%kernel.Width
+			v.said[i][l] = (h.most[0] + h.most[1] + h.most[2] + h.most[3]) / float32(min(v.users[n], 4))
+			v.ordinary[i][l] = ordinary(v.users[n])
 		}
-		v.scores[n/kernel.Width][n%kernel.Width] = score
 	}
-	window := max(c.shard.engine.opts.Tuning.Period, 512*c.step)
-	p := kernel.TailParams{Ordinary: baseline.Ordinary(window, c.step)}
-	if day := c.at.UnixNano() / int64(window); day != v.day {
-		v.day = day
-		kernel.Roll(v.tails)
+	p := kernel.GroupParams{Keep: 0.8, Day: float32(float64(c.step) / float64(24*time.Hour))}
+	kernel.Corroborate(v.scores, v.groups, v.said, v.ordinary, &p)
+	for n := range v.heard {
+		if h := &v.heard[n]; h.signals > 0 && v.users[n] == 1 {
+			v.scores[n/kernel.Width][n%kernel.Width] = h.news
+		}
 	}
-	kernel.Calibrate(v.scores, v.tails, v.scores, &p)
+}
+
+// ordinary returns about what the mean of the four highest of so many independent signals is, each
+// exponential as evidence is.
+func ordinary(signals int32) float32 {
+	return 0.9 * float32(max(math.Log10(float64(signals))-0.35, 0.9))
 }
 
 // tell hands the scores to Options.Services, and with them the time.

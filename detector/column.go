@@ -194,9 +194,9 @@ func (col *column) tick() {
 		if n < 0 {
 			continue
 		}
-		score := col.result.Score[slot/kernel.Width][slot%kernel.Width]
+		score := col.result.News[slot/kernel.Width][slot%kernel.Width]
 		if score == score {
-			c.hear(n, score)
+			c.hear(n, score, col.model.Says(slot))
 		} else if col.observed[slot] == col.observed[slot] && col.model.Samples(slot) == warmUp {
 			warmed++
 		}
@@ -250,6 +250,7 @@ func (col *column) tell() {
 	out.Cluster, out.Signal = col.cluster.name, col.signal.Name
 	out.At, out.History = col.cluster.at, col.cluster.history
 	out.Refs, out.Score, out.Observed = out.Refs[:0], out.Score[:0], out.Observed[:0]
+	out.News = out.News[:0]
 	out.Expected, out.Lower, out.Upper = out.Expected[:0], out.Lower[:0], out.Upper[:0]
 	r := &col.result
 	for slot, ref := range col.refs {
@@ -259,6 +260,7 @@ func (col *column) tell() {
 		i, l := slot/kernel.Width, slot%kernel.Width
 		out.Refs = append(out.Refs, ref)
 		out.Score = append(out.Score, r.Score[i][l])
+		out.News = append(out.News, r.News[i][l])
 		out.Observed = append(out.Observed, col.observed[slot])
 		out.Expected = append(out.Expected, float64(r.Expected[i][l]))
 		out.Lower = append(out.Lower, float64(r.Lower[i][l]))

@@ -57,7 +57,7 @@ func (t *Tuning) defaults() error {
 	t.OpenAfter = or(t.OpenAfter, 3)
 	t.OpenOf = or(t.OpenOf, max(5, t.OpenAfter))
 	t.CloseAfter = or(t.CloseAfter, 6)
-	t.WarmUp = or(t.WarmUp, 60)
+	t.WarmUp = or(t.WarmUp, 30)
 	t.StaleAfter = or(t.StaleAfter, 10*time.Minute)
 	t.ForgetAfter = or(t.ForgetAfter, 7*24*time.Hour)
 	t.AbsorbAfter = or(t.AbsorbAfter, 2*time.Hour)

@@ -24,9 +24,11 @@ const (
 )
 
 const (
-	worseBy     = 3   // By how much the score must exceed the one last reported to be reported again.
+	worseBy     = 3   // By how much the score must exceed the one last reported to be reported again,
+	worseTimes  = 1.5 // or the deviation, if that is what is followed.
 	worseAtMost = 5   // Reports for being worse in the life of a finding.
 	absorbTicks = 120 // Ticks that a new level needs to be known.
+	settleTime  = 60  // Ticks after a finding in which its end is no news.
 	growth      = 1.2 // A deviation that exceeds the furthest so far by this factor still grows.
 )
 
@@ -39,8 +41,11 @@ type openFinding struct {
 	slot     int
 	quiet    int     // Consecutive ticks below the closing score.
 	ticks    int     // Since it opened.
-	told     float64 // The score last reported.
+	told     float64 // The score last reported; of one that is bounded the deviation.
 	worsened int     // Reports for being worse.
+
+	bounded  bool // It began with a value outside the bounds of then, which are kept.
+	settling int  // Ticks for which a finding that has resolved keeps a new one away.
 
 	furthest float64   // The deviation from what was expected, when it last grew,
 	grew     time.Time // and when that was.
@@ -58,7 +63,7 @@ func (col *column) judge() {
 		col.search()
 	}
 	col.expire()
-	col.open = slices.DeleteFunc(col.open, func(f *openFinding) bool { return f.State == Resolved })
+	col.open = slices.DeleteFunc(col.open, func(f *openFinding) bool { return f.State == Resolved && f.settling == 0 })
 }
 
 // ticked tells whether there was a tick at the instant at hand.
@@ -69,14 +74,11 @@ func (col *column) ticked() bool {
 // search looks for series that have become improbable, and counts what findings would cost.
 func (col *column) search() {
 	t := &col.cluster.shard.engine.opts.Tuning
-	least := float32(t.OpenScore)
+	least := float32(min(t.OpenScore, watchFrom))
 	was, next := col.hot, col.cooler[:0]
 	for slot := range col.refs {
 		recent := col.recent[slot]
 		score := col.result.Score[slot/kernel.Width][slot%kernel.Width]
-		if recent == 0 && !(score >= least) {
-			continue
-		}
 		h := hot{slot: slot}
 		for len(was) > 0 && was[0].slot <= slot {
 			if was[0].slot == slot {
@@ -84,11 +86,14 @@ func (col *column) search() {
 			}
 			was = was[1:]
 		}
+		if recent == 0 && h.peak == 0 && !(score >= least) {
+			continue
+		}
 		if score == score {
 			recent = col.weigh(&h, score)
 			col.recent[slot] = recent
 		}
-		if recent != 0 {
+		if recent != 0 || h.peak > 0 {
 			next = append(next, h)
 		}
 	}
@@ -100,7 +105,13 @@ func (col *column) search() {
 func (col *column) weigh(h *hot, score float32) uint8 {
 	c := col.cluster
 	t := &c.shard.engine.opts.Tuning
-	if float64(score) < t.OpenScore || !col.matters(h.slot) {
+	if score < float32(min(t.OpenScore, watchFrom)) || !col.matters(h.slot) {
+		score = 0
+	}
+	i, l, r := h.slot/kernel.Width, h.slot%kernel.Width, &col.result
+	v := col.observed[h.slot]
+	score = h.see(score, v, float64(r.Expected[i][l]), float64(r.Lower[i][l]), float64(r.Upper[i][l]))
+	if h.peak > 0 && !col.effect(v, h.center) || !col.volume(h.slot) {
 		score = 0
 	}
 	h.push(score)
@@ -122,21 +133,21 @@ func (col *column) cool(slot int) {
 	col.recent[slot] = 0
 	for i := range col.hot {
 		if col.hot[i].slot == slot {
-			col.hot[i].scores = [8]float32{}
+			col.hot[i].scores, col.hot[i].watch = [8]float32{}, watch{}
 		}
 	}
 }
 
 // matters tells whether what slot deviates by is worth a finding.
 func (col *column) matters(slot int) bool {
-	return col.effect(slot) && col.volume(slot)
+	expected := float64(col.result.Expected[slot/kernel.Width][slot%kernel.Width])
+	return col.effect(col.observed[slot], expected) && col.volume(slot)
 }
 
-// effect tells whether the deviation is as large as the signal asks for, in both of its units.
-func (col *column) effect(slot int) bool {
+// effect tells whether a deviation is as large as the signal asks for, in both of its units.
+func (col *column) effect(v, expected float64) bool {
 	s := col.signal
-	expected := float64(col.result.Expected[slot/kernel.Width][slot%kernel.Width])
-	by := math.Abs(col.observed[slot] - expected)
+	by := math.Abs(v - expected)
 	return by >= s.MinEffect && by >= s.MinEffectRelative*math.Abs(expected)
 }
 
@@ -171,11 +182,14 @@ func (col *column) begin(h *hot, threshold float64) {
 	f.State = Open
 	f.Start = col.cluster.recent[first]
 	f.ID = findingID(&f.Finding)
+	if f.bounded = h.peak > 0; f.bounded {
+		f.Expected, f.Lower, f.Upper = h.center, h.low, h.high
+	}
 	f.look(col)
+	f.Score = max(f.Score, float64(h.scores[0]))
 	f.Peak = f.Score
-	f.told = f.Score
+	f.told = f.size()
 	col.open = append(col.open, f)
-	col.model.Hold(slot)
 	f.report(col, opened)
 }
 
@@ -217,8 +231,10 @@ func (f *openFinding) look(col *column) {
 	f.Score = float64(r.Score[i][l])
 	f.Peak = max(f.Peak, f.Score)
 	f.Observed = col.observed[f.slot]
-	f.Expected = float64(r.Expected[i][l])
-	f.Lower, f.Upper = float64(r.Lower[i][l]), float64(r.Upper[i][l])
+	if !f.bounded {
+		f.Expected = float64(r.Expected[i][l])
+		f.Lower, f.Upper = float64(r.Lower[i][l]), float64(r.Upper[i][l])
+	}
 	f.Direction = Up
 	if f.Observed < f.Expected {
 		f.Direction = Down
@@ -231,14 +247,25 @@ func (f *openFinding) look(col *column) {
 
 // follow brings a finding up to date with the tick.
 func (f *openFinding) follow(col *column) {
-	if col.observed[f.slot] != col.observed[f.slot] {
+	v := col.observed[f.slot]
+	if v != v {
+		return
+	}
+	if f.State == Resolved {
+		if f.settling--; f.bounded && f.outside(v) {
+			f.settling = 0
+		}
 		return
 	}
 	t := &col.cluster.shard.engine.opts.Tuning
 	before, harmful := f.Finding, f.Harmful
 	f.look(col)
 	f.ticks++
-	if f.Score < max(t.CloseScore, f.Threshold/2) || !col.matters(f.slot) {
+	loud := f.Score >= max(t.CloseScore, f.Threshold/2) && col.matters(f.slot)
+	if f.bounded {
+		loud = f.outside(v)
+	}
+	if !loud {
 		f.quiet++
 		f.Direction, f.Harmful = before.Direction, before.Harmful
 	} else {
@@ -249,15 +276,35 @@ func (f *openFinding) follow(col *column) {
 		f.resolve(col, backToNormal)
 	case f.quiet == 0 && f.stays(t.AbsorbAfter):
 		f.resolve(col, newLevel)
-	case f.silent && !col.cluster.history && f.Score >= f.Threshold && f.quiet == 0:
-		f.silent, f.told = false, f.Score
+	case f.silent && !col.cluster.history && f.quiet == 0 && (f.bounded || f.Score >= f.Threshold):
+		f.silent, f.told = false, f.size()
 		f.report(col, opened)
-	case f.quiet == 0 && f.worsened < worseAtMost &&
-		(f.Score >= f.told+worseBy || f.Harmful != harmful):
+	case f.quiet == 0 && f.worsened < worseAtMost && (f.worse() || f.Harmful && !harmful):
 		f.worsened++
-		f.told = max(f.told, f.Score)
+		f.told = max(f.told, f.size())
 		f.report(col, worsened)
 	}
+}
+
+// outside tells whether a value is as abnormal as when f began. The model gets used to what lasts, so
+// that neither its score nor its bounds say any more whether things are as they were: the bounds of
+// then do. A finding without them, like one of noise that has grown, ends with its score.
+func (f *openFinding) outside(v float64) bool { return v < f.Lower || v > f.Upper }
+
+// size returns what must grow for f to be reported as worse.
+func (f *openFinding) size() float64 {
+	if f.bounded {
+		return math.Abs(f.Observed - f.Expected)
+	}
+	return f.Score
+}
+
+// worse tells whether f has grown enough since it was last reported to be reported again.
+func (f *openFinding) worse() bool {
+	if f.bounded {
+		return f.size() >= worseTimes*f.told
+	}
+	return f.Score >= f.told+worseBy
 }
 
 // stays tells whether the deviation is to be the new normal: it has lasted, and it does not grow
@@ -272,10 +319,8 @@ func (f *openFinding) resolve(col *column, r reason) {
 	f.Reason = string(r)
 	f.End = col.cluster.closed
 	f.At = col.cluster.closed
-	if r == newLevel {
-		col.model.Absorb(f.slot)
-	} else {
-		col.model.Release(f.slot)
+	if r == backToNormal {
+		f.settling = settleTime
 	}
 	col.cool(f.slot)
 	f.report(col, resolved)

@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"tocsin/detector/baseline"
-	"tocsin/detector/kernel"
 	"tocsin/fleet"
 )
 
 // The frame of a snapshot; docs/formats/snapshot.md describes all of it.
 const (
 	snapshotMagic   = "TOCSNAP\n"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotHead    = len(snapshotMagic) + 4 + 8
 	snapshotFoot    = 4
 	noTime          = math.MinInt64
@@ -31,9 +30,8 @@ type image struct {
 	closes   uint64
 	behind   uint32
 	behindAt time.Time
-	day      int64
 	services []fleet.Service // The zero Service is a free place.
-	tails    []byte
+	groups   []byte
 	columns  []columnImage
 	budget   *budgetImage
 }
@@ -44,7 +42,6 @@ type columnImage struct {
 	window   time.Duration
 	period   time.Duration
 	at       time.Time
-	bucket   int
 	slots    []slotImage
 	state    []byte
 	findings []*openFinding
@@ -71,13 +68,12 @@ func (c *cluster) encode(dst []byte) []byte {
 	w.u64(uint64(c.closes))
 	w.u32(uint32(c.behind))
 	w.time(c.behindAt)
-	w.i64(c.day)
 	w.u32(uint32(len(c.names)))
 	for _, s := range c.names {
 		w.text(s.Namespace)
 		w.text(s.Name)
 	}
-	w.b = baseline.AppendTails(w.b, c.tails)
+	w.b = baseline.AppendGroups(w.b, c.groups)
 	w.u32(uint32(len(c.order)))
 	for _, col := range c.order {
 		col.encode(&w)
@@ -90,13 +86,11 @@ func (c *cluster) encode(dst []byte) []byte {
 }
 
 func (col *column) encode(w *writer) {
-	at, bucket := col.model.Clock()
 	w.text(col.signal.Name)
 	w.text(string(col.signal.Kind))
 	w.i64(int64(col.window))
 	w.i64(int64(col.model.Params().Period))
-	w.time(at)
-	w.u32(uint32(bucket))
+	w.time(col.model.At())
 	w.u32(uint32(len(col.refs)))
 	for slot, service := range col.service {
 		w.u32(uint32(service))
@@ -115,6 +109,7 @@ func (f *openFinding) encode(w *writer) {
 	w.u32(uint32(f.quiet))
 	w.u32(uint32(f.ticks))
 	w.u32(uint32(f.worsened))
+	w.u32(uint32(f.settling))
 	w.f64(f.told)
 	w.f64(f.furthest)
 	w.time(f.grew)
@@ -124,7 +119,10 @@ func (f *openFinding) encode(w *writer) {
 	w.text(string(f.Direction))
 	w.flag(f.Harmful)
 	w.flag(f.silent)
-	for _, v := range [...]float64{f.Score, f.Peak, f.Observed, f.Expected, f.Lower, f.Upper} {
+	w.flag(f.bounded)
+	for _, v := range [...]float64{
+		f.Score, f.Peak, f.Observed, f.Expected, f.Lower, f.Upper,
+	} {
 		w.f64(v)
 	}
 }
@@ -144,7 +142,6 @@ func decode(data []byte) (*image, error) {
 	m.closes = r.u64()
 	m.behind = r.u32()
 	m.behindAt = r.time()
-	m.day = r.i64()
 	m.services = make([]fleet.Service, r.count(8))
 	for i := range m.services {
 		m.services[i] = fleet.Service{Cluster: m.cluster, Namespace: r.text(), Name: r.text()}
@@ -152,9 +149,9 @@ func decode(data []byte) (*image, error) {
 			m.services[i] = fleet.Service{}
 		}
 	}
-	m.tails = r.bytes(baseline.TailSize(len(m.services)))
+	m.groups = r.bytes(baseline.GroupSize(len(m.services)))
 	m.columns = make([]columnImage, 0, min(r.peekCount(), 256))
-	for range r.count(44) {
+	for range r.count(40) {
 		m.columns = append(m.columns, r.column(m))
 	}
 	r.budget(m)
@@ -179,7 +176,8 @@ func unframe(data []byte) ([]byte, error) {
 	length := binary.LittleEndian.Uint64(data[len(snapshotMagic)+4:])
 	body := data[snapshotHead : len(data)-snapshotFoot]
 	if version != snapshotVersion {
-		return nil, fmt.Errorf("version %d, and only %d can be read", version, snapshotVersion)
+		return nil, fmt.Errorf("version %d, of another model: only %d can be read; what it knew is learnt "+
+			"anew from history", version, snapshotVersion)
 	}
 	if length != uint64(len(body)) {
 		return nil, fmt.Errorf("torn: its body has %d bytes of %d", len(body), length)
@@ -195,7 +193,7 @@ func (r *reader) column(m *image) columnImage {
 	c := columnImage{
 		signal: r.text(), kind: Kind(r.text()),
 		window: time.Duration(r.i64()), period: time.Duration(r.i64()),
-		at: r.time(), bucket: int(r.u32()),
+		at: r.time(),
 	}
 	c.slots = make([]slotImage, r.count(13))
 	for i := range c.slots {
@@ -203,7 +201,7 @@ func (r *reader) column(m *image) columnImage {
 	}
 	c.state = r.bytes(baseline.StateSize(len(c.slots)))
 	c.findings = make([]*openFinding, 0, min(r.peekCount(), 256))
-	for range r.count(114) {
+	for range r.count(119) {
 		f := r.finding()
 		if r.err == nil && f.slot < len(c.slots) && int(c.slots[f.slot].service) < len(m.services) &&
 			c.slots[f.slot].service >= 0 {
@@ -217,14 +215,19 @@ func (r *reader) column(m *image) columnImage {
 
 func (r *reader) finding() *openFinding {
 	f := &openFinding{slot: int(r.u32())}
-	f.quiet, f.ticks, f.worsened = int(r.u32()), int(r.u32()), int(r.u32())
+	f.quiet, f.ticks = int(r.u32()), int(r.u32())
+	f.worsened, f.settling = int(r.u32()), int(r.u32())
 	f.told, f.furthest, f.grew = r.f64(), r.f64(), r.time()
-	f.State = Open
+	if f.State = Open; f.settling > 0 {
+		f.State = Resolved
+	}
 	f.ID = r.text()
 	f.Start, f.At = r.time(), r.time()
 	f.Direction = Direction(r.text())
-	f.Harmful, f.silent = r.u8() == 1, r.u8() == 1
-	for _, p := range [...]*float64{&f.Score, &f.Peak, &f.Observed, &f.Expected, &f.Lower, &f.Upper} {
+	f.Harmful, f.silent, f.bounded = r.u8() == 1, r.u8() == 1, r.u8() == 1
+	for _, p := range [...]*float64{
+		&f.Score, &f.Peak, &f.Observed, &f.Expected, &f.Lower, &f.Upper,
+	} {
 		if *p = r.f64(); math.IsNaN(*p) || math.IsInf(*p, 0) {
 			r.fail("a finding without its values")
 		}
@@ -260,8 +263,8 @@ func (m *image) check() error {
 }
 
 func (c *columnImage) check(services []fleet.Service) error {
-	if c.window <= 0 || c.bucket >= kernel.Buckets {
-		return errors.New("no window, or no such bucket")
+	if c.window <= 0 {
+		return errors.New("no window")
 	}
 	used := make([]bool, len(services))
 	for slot, s := range c.slots {

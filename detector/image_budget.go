@@ -42,6 +42,7 @@ func (p *spending) encode(c *cluster, w *writer) {
 			for _, score := range col.hot[i].scores {
 				w.u32(math.Float32bits(score))
 			}
+			col.hot[i].encode(w)
 		}
 		for _, f := range col.open {
 			w.f64(f.Threshold)
@@ -80,7 +81,7 @@ func (r *reader) budget(m *image) {
 func (r *reader) hot(c *columnImage) {
 	c.hot = make([]hot, 0, min(r.peekCount(), 256))
 	last := -1
-	for range r.count(36) {
+	for range r.count(72) {
 		h := hot{slot: int(r.u32())}
 		for i := range h.scores {
 			h.scores[i] = math.Float32frombits(r.u32())
@@ -88,6 +89,7 @@ func (r *reader) hot(c *columnImage) {
 				r.fail("a score below 0")
 			}
 		}
+		h.watch = r.watch()
 		if h.slot <= last || h.slot >= len(c.slots) {
 			r.fail("hot series out of order")
 		}
@@ -113,4 +115,24 @@ func (p *spending) restore(c *cluster, b *budgetImage) {
 		p.ledger.Publish(c.shard.engine.exchange, c.name)
 	}
 	c.shard.metrics.showBudget(c)
+}
+
+func (w *watch) encode(out *writer) {
+	out.u32(math.Float32bits(w.peak))
+	out.u32(math.Float32bits(w.lasts))
+	out.u32(w.left)
+	out.f64(w.center)
+	out.f64(w.low)
+	out.f64(w.high)
+}
+
+func (r *reader) watch() watch {
+	w := watch{
+		peak: math.Float32frombits(r.u32()), lasts: math.Float32frombits(r.u32()), left: r.u32(),
+		center: r.f64(), low: r.f64(), high: r.f64(),
+	}
+	if !(w.peak >= 0) || !(w.lasts >= 0) || math.IsNaN(w.center+w.low+w.high) || w.left > watchTicks {
+		r.fail("a watch over nothing")
+	}
+	return w
 }

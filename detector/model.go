@@ -56,7 +56,7 @@ func baselineOf(s *Signal, window time.Duration, t *Tuning) baseline.Params {
 	case Saturation:
 		p.Scale, p.Floor = kernel.Linear, 0.01
 	default:
-		p.Scale, p.Floor, p.Relative = kernel.Linear, 1e-9, 0.005
+		p.Scale, p.Floor = kernel.Linear, 1e-9
 	}
 	return p
 }

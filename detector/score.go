@@ -16,7 +16,8 @@ type Scores struct {
 	History bool // Of a batch of history: nobody was told.
 
 	Refs     []series.Ref
-	Score    []float32 // -log10 of a calibrated tail probability, 0 to 30; NaN: none, or not warm.
+	Score    []float32 // -log10 of a tail probability; NaN: none, or not warm.
+	News     []float32 // The same of what the ticks before had not yet said, so that an event counts once.
 	Observed []float64 // As it came; NaN: no sample.
 	Expected []float64 // NaN where Score is NaN for want of learning.
 	Lower    []float64 // Bounds of what is ordinary.

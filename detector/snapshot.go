@@ -204,7 +204,6 @@ func (s *shard) install(m *image) {
 	c := newCluster(s, m.cluster)
 	c.closed, c.at, c.step, c.recent = m.closed, m.closed, m.step, m.recent
 	c.closes, c.behind, c.behindAt = int(m.closes), int(m.behind), m.behindAt
-	c.day = m.day
 	for n, name := range m.services {
 		c.next()
 		c.names[n] = name
@@ -212,7 +211,8 @@ func (s *shard) install(m *image) {
 			c.index[name] = int32(n)
 		}
 	}
-	c.tails = baseline.RestoreTails(m.tails)
+	c.groups = baseline.RestoreGroups(m.groups)
+	c.resize()
 	s.clusters[m.cluster] = c
 	c.spending.restore(c, m.budget)
 	for i := range m.columns {
@@ -235,6 +235,9 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	t := &s.engine.opts.Tuning
 	if signal == nil || signal.Kind != m.kind || m.period != t.Period {
 		for _, f := range m.findings {
+			if f.State != Open {
+				continue
+			}
 			f.State, f.Reason, f.At, f.End = Resolved, string(signalRemoved), c.closed, c.closed
 			if !f.silent {
 				s.metrics.findings[resolved].Inc()
@@ -245,7 +248,7 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	}
 	col := newColumn(c, signal, m.window)
 	params := baselineOf(signal, m.window, t)
-	col.model = baseline.Restore(params, m.at, m.bucket, len(m.slots), m.state)
+	col.model = baseline.Restore(params, m.at, len(m.slots), m.state)
 	col.refs = make([]series.Ref, len(m.slots))
 	col.service = make([]int32, len(m.slots))
 	col.seen = make([]int64, len(m.slots))
@@ -264,12 +267,12 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 		f.Unit = signal.Unit
 		f.Threshold = or(f.Threshold, t.OpenScore)
 		col.open = append(col.open, f)
-		if !f.silent {
+		if !f.silent && f.State == Open {
 			s.metrics.open.Inc()
 		}
 	}
 	for _, f := range col.open {
-		if col.refs[f.slot] == 0 {
+		if col.refs[f.slot] == 0 && f.State == Open {
 			f.resolve(col, seriesEnded)
 		}
 	}

@@ -178,7 +178,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"last byte missing", func(b []byte) []byte { return b[:len(b)-1] }, "torn"},
 		{"something after it", func(b []byte) []byte { return append(b, 0) }, "torn"},
 		{"foreign", func([]byte) []byte { return bytes.Repeat([]byte("else "), 99) }, "not a snapshot"},
-		{"newer", func(b []byte) []byte { b[8] = 2; return b }, "version 2"},
+		{"of the model before", func(b []byte) []byte { b[8] = 1; return b }, "version 1, of another model"},
+		{"newer", func(b []byte) []byte { b[8] = 3; return b }, "version 3"},
 		{"another page", func(b []byte) []byte {
 			copy(b[4096:8192], bytes.Repeat([]byte("x"), 4096))
 			return b
@@ -200,10 +201,10 @@ func TestRestoreRefuses(t *testing.T) {
 }
 
 // servicesAt returns where the number of services is written: after head, name, closed, step,
-// recent, closes, behind, behind at and day.
+// recent, closes, behind and behind at.
 func servicesAt(b []byte) int {
 	name := int(binary.LittleEndian.Uint32(b[20:]))
-	return 24 + name + 8 + 8 + 8*8 + 8 + 4 + 8 + 8
+	return 24 + name + 8 + 8 + 8*8 + 8 + 4 + 8
 }
 
 // reseal writes v at offset and makes the checksum right again.

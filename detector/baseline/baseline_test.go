@@ -72,32 +72,6 @@ func TestProfilePredicts(t *testing.T) {
 	}
 }
 
-func TestHoldReleaseAbsorb(t *testing.T) {
-	c, r := newColumns(16), &baseline.Result{}
-	rng := rand.New(rand.NewPCG(2, 2))
-	level := 10.0
-	value := func(int, time.Time) float64 { return level + rng.NormFloat64() }
-	at := feed(c, r, start, 2000, time.Minute, value)
-	c.Hold(0)
-	c.Hold(1)
-	level = 30
-	at = feed(c, r, at, 300, time.Minute, value)
-	for slot := range 2 {
-		if got := r.Expected[0][slot]; math.Abs(float64(got)-10) > 0.5 {
-			t.Errorf("held slot %d expects %v, want 10", slot, got)
-		}
-	}
-	c.Release(0)
-	c.Absorb(1)
-	feed(c, r, at, 1, time.Minute, value)
-	if got := r.Expected[0][0]; math.Abs(float64(got)-10) > 0.5 {
-		t.Errorf("released slot expects %v, want 10", got)
-	}
-	if got := r.Expected[0][1]; math.Abs(float64(got)-30) > 0.7 || r.Score[0][1] > 3 {
-		t.Errorf("absorbed slot expects %v with score %v, want 30", got, r.Score[0][1])
-	}
-}
-
 // TestGapsMakeLevelsForgetful compares one value after a long gap with one after none.
 func TestGapsMakeLevelsForgetful(t *testing.T) {
 	moved := func(gap time.Duration) float64 {
@@ -138,8 +112,7 @@ func TestStateComesBack(t *testing.T) {
 	if len(state) != baseline.StateSize(40) {
 		t.Fatalf("%d bytes, want %d", len(state), baseline.StateSize(40))
 	}
-	clock, bucket := c.Clock()
-	again := baseline.Restore(c.Params(), clock, bucket, 40, state)
+	again := baseline.Restore(c.Params(), c.At(), 40, state)
 	if !bytes.Equal(state, again.AppendState(nil)) {
 		t.Fatal("state differs at once")
 	}

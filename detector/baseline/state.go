@@ -9,24 +9,21 @@ import (
 )
 
 // bytesPerBlock is the size of a block's state as AppendState writes it.
-const bytesPerBlock = 4 * kernel.Width * (kernel.Fields + kernel.TailFields + 1 + 2*kernel.Buckets)
+const bytesPerBlock = 4 * kernel.Width * (kernel.Fields + 2*kernel.Buckets + kernel.Hours)
 
 // StateSize returns how many bytes AppendState writes for so many slots.
 func StateSize(slots int) int {
 	return (slots + kernel.Width - 1) / kernel.Width * bytesPerBlock
 }
 
-// Clock returns the instant of the newest tick and the part of the day that it is in.
-func (c *Columns) Clock() (at time.Time, bucket int) { return c.at, c.bucket }
-
 // AppendState appends all that is known about the slots to dst, block by block, as
 // docs/formats/snapshot.md says.
 func (c *Columns) AppendState(dst []byte) []byte {
 	for i := range c.blocks {
 		dst = appendLanes(dst, c.blocks[i][:])
-		dst = appendLanes(dst, c.tails[i][:])
-		dst = appendLanes(dst, c.floors[i:i+1])
-		dst = appendLanes(dst, c.days[i][:])
+		for _, rows := range c.seasons[i].Rows() {
+			dst = appendLanes(dst, rows)
+		}
 	}
 	return dst
 }
@@ -40,23 +37,22 @@ func appendLanes(dst []byte, rows []kernel.Lanes) []byte {
 	return dst
 }
 
-// Restore returns columns in the state that AppendState wrote, which has StateSize(slots) bytes.
-func Restore(p Params, at time.Time, bucket, slots int, state []byte) *Columns {
-	if len(state) != StateSize(slots) || bucket < 0 || bucket >= kernel.Buckets {
+// Restore returns columns in the state that AppendState wrote, which has StateSize(slots) bytes; at
+// is the instant of their newest tick.
+func Restore(p Params, at time.Time, slots int, state []byte) *Columns {
+	if len(state) != StateSize(slots) {
 		panic("baseline: state does not fit")
 	}
-	blocks := len(state) / bytesPerBlock
 	c := New(p)
-	c.at, c.bucket = at, bucket
+	c.at = at
+	blocks := len(state) / bytesPerBlock
 	c.blocks = make([]kernel.Block, blocks)
-	c.days = make([]kernel.Day, blocks)
-	c.tails = make([]kernel.Tail, blocks)
-	c.floors = make([]kernel.Lanes, blocks)
+	c.seasons = make([]kernel.Season, blocks)
 	for i := range blocks {
 		state = readLanes(c.blocks[i][:], state)
-		state = readLanes(c.tails[i][:], state)
-		state = readLanes(c.floors[i:i+1], state)
-		state = readLanes(c.days[i][:], state)
+		for _, rows := range c.seasons[i].Rows() {
+			state = readLanes(rows, state)
+		}
 	}
 	return c
 }
@@ -71,24 +67,24 @@ func readLanes(rows []kernel.Lanes, state []byte) []byte {
 	return state
 }
 
-// AppendTails appends tails to dst.
-func AppendTails(dst []byte, tails []kernel.Tail) []byte {
-	for i := range tails {
-		dst = appendLanes(dst, tails[i][:])
+// AppendGroups appends groups to dst.
+func AppendGroups(dst []byte, groups []kernel.Group) []byte {
+	for i := range groups {
+		dst = appendLanes(dst, groups[i][:])
 	}
 	return dst
 }
 
-// TailSize returns how many bytes AppendTails writes for so many slots.
-func TailSize(slots int) int {
-	return (slots + kernel.Width - 1) / kernel.Width * 4 * kernel.Width * kernel.TailFields
+// GroupSize returns how many bytes AppendGroups writes for so many services.
+func GroupSize(services int) int {
+	return (services + kernel.Width - 1) / kernel.Width * 4 * kernel.Width * kernel.GroupFields
 }
 
-// RestoreTails returns what AppendTails wrote.
-func RestoreTails(state []byte) []kernel.Tail {
-	tails := make([]kernel.Tail, len(state)/TailSize(1))
-	for i := range tails {
-		state = readLanes(tails[i][:], state)
+// RestoreGroups returns what AppendGroups wrote.
+func RestoreGroups(state []byte) []kernel.Group {
+	groups := make([]kernel.Group, len(state)/GroupSize(1))
+	for i := range groups {
+		state = readLanes(groups[i][:], state)
 	}
-	return tails
+	return groups
 }

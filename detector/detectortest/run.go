@@ -15,7 +15,7 @@ import (
 type Point struct {
 	At                     time.Time
 	Observed               float64
-	Score                  float32 // NaN: none.
+	Score, News            float32 // NaN: none.
 	Expected, Lower, Upper float64
 }
 
@@ -104,7 +104,7 @@ func (s *Script) Options(registry *series.Registry) (detector.Options, *Answer) 
 			for i, ref := range x.Refs {
 				id, _ := registry.ID(ref)
 				a.Points[id] = append(a.Points[id],
-					Point{x.At, x.Observed[i], x.Score[i], x.Expected[i], x.Lower[i], x.Upper[i]})
+					Point{x.At, x.Observed[i], x.Score[i], x.News[i], x.Expected[i], x.Lower[i], x.Upper[i]})
 			}
 		},
 		Services: func(x *detector.ServiceScores) {

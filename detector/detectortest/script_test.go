@@ -82,7 +82,7 @@ series b x
 	}
 	plot := s.Plot(answer)
 	for _, want := range []string{
-		"a x: 10 to 100, a column is", "999", "+", "!!!", "b x: nothing",
+		"a x: 10 to 100, a column is", "999", "!!!", "b x: nothing",
 		"0d2h3m0s    open     a x: up, harmful, since 0d2h1m0s", "back to normal",
 	} {
 		if !strings.Contains(plot, want) {

@@ -10,38 +10,43 @@ import (
 
 // arena is state for benchmarks, and lanes to feed it and to take its answers.
 type arena struct {
-	blocks                         []kernel.Block
-	days                           []kernel.Day
-	tails                          []kernel.Tail
-	y, floor, z, center, width, up []kernel.Lanes
-	params                         kernel.Params
-	tail                           kernel.TailParams
+	blocks                               []kernel.Block
+	seasons                              []kernel.Season
+	y, news, score, center, lower, upper []kernel.Lanes
+	params                               kernel.Params
 }
 
 func newArena(blocks int, noise float64) *arena {
 	lanes := func() []kernel.Lanes { return make([]kernel.Lanes, blocks) }
 	a := &arena{
-		blocks: make([]kernel.Block, blocks), days: make([]kernel.Day, blocks),
-		tails: make([]kernel.Tail, blocks),
-		y:     lanes(), floor: lanes(), z: lanes(), center: lanes(), width: lanes(), up: lanes(),
-		params: testParams(), tail: kernel.TailParams{Ordinary: 3},
+		blocks: make([]kernel.Block, blocks), seasons: make([]kernel.Season, blocks),
+		y: lanes(), news: lanes(), score: lanes(), center: lanes(), lower: lanes(), upper: lanes(),
+		params: testParams(),
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range a.y {
 		for l := range a.y[i] {
 			a.y[i][l] = float32(10 + noise*rng.NormFloat64())
-			a.floor[i][l] = 0.1
-			a.days[i].Reset(l)
+			a.blocks[i].Reset(l, 0.1)
+			a.seasons[i].Reset(l)
 		}
 	}
 	return a
 }
 
+// testParams are those of a column with a minute's step.
 func testParams() kernel.Params {
 	return kernel.Params{
-		Gain: [3]float32{1.0 / 60, 1.0 / 300, 1.0 / 1440}, GainPlain: 1.0 / 300, GainDay: 1.0 / 5760,
-		Ripe: [3]float32{0, 1.0 / 1200, 1.0 / 5760}, WarmUp: 60, Period: 5760,
-		Bucket: 3, Neighbor: 4, Weight: 0.25,
+		GainLevel:  [4]float32{0.22, 0.033, 0.0066, 0.0014},
+		GainSpread: [5]float32{0.0083, 0.06, 0.0083, 0.0017, 0.00035},
+		GainBeyond: [5]float32{0.042, 0.1, 0.042, 0.01, 0.0022},
+		GainMean:   [5]float32{0.4, 0.12, 0.031, 0.0078, 0.002},
+		GainNoise:  [4]float32{0.22, 0.06, 0.0155, 0.0039},
+		Keep:       0.8,
+		GainDay:    0.01, Visits: 3, Share: 1.0 / 96, GainVerify: 1.0 / 432,
+		Week: 10080, GainHour: 0.008, HourVisits: 3, GainWeek: 1.0 / 4320,
+		Novelty: 100, Knots: [5]float32{2.9, 3.1, 3.34, 3.75, 4.5}, OwnTop: 3.34, OwnTwo: 1,
+		WarmUp: 60, Bucket: 3, Hour: 4,
 	}
 }
 
@@ -49,8 +54,8 @@ func (a *arena) tick() {
 	const atOnce = 256
 	for from := 0; from < len(a.blocks); from += atOnce {
 		to := min(from+atOnce, len(a.blocks))
-		kernel.Tick(a.z[from:to], a.center[from:to], a.width[from:to], a.blocks[from:to], a.days[from:to],
-			a.y[from:to], a.floor[from:to], &a.params)
+		kernel.Tick(a.news[from:to], a.score[from:to], a.center[from:to], a.lower[from:to], a.upper[from:to],
+			a.blocks[from:to], a.seasons[from:to], a.y[from:to], &a.params)
 	}
 }
 
@@ -90,26 +95,13 @@ func BenchmarkFloor(b *testing.B) {
 	}
 }
 
-func BenchmarkScore(b *testing.B) {
-	const size = 4096
-	a := newArena(size/kernel.Width, 1)
-	for range 100 {
-		a.tick()
-	}
-	for b.Loop() {
-		kernel.Nominal(a.up, a.z)
-		kernel.Calibrate(a.up, a.tails, a.up, &a.tail)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/value")
-}
-
 func BenchmarkUnscale(b *testing.B) {
 	const size = 4096
 	a := newArena(size/kernel.Width, 1)
 	for _, scale := range []kernel.Scale{kernel.Linear, kernel.Root, kernel.Share, kernel.Log} {
 		b.Run(fmt.Sprint(scale), func(b *testing.B) {
 			for b.Loop() {
-				kernel.Unscale(a.up, a.y, scale, 1)
+				kernel.Unscale(a.upper, a.y, scale, 1)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/value")
 		})

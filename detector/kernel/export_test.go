@@ -16,23 +16,12 @@ func (o On) String() string { return instructions(o).String() }
 
 // Tick is Tick.
 func (o On) Tick(
-	z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes, p *Params,
+	news, score, center, lower, upper []Lanes, blocks []Block, seasons []Season, y []Lanes, p *Params,
 ) {
-	tickAll(instructions(o), z, center, width, blocks, days, y, floor, p)
+	tickAll(instructions(o), news, score, center, lower, upper, blocks, seasons, y, p)
 }
 
-// Calibrate is Calibrate.
-func (o On) Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
-	calibrateAll(instructions(o), score, tails, nominal, p)
+// Corroborate is Corroborate.
+func (o On) Corroborate(score []Lanes, groups []Group, said, ordinary []Lanes, p *GroupParams) {
+	corroborateAll(instructions(o), score, groups, said, ordinary, p)
 }
-
-// Nominal is Nominal.
-func (o On) Nominal(dst, z []Lanes) { nominalAll(instructions(o), dst, z) }
-
-// Bounds is Bounds.
-func (o On) Bounds(lower, upper, center, width []Lanes, tails []Tail) {
-	boundsAll(instructions(o), lower, upper, center, width, tails)
-}
-
-// Roll is Roll.
-func (o On) Roll(tails []Tail) { rollAll(instructions(o), tails) }

@@ -17,165 +17,208 @@ const Width = 16
 // Lanes is one field of a block: one number for each of its series.
 type Lanes [Width]float32
 
-// Block is what the tick knows about the level and the spread of 16 series. All its fields are
-// adjacent: one tick is one pass over contiguous memory. The zero Block knows nothing.
+// Block is what the tick knows about 16 series, but for their seasons. All its fields are
+// adjacent: one tick is one pass over contiguous memory. Reset makes a Block ready for use.
 type Block [Fields]Lanes
 
-// The fields of a Block.
+// The fields of a Block, in the order in which a tick needs them.
 const (
-	Mean0         = iota // Robust level over the shortest horizon, of the values without season.
-	Mean1                // Over the middle one.
-	Mean2                // Over the longest one.
-	Spread0              // Mean absolute deviation from Mean0, outliers clipped.
-	Spread1              // From Mean1.
-	Spread2              // From Mean2.
-	Samples              // How many values there were.
-	Hold                 // How many ticks a finding has been open; 0 when there is none.
-	Season               // 1 when the daily profile is taken off the values, else 0.
-	Plain                // Level of the values as they come: life without season.
-	PlainError           // Mean absolute error of Plain.
-	Seasonal             // Level of the values without the profile.
-	SeasonalError        // Mean absolute error of Seasonal.
-	Offset               // Level over one period of the values without the profile: its zero.
-	BucketSum            // Sum of value - Offset in the current bucket of the day.
-	BucketCount          // How many values are in BucketSum.
-	Fields
+	Floor       = iota                 // The least spread that is believed, in the unit of the values.
+	Samples                            // How many values there were.
+	Changes                            // How many of them differed from the one before.
+	Last                               // The newest value.
+	Last2                              // The one before.
+	Last3                              // The one before that.
+	Level8                             // Robust level over 8 ticks,
+	Level60                            // 60,
+	Level300                           // 300,
+	Level1440                          // and 1440.
+	Change                             // Mean absolute difference between neighbours.
+	Spread8                            // Mean absolute deviation from Level8, outliers clipped.
+	Spread60                           // From Level60.
+	Spread300                          // From Level300.
+	Spread1440                         // From Level1440.
+	Beyond                             // Share of late differences beyond the clip;
+	Beyond8                            // of late deviations from Level8: a shift, where a spike is only one.
+	Beyond60                           // From Level60.
+	Beyond300                          // From Level300.
+	Beyond1440                         // From Level1440.
+	Shift                              // Level of the values without their season.
+	Smooth                             // Mean of the values without their season over six ticks.
+	Plain                              // Level of the values without the daily profile only,
+	PlainError                         // and its mean absolute error.
+	Weekly                             // Level of the values without daily and weekly profile,
+	WeeklyError                        // and its mean absolute error.
+	UseWeek                            // 1 when the weekly profile is taken off the values, else 0.
+	Episode                            // Share of late ticks that were far out: not what normal is learnt from.
+	DayError                           // Mean absolute error of the daily profile,
+	NoDayError                         // and of Level1440, which does without.
+	Tails                              // Of the Statistics: three quantiles of the log of each.
+	Fused       = Tails + 3*Statistics // Of their mean evidence.
+	FineTails   = Fused + 3            // As Tails, of deviations without a least effect.
+	FineFused   = FineTails + 3*Statistics
+	Mean4       = FineFused + 3   // Plain mean over 4 ticks,
+	Mean16      = Mean4 + 1       // 16,
+	Mean64      = Mean4 + 2       // 64,
+	Mean256     = Mean4 + 3       // 256,
+	Mean1024    = Mean4 + 4       // and 1024.
+	Noise8      = Mean4 + 5       // Mean absolute distance from Mean16 over 8 ticks,
+	Noise32     = Noise8 + 1      // 32,
+	Noise128    = Noise8 + 2      // 128,
+	Noise512    = Noise8 + 3      // and 512.
+	High        = Noise8 + 4      // The highest of each of the Features,
+	Low         = High + Features // and the lowest.
+	Resting     = Low + Features  // Evidence that newer evidence must exceed to be news.
+	Own1        = Resting + 1     // The series' own 10% and
+	Own2        = Resting + 2     // 1% quantile of log evidence, less that of deviation 0.
+	Says        = Resting + 3     // What the newest value says to the service: deviation without least effect, and evidence.
+	Fields      = Resting + 4
 )
 
-// Buckets is the number of parts into which a day (the period of a season) is divided.
-const Buckets = 96
+const (
+	// Statistics is how many deviations are followed: from the last value, from the four levels,
+	// from the season at once and over six ticks.
+	Statistics = 7
+	// Features is how many quantities have an envelope.
+	Features = 24
+)
 
-// Day is the daily profile of 16 series: one row for each bucket, then one for what each bucket
-// held the day before, NaN where nothing was seen. Reset makes a Day ready for use.
-type Day [2 * Buckets]Lanes
+// Buckets is the largest number of parts into which a day (the period of a season) is divided, and
+// Hours the number of parts of a week (seven periods).
+const (
+	Buckets = 96
+	Hours   = 168
+)
 
-// Reset makes the profile of lane l flat and forgets what it saw.
-func (d *Day) Reset(l int) {
-	for b := range Buckets {
-		d[b][l] = 0
-		d[Buckets+b][l] = nan
+// Season is the seasonal profiles of 16 series. Reset makes it ready for use.
+type Season struct {
+	Day    [Buckets]Lanes // What each bucket of the day holds.
+	Around [Buckets]Lanes // Mean absolute deviation from that; 0 where nothing was seen.
+	Week   [Hours]Lanes   // What each hour of the week adds.
+}
+
+// Reset makes lane l know nothing, with a least spread of floor.
+func (b *Block) Reset(l int, floor float32) {
+	for f := range b {
+		b[f][l] = 0
+	}
+	b[Floor][l] = floor
+	for i := range Statistics {
+		deviationLaw.begin(b[Tails+3*i:], l)
+		deviationLaw.begin(b[FineTails+3*i:], l)
+	}
+	fusedLaw.begin(b[Fused:], l)
+	fusedLaw.begin(b[FineFused:], l)
+	for i := range Features {
+		b[High+i][l], b[Low+i][l] = -unbounded, unbounded
 	}
 }
 
-// Tail is what the tick knows about the scores that 16 series ordinarily have.
-type Tail [TailFields]Lanes
+// Rows returns all that s holds.
+func (s *Season) Rows() [3][]Lanes { return [...][]Lanes{s.Day[:], s.Around[:], s.Week[:]} }
 
-// The fields of a Tail.
-const (
-	Peak        = iota // The highest nominal score of an ordinary day, over Ordinary.
-	PeakBefore         // The same of the day before.
-	PeakNow            // The same of today so far.
-	Rate1              // Share of normalised scores of at least 1.
-	Rate2              // At least 2.
-	Rate3              // At least 3.
-	Rate4              // At least 4.
-	TailSamples        // How many scores there were.
-	Run                // For how many ticks the score has been at least 2: an episode.
-	Late3              // Scores of at least 3 in the episode, which count when it is over.
-	Late4              // At least 4.
-	TailFields
-)
+// Reset makes lane l know nothing.
+func (s *Season) Reset(l int) {
+	for _, rows := range s.Rows() {
+		for i := range rows {
+			rows[i][l] = 0
+		}
+	}
+}
 
-// Params are the constants of one tick of one column. They are the same for all its series.
+// Params are the constants of one tick of one column. They are the same for all its series. Gains
+// are for as many steps as have passed.
 type Params struct {
-	Gain      [3]float32 // Of the three horizons, for as many steps as have passed.
-	GainPlain float32    // Of Plain and Seasonal.
-	GainDay   float32    // Of Offset and the two errors: one period.
-	Ripe      [3]float32 // One over the samples after which a horizon has its full weight.
-	Relative  float32    // The least spread, as a share of the level.
-	WarmUp    float32    // Samples before the first score.
-	Period    float32    // Ticks in one period of the season.
+	GainLevel  [4]float32 // Of the four levels.
+	GainSpread [5]float32 // Of Change and the four spreads.
+	GainBeyond [5]float32 // Of the shares beyond the clip.
+	GainMean   [5]float32 // Of Mean4 to Mean1024.
+	GainNoise  [4]float32 // Of Noise8 to Noise512.
+	Keep       float32    // What is left of resting evidence.
 
-	Bucket   int     // Part of the day that the instant is in.
-	Neighbor int     // The bucket whose centre is next nearest.
-	Weight   float32 // Share of the neighbour in the profile at this instant: 0 to 0.5.
+	GainDay    float32 // Of the daily profile: a share of one day.
+	Visits     float32 // Ticks in this bucket of the day so far.
+	Share      float32 // Of the samples that a bucket of the day has.
+	GainVerify float32 // Of the two errors that say whether the daily profile is used.
+	Week       float32 // Ticks in a week.
+	GainHour   float32 // Of the weekly profile: a share of one week.
+	HourVisits float32 // Ticks in this hour of the week so far.
+	GainWeek   float32 // Of the two errors that say whether the weekly profile is used.
+
+	Novelty  float32    // Weight of novelty against deviation, times samples.
+	Knots    [5]float32 // The log evidence that has scores 1 to 5.
+	OwnTop   float32    // Below this log evidence the series' own quantiles say what it scores.
+	OwnTwo   float32    // 1: both of them do; 0: only the first.
+	Relative float32    // The least spread, as a share of the level.
+	WarmUp   float32    // Samples before the first score.
+
+	Bucket int // Of the day,
+	Hour   int // and of the week: which rows of Season are at hand.
 }
 
-// Tick scores one instant and then learns from it.
+// Tick scores one instant of each series and learns from it.
 //
-//	s     = profile at this instant              steep = |difference of the two rows| / 4
-//	r     = y - s, or y where the season is not verified
-//	sd[h] = max(1.2533 Spread[h], floor + Relative |Mean[h]|) (1 + 8/n) + steep
-//	d     = r - Mean[h]                          z[h] = d / sd[h]
-//	Mean[h]   += gain[h] clamp(d, -3 sd[h], 3 sd[h])
-//	Spread[h] += gain[h] (min(|d|, 3 sd[h]) - Spread[h])
-//	z     = weighted mean of z[h]                center, width: where z is 0, and one unit of it
+// Deviation: each of seven residuals is divided by its own spread, floored by the least effect (a
+// fifth of the spread over 1440 ticks, 2% of the range seen, the signal's own floor), and the log
+// of the quotient is ranked in the series' own tail (see rank). The mean of the seven 1/p is
+// ranked once more: the harmonic mean p-value (Wilson, PNAS 2019), which holds under dependence.
 //
-// gain[h] is at least 1/n, so that a young series learns as fast as it can. While a finding is
-// open (Hold > 0) the two longer horizons and Offset rest, those horizons judge alone, and the
-// shortest one takes the plain mean of the new values.
+// Novelty: 24 features (value, differences, distances from means, log noise, residuals of the
+// season) are compared with the envelope of all that the series has shown. A record has
+// probability 1/n by exchangeability (Vovk, Gammerman and Shafer, 2005); how far it lies outside, as
+// a share of the range, says how much of it counts.
 //
-// The results are NaN for a lane with fewer than WarmUp samples. floor is the least spread in the
-// unit of y. All slices are as long as blocks.
-func Tick(z, center, width []Lanes, blocks []Block, days []Day, y, floor []Lanes, p *Params) {
+// Both are evidence in units of 1/p and add up:
+//
+//	E = n / (1 + n/40000) (0.03 10^deviation + w novelty)
+//
+// with w = Novelty / n: deviation is believed as its tails are learnt, novelty from the beginning.
+// Evidence rests after an alarm: only what exceeds what is left of it is news. Last, log10 E
+// becomes a score, -log10 of the share of ticks that have as much (see Params.Knots).
+//
+// Score is that of all evidence of this instant, news of what exceeds the resting; both are NaN for
+// a lane with up to WarmUp samples, as are center, lower and upper: what is expected
+// and, on both sides of it, what one in a thousand ticks exceeds. All slices are as long as blocks.
+func Tick(news, score, center, lower, upper []Lanes, blocks []Block, seasons []Season,
+	y []Lanes, p *Params,
+) {
 	n := len(blocks)
-	if len(z) != n || len(center) != n || len(width) != n || len(days) != n ||
-		len(y) != n || len(floor) != n {
+	if len(news) != n || len(score) != n || len(center) != n || len(lower) != n ||
+		len(upper) != n || len(seasons) != n || len(y) != n {
 		panic("kernel: column lengths do not match")
 	}
-	tickAll(best, z, center, width, blocks, days, y, floor, p)
+	tickAll(best, news, score, center, lower, upper, blocks, seasons, y, p)
 }
 
-// Turn ends the bucket that p is in: the profile takes the median of itself, the bucket's mean of
-// the day before and that of today, so that one bad day teaches nothing and two equal days teach
-// all. Then it decides for each series whether the profile is used: when it makes errors at least
-// 15% smaller, after two periods.
-func Turn(blocks []Block, days []Day, p *Params) {
-	if len(days) != len(blocks) {
+// Group is what is known about the signals of 16 services together. The zero Group knows nothing.
+type Group [GroupFields]Lanes
+
+// The fields of a Group.
+const (
+	GroupSamples  = iota // How many scores there were.
+	GroupOrdinary        // The service's own 10% quantile of what its signals say.
+	GroupResting         // What they must exceed to be news.
+	GroupFields
+)
+
+// GroupParams are the constants of Corroborate.
+type GroupParams struct {
+	Keep float32 // What is left of a resting statement.
+	Day  float32 // Share of a day that a tick is.
+}
+
+// Corroborate scores services by what their signals say together (see Says): said is the mean of the
+// four that say most, NaN where a service has no sample; ordinary is the mean of the four highest of
+// as many independent signals. What exceeds the larger of that and the service's own ordinary is the
+// score, so that one wild signal of forty says little. For its first day a service scores less: what
+// begins with it, like the first run of a job, moves many of its signals at once, and nothing tells
+// that from an incident. All slices are of one length.
+func Corroborate(score []Lanes, groups []Group, said, ordinary []Lanes, p *GroupParams) {
+	n := len(groups)
+	if len(score) != n || len(said) != n || len(ordinary) != n {
 		panic("kernel: column lengths do not match")
 	}
-	for i := range blocks {
-		turn(&blocks[i], &days[i], p)
-	}
-}
-
-// TailParams are the constants of Calibrate.
-type TailParams struct {
-	Ordinary float32 // What a calibrated series has as the highest score of a day: log10 of its ticks.
-}
-
-// Calibrate turns nominal scores into calibrated ones and then learns from them.
-//
-//	s     = nominal / Peak
-//	score = -log10 of the share of s this high, between the levels 1, 2, 3, 4 that are counted
-//
-// An episode teaches with its first eight ticks only, and of how high it went it teaches two
-// ticks when it is over: an outage must not make the series deaf to itself, nor for long to the
-// next one. Score may be the same slice as nominal.
-func Calibrate(score []Lanes, tails []Tail, nominal []Lanes, p *TailParams) {
-	if len(score) != len(tails) || len(nominal) != len(tails) {
-		panic("kernel: column lengths do not match")
-	}
-	calibrateAll(best, score, tails, nominal, p)
-}
-
-// Bounds writes what is ordinary on both sides of center: three times width, or as much more or
-// less as the series' own highest score of a day says. It is to be called before Calibrate. Upper
-// may be width.
-func Bounds(lower, upper, center, width []Lanes, tails []Tail) {
-	n := len(tails)
-	if len(lower) != n || len(upper) != n || len(center) != n || len(width) != n {
-		panic("kernel: column lengths do not match")
-	}
-	boundsAll(best, lower, upper, center, width, tails)
-}
-
-// Roll ends a day of the tails: Peak takes the median of itself, yesterday's highest and today's.
-// If that changes it by a quarter, the shares are counted anew.
-func Roll(tails []Tail) {
-	rollAll(best, tails)
-}
-
-// Nominal writes the score of z under a heavy-tailed law that falls as the sixth power:
-//
-//	dst = 3 log10(1 + (z / 1.531)^2)
-//
-// It has one in ten at 1.645, as a Gaussian has, 2 at 2.93, and 4.9 at 10. Dst may be z.
-func Nominal(dst, z []Lanes) {
-	if len(dst) != len(z) {
-		panic("kernel: column lengths do not match")
-	}
-	nominalAll(best, dst, z)
+	corroborateAll(best, score, groups, said, ordinary, p)
 }
 
 // Scale says in which space values are compared: one in which noise does not depend on the level.

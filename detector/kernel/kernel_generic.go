@@ -3,292 +3,423 @@ package kernel
 import "math"
 
 const (
-	toDeviation = 1.2533141 // Standard deviation of a Gaussian over its mean absolute deviation.
-	clip        = 3         // Deviations beyond which a value counts as this many.
-	unclipped   = 16        // Samples before anything is clipped: at first all is surprising.
-	capped      = 30        // Deviations beyond which an error counts as this many.
-	largest     = 1e18      // Largest value: what is made of it must not overflow.
-	huge        = 3e38
-	tiny        = 1e-24
+	clip      = 3       // Mean absolute deviations beyond which a value counts as this many.
+	ripens    = 30      // Changes after which a series that stood still has learnt how it moves.
+	unclipped = 8       // Changes before anything is clipped: at first all is surprising.
+	warming   = 100     // Samples until deviation has its full weight.
+	proves    = 6       // A single statistic proves no more than 1e-6,
+	fineMost  = 20      // and without a least effect, where it only corroborates, no more than 1e-20.
+	rests     = -3      // Log evidence of a tick that has no news.
+	aging     = 1 / 4e4 // One over the samples after which more history proves no more.
+	believed  = 0.03    // Weight of deviation.
+	unbounded = 1e30    // What nothing exceeds.
+	largest   = 1e18    // Largest value: what is made of it must not overflow.
+	tiny      = 1e-24
+	toExp     = 1.4426950 // log2 e
+	toLog     = 0.6931472 // ln 2
+	toExp10   = 3.3219281 // log2 10
+	toLog10   = 0.3010300 // log10 2
 )
 
-//tocsin:kernel gradual
-func tick(z, center, width *Lanes, b *Block, day *Day, y, floor *Lanes, p *Params) {
-	near, far := &day[p.Bucket], &day[p.Neighbor]
-	for l := range Width {
-		v := y[l]
-		if v != v {
-			z[l], center[l], width[l] = v, v, v
-			continue
-		}
-		n := b[Samples][l]
-		slope := far[l] - near[l]
-		profile := near[l] + float32(p.Weight*slope)
-		r := v - float32(b[Season][l]*profile)
-		if n == 0 {
-			begin(b, l, v)
-		}
-		young := 1 / (n + 1)
-		wide := 1 + float32(8*young)
-		steep := float32(b[Season][l] * float32(0.25*abs(slope)))
-		limit := float32(clip)
-		if n < unclipped {
-			limit = huge
-		}
-		hold := b[Hold][l]
-		free := float32(1) // Weight of the shortest horizon and freedom of the longer ones to learn.
-		gain0, limit0 := max(p.Gain[0], young), limit
-		if hold > 0 {
-			free = 0
-			gain0, limit0 = max(p.Gain[0], 1/hold), huge
-			b[Hold][l] = hold + 1
-		}
+// reading is what the parts of one tick of one lane tell each other.
+type reading struct {
+	x, n, age    float32 // The value, samples so far, and changes so far.
+	fresh, young float32 // One over each.
+	dx           float32 // Difference from the last value.
+	level        [4]float32
+	fine, coarse float32 // The least spread, without and with the least effect.
 
-		// Each horizon gives its deviation and learns.
-		sd0 := deviation(b[Spread0][l], b[Mean0][l], floor[l], wide, steep, p)
-		sd1 := deviation(b[Spread1][l], b[Mean1][l], floor[l], wide, steep, p)
-		sd2 := deviation(b[Spread2][l], b[Mean2][l], floor[l], wide, steep, p)
-		per0 := free / sd0
-		per1 := min(1, float32(n*p.Ripe[1])) / sd1
-		per2 := min(1, float32(n*p.Ripe[2])) / sd2
-		weight := free + min(1, float32(n*p.Ripe[1])) + min(1, float32(n*p.Ripe[2]))
-		per := per0 + per1 + per2
-		sum := float32(per0*b[Mean0][l]) + float32(per1*b[Mean1][l]) + float32(per2*b[Mean2][l])
-		middle := sum / per
-		z[l] = float32((r-middle)*per) / weight
-		center[l] = middle + (v - r)
-		width[l] = weight / per
-		if n < p.WarmUp {
-			z[l], center[l], width[l] = nan, nan, nan
-		}
-		learn(&b[Mean0][l], &b[Spread0][l], r, gain0, float32(limit0*sd0))
-		learn(&b[Mean1][l], &b[Spread1][l], r, float32(free*max(p.Gain[1], young)), float32(limit*sd1))
-		learn(&b[Mean2][l], &b[Spread2][l], r, float32(free*max(p.Gain[2], young)), float32(limit*sd2))
-		b[Samples][l] = min(n+1, 1<<24-1)
-		season(b, l, v, v-profile, free, float32(limit*sd1), float32(capped*sd1), young, p)
-	}
+	seen                  bool    // Whether this bucket of the day was seen before,
+	seasonal              bool    // and whether the profile predicts better than the level.
+	profile, around, week float32 // Rows of Season.
+	r                     float32 // The value without its season.
+	residual, spread      [Statistics]float32
+	dev, fineDev, excess  float32
+	gains                 gains
 }
-
-// begin gives lane l its first value.
-func begin(b *Block, l int, v float32) {
-	for f := range b {
-		b[f][l] = 0
-	}
-	b[Mean0][l], b[Mean1][l], b[Mean2][l] = v, v, v
-	b[Plain][l], b[Seasonal][l], b[Offset][l] = v, v, v
-}
-
-func deviation(spread, mean, floor, wide, steep float32, p *Params) float32 {
-	least := floor + float32(p.Relative*abs(mean))
-	sd := float32(toDeviation*spread) + tiny
-	if sd < least {
-		sd = least
-	}
-	return float32(sd*wide) + steep
-}
-
-func learn(mean, spread *float32, r, gain, limit float32) {
-	d := r - *mean
-	*mean = flush(*mean + float32(gain*clamp(d, limit)))
-	*spread = flush(*spread + float32(gain*(min(abs(d), limit)-*spread)))
-}
-
-// season follows the values with and without the profile, to learn it and to see whether it
-// helps. It goes on while a finding is open: what comes back every day at the same time is known
-// by that.
-func season(b *Block, l int, v, r, free, limit, most, young float32, p *Params) {
-	gain, slow := max(p.GainPlain, young), max(p.GainDay, young)
-	d0, d1 := v-b[Plain][l], r-b[Seasonal][l]
-	b[Plain][l] = flush(b[Plain][l] + float32(gain*clamp(d0, limit)))
-	b[Seasonal][l] = flush(b[Seasonal][l] + float32(gain*clamp(d1, limit)))
-	e0, e1 := min(abs(d0), most), min(abs(d1), most)
-	b[PlainError][l] = flush(b[PlainError][l] + float32(slow*(e0-b[PlainError][l])))
-	b[SeasonalError][l] = flush(b[SeasonalError][l] + float32(slow*(e1-b[SeasonalError][l])))
-	b[Offset][l] = flush(b[Offset][l] + float32(float32(free*slow)*clamp(r-b[Offset][l], limit)))
-	b[BucketSum][l] = flush(b[BucketSum][l] + (v - b[Offset][l]))
-	b[BucketCount][l]++
-}
-
-func turn(b *Block, day *Day, p *Params) {
-	profile, last := &day[p.Bucket], &day[Buckets+p.Bucket]
-	near, far := &day[p.Bucket], &day[p.Neighbor]
-	for l := range Width {
-		if b[BucketCount][l] > 0 {
-			today := b[BucketSum][l] / b[BucketCount][l]
-			if last[l] != last[l] {
-				profile[l] = today
-			} else {
-				profile[l] = median(profile[l], last[l], today)
-			}
-			last[l] = today
-			b[BucketSum][l], b[BucketCount][l] = 0, 0
-		}
-		if b[Hold][l] > 0 || b[Samples][l] < float32(2*p.Period) {
-			continue
-		}
-		now := near[l] + float32(p.Weight*(far[l]-near[l]))
-		without, with := b[PlainError][l], b[SeasonalError][l]
-		switch {
-		case b[Season][l] == 0 && with < float32(0.85*without):
-			b[Season][l] = 1
-			reseason(b, l, -now, with)
-		case b[Season][l] == 1 && with > float32(0.95*without):
-			b[Season][l] = 0
-			reseason(b, l, now, without)
-		}
-	}
-}
-
-// reseason moves the horizons of lane l to values that differ by shift and have a mean absolute
-// error of spread.
-func reseason(b *Block, l int, shift, spread float32) {
-	mean := b[Mean0][l] + shift
-	for _, f := range [...]int{Mean0, Mean1, Mean2} {
-		b[f][l] = mean
-	}
-	for _, f := range [...]int{Spread0, Spread1, Spread2} {
-		b[f][l] = spread
-	}
-}
-
-const (
-	prior        = 1000  // Weight of the nominal law against what was counted, in ticks.
-	memory       = 50000 // Ticks after which a count fades.
-	teaching     = 8     // Ticks of an episode that are counted,
-	teachingHigh = 2     // and of those with a score of 3 or more.
-	highest      = 30    // The highest score.
-)
 
 //tocsin:kernel
-func calibrate(score *Lanes, t *Tail, nominal *Lanes, p *TailParams) {
+func tick(news, score, center, lower, upper *Lanes, b *Block, s *Season, y *Lanes, p *Params) {
+	day, around, hour := &s.Day[p.Bucket], &s.Around[p.Bucket], &s.Week[p.Hour]
 	for l := range Width {
-		raw := nominal[l]
-		if raw != raw {
-			score[l] = raw
+		if y[l] != y[l] {
+			news[l], score[l], center[l], lower[l], upper[l] = y[l], y[l], y[l], y[l], y[l]
 			continue
 		}
-		if t[TailSamples][l] == 0 {
-			beginTail(t, l)
+		var t reading
+		t.x, t.profile, t.around, t.week = y[l], day[l], around[l], hour[l]
+		begin(&t, b, l, p)
+		deseason(&t, b, l, p)
+		expected, reach := predict(&t, b, l)
+		deviate(&t, b, l)
+		follow(&t, b, l, p)
+		day[l], around[l], hour[l] = profiles(&t, b, l, p)
+		envelope(&t, b, l, p)
+
+		news[l], score[l] = judge(&t, b, l, p)
+		center[l], lower[l], upper[l] = expected, expected-reach, expected+reach
+		if t.n <= p.WarmUp {
+			news[l], score[l], center[l], lower[l], upper[l] = nan, nan, nan, nan, nan
 		}
-		s := raw / t[Peak][l]
-		score[l] = clampTo(calibrated(t, l, s), highest)
-		if s < 2 {
-			settle(t, l)
-		} else if t[Run][l] = min(t[Run][l]+1, teaching+1); t[Run][l] > teaching {
-			continue
-		}
-		n := t[TailSamples][l] + 1
-		gain := weight(n)
-		t[TailSamples][l] = min(n, 1<<24-1)
-		t[PeakNow][l] = max(t[PeakNow][l], raw/p.Ordinary)
-		t[Rate1][l] = count(t[Rate1][l], step(s, 1), gain, 1e-3)
-		t[Rate2][l] = count(t[Rate2][l], step(s, 2), gain, 1e-5)
-		t[Rate3][l] = count(t[Rate3][l], 0, gain, 1e-6)
-		t[Rate4][l] = count(t[Rate4][l], 0, gain, 1e-7)
-		t[Late3][l] = min(t[Late3][l]+step(s, 3), teachingHigh)
-		t[Late4][l] = min(t[Late4][l]+step(s, 4), teachingHigh)
 	}
 }
 
-// settle counts what an episode that is over held back.
-func settle(t *Tail, l int) {
-	gain := weight(t[TailSamples][l])
-	t[Rate3][l] += float32(gain * t[Late3][l])
-	t[Rate4][l] += float32(gain * t[Late4][l])
-	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
-}
-
-// Hush keeps the episode that lane l is in from teaching anything more.
-func (t *Tail) Hush(l int) {
-	t[Run][l], t[Late3][l], t[Late4][l] = teaching+1, 0, 0
-}
-
-func weight(samples float32) float32 { return max(1/(samples+prior), 1.0/memory) }
-
-func step(s, level float32) float32 {
-	if s >= level {
-		return 1
+// begin counts the value and finds what its deviations are measured by.
+func begin(t *reading, b *Block, l int, p *Params) {
+	before := b[Samples][l]
+	t.n = min(before+1, 1<<24-1)
+	last := pick(before == 0, t.x, b[Last][l])
+	t.dx = t.x - last
+	t.age = t.n // A series that stands still learns nothing, and learns fast when it moves again.
+	changes := b[Changes][l]
+	if before == 0 || t.dx != 0 {
+		changes = min(changes+1, 1<<24-1)
+		t.age = max(changes, min(t.n, ripens))
 	}
-	return 0
-}
-
-func beginTail(t *Tail, l int) {
-	t[Peak][l], t[PeakBefore][l], t[PeakNow][l] = 1, 1, 0
-	t[Run][l], t[Late3][l], t[Late4][l] = 0, 0, 0
-	beginRates(t, l)
-}
-
-func beginRates(t *Tail, l int) {
-	t[Rate1][l], t[Rate2][l], t[Rate3][l], t[Rate4][l] = 1e-1, 1e-2, 1e-3, 1e-4
-	t[TailSamples][l] = 1
-}
-
-func count(rate, hit, gain, least float32) float32 {
-	return max(rate+float32(gain*(hit-rate)), least)
-}
-
-// calibrated reads the score of s off the shares counted in lane l. Below 0.7 a score says little
-// and stays as it is.
-func calibrated(t *Tail, l int, s float32) float32 {
-	const low = 0.7
-	if s < low {
-		return s
+	b[Samples][l], b[Changes][l] = t.n, changes
+	t.fresh, t.young = 1/t.n, 1/t.age
+	for h := range t.level {
+		t.level[h] = pick(before == 0, t.x, b[Level8+h][l])
 	}
-	at1 := max(low, minusLog10(t[Rate1][l]))
+	far := abs(t.level[3])
+	least := b[Floor][l] + float32((p.Relative+1e-6)*far) + 1e-9
+	spread := b[Spread1440][l]
+	t.fine = float32(0.1*spread) + least
+	t.coarse = float32(0.2*spread) + least
+	if before > 0 {
+		t.coarse += float32(0.02 * (b[High][l] - b[Low][l]))
+	}
+	t.gains = gainsOf(t.n)
+	t.gains.up = max(1-float32(10*b[Episode][l]), 0.02)
+}
+
+// deseason takes off the value what the profiles say, and finds the residuals.
+func deseason(t *reading, b *Block, l int, p *Params) {
+	far := t.x - t.level[3]
+	t.residual = [Statistics]float32{
+		t.dx, t.x - t.level[0], t.x - t.level[1], t.x - t.level[2], far, far, far,
+	}
+	t.spread = [Statistics]float32{
+		b[Change][l], b[Spread8][l], b[Spread60][l], b[Spread300][l],
+		b[Spread1440][l], b[Spread1440][l], b[Spread1440][l],
+	}
+	t.r = far
+	t.seen = t.around > 0
+	if !t.seen {
+		return
+	}
+	t.r = t.x - t.profile
+	if t.n >= p.Week {
+		weekly(t, b, l, p)
+	}
+	shift := b[Shift][l]
+	move(&b[Smooth][l], t.r, 0.3)
+	most := float32(10 * (b[Spread1440][l] + t.coarse))
+	gain := max(p.GainVerify, t.fresh)
+	move(&b[NoDayError][l], min(abs(far), most), gain)
+	move(&b[DayError][l], min(abs(t.r-shift), most), gain)
+	t.seasonal = b[DayError][l] <= b[NoDayError][l]
+	if t.seasonal {
+		t.residual[5], t.residual[6] = t.r-shift, b[Smooth][l]-shift
+		t.spread[5], t.spread[6] = t.around, t.around
+	}
+}
+
+// weekly compares life with and without the weekly profile, and after two weeks takes it off the value
+// where it makes errors a tenth smaller.
+func weekly(t *reading, b *Block, l int, p *Params) {
+	most := float32(10 * (b[Spread1440][l] + t.coarse))
+	d0, d1 := t.r-b[Plain][l], t.r-t.week-b[Weekly][l]
+	move(&b[PlainError][l], min(abs(d0), most), p.GainWeek)
+	move(&b[WeeklyError][l], min(abs(d1), most), p.GainWeek)
+	b[Plain][l] = flush(b[Plain][l] + float32(p.GainWeek*clamp(d0, most)))
+	b[Weekly][l] = flush(b[Weekly][l] + float32(p.GainWeek*clamp(d1, most)))
+	used, use := b[UseWeek][l], float32(0)
+	if t.n >= float32(2*p.Week) && b[WeeklyError][l] < float32(0.9*b[PlainError][l]) {
+		use = 1
+	}
+	b[Shift][l] = flush(b[Shift][l] + float32((used-use)*t.week))
+	b[UseWeek][l] = use
+	t.r -= float32(use * t.week)
+}
+
+// deviate ranks the residuals, and then their mean evidence.
+func deviate(t *reading, b *Block, l int) {
+	var sum, fine float32
+	for i := range t.residual {
+		off := abs(t.residual[i])
+		f, g := Tails+3*i, FineTails+3*i
+		coarse := ln(off/(t.spread[i]+t.coarse) + 1e-6)
+		sum += exp10(min(deviationLaw.rank(b[f][l], b[f+1][l], b[f+2][l], coarse), proves))
+		learn(&b[f][l], &b[f+1][l], &b[f+2][l], t.gains, coarse)
+		least := ln(off/(t.spread[i]+t.fine) + 1e-6)
+		fine += exp10(min(deviationLaw.rank(b[g][l], b[g+1][l], b[g+2][l], least), fineMost))
+		learn(&b[g][l], &b[g+1][l], &b[g+2][l], t.gains, least)
+	}
+	ripe := min(float32(t.n*(1.0/warming)), 1)
+	mean := float32(log10(sum*(1.0/Statistics)) * ripe)
+	t.dev = fusedLaw.rank(b[Fused][l], b[Fused+1][l], b[Fused+2][l], mean)
+	learn(&b[Fused][l], &b[Fused+1][l], &b[Fused+2][l], t.gains, mean)
+	far := float32(0)
+	if mean > 2 {
+		far = 1
+	}
+	move(&b[Episode][l], far, 1.0/120)
+	mean = float32(log10(fine*(1.0/Statistics)) * ripe)
+	t.fineDev = fusedLaw.rank(b[FineFused][l], b[FineFused+1][l], b[FineFused+2][l], mean)
+	learn(&b[FineFused][l], &b[FineFused+1][l], &b[FineFused+2][l], t.gains, mean)
+}
+
+// predict returns what is expected and how far from it one in a thousand ticks is, by the season if
+// that is the better guess, or else by the level over 60 ticks.
+func predict(t *reading, b *Block, l int) (float32, float32) {
+	expected := t.level[1]
+	reach := float32(exp(between(b[FineTails+3*2+2][l], 0.7, 2.5)) * (t.spread[2] + t.fine))
+	if t.seasonal && t.around < t.spread[2] && b[DayError][l] < float32(0.85*b[NoDayError][l]) {
+		expected = t.x - t.residual[5]
+		reach = float32(exp(between(b[FineTails+3*5+2][l], 0.7, 2.5)) * (t.around + t.fine))
+	}
+	return expected, reach
+}
+
+// move moves a mean towards v.
+func move(mean *float32, v, gain float32) { *mean = flush(*mean + float32(gain*(v-*mean))) }
+
+// law is what all series of a kind share about the tail of a statistic: the 10%, 1% and 0.1%
+// quantiles that a young series has, and those that no series is believed to stay below: without
+// them a quiet series alarms as often as a loud one. Narrow and wide bound the width of the tail
+// above the last quantile.
+type law struct {
+	start, least [3]float32
+	narrow, wide float32
+}
+
+var (
+	// 2, 3.5 and 6 mean absolute deviations: heavier than Gaussian (2.1, 3.2, 4.1) from the start.
+	deviationLaw = law{
+		[3]float32{0.6931472, 1.2527630, 1.7917595}, [3]float32{1.3862944, 1.9459101, 2.4849066}, 0.15, 1,
+	}
+	fusedLaw = law{[3]float32{1.3, 2.3, 3.3}, [3]float32{1.3, 2.3, 3.3}, 1, 1}
+)
+
+// begin gives three fields of a lane the quantiles of a young series.
+func (w law) begin(fields []Lanes, l int) {
+	for i, q := range w.start {
+		fields[i][l] = q
+	}
+}
+
+// rank returns -log10 of the share of ticks in which a statistic is as high as v: read off its three
+// quantiles, and above the last one by an exponential tail (peaks over threshold with shape 0, as
+// SPOT does: Siffer and others, KDD 2017). Below 1 it falls off without reaching 0, to keep the
+// order.
+func (w law) rank(q1, q2, q3, v float32) float32 {
+	q1, q2, q3 = max(q1, w.least[0]), max(q2, w.least[1]), max(q3, w.least[2])
+	at, from, width := float32(1), q1, max(q2-q1, 0.02)
+	above := max(q3-q2, 0.02)
+	if v > q2 {
+		at, from, width = 2, q2, above
+	}
+	if v > q3 {
+		at, from, width = 3, q3, between(above, w.narrow, w.wide)
+	}
+	s := at + (v-from)/width
 	if s < 1 {
-		return low + float32((s-low)*float32((at1-low)/(1-low)))
+		s = exp(s - 1)
 	}
-	at2 := max(at1, minusLog10(t[Rate2][l]))
-	if s < 2 {
-		return at1 + float32((s-1)*(at2-at1))
-	}
-	at3 := max(at2, minusLog10(t[Rate3][l]))
-	if s < 3 {
-		return at2 + float32((s-2)*(at3-at2))
-	}
-	at4 := max(at3, minusLog10(t[Rate4][l]))
-	if s < 4 {
-		return at3 + float32((s-3)*(at4-at3))
-	}
-	return at4 + float32((s-4)*min(max(at4-at3, 0.5), 1))
+	return s
 }
 
-//tocsin:kernel
-func bounds(lower, upper, center, width *Lanes, t *Tail) {
-	for l := range Width {
-		peak := t[Peak][l]
-		if peak == 0 {
-			peak = 1
+// gains are how fast the 10%, 1% and 0.1% quantiles of a tail move, and the share of that by which the
+// latter two may rise: hardly during an episode, or else an outage makes a series deaf to the next.
+type gains struct{ first, second, third, up float32 }
+
+func gainsOf(samples float32) gains {
+	n := min(samples, 20000) + 50
+	return gains{
+		1 / (float32(n*0.1) + 1), 1 / (float32(n*0.01) + 1), 1 / (float32(n*0.001) + 6), 1,
+	}
+}
+
+// learn moves the quantiles towards v by stochastic approximation (Robbins and Monro, 1951; for
+// quantiles Tierney, 1983). The step is the spread of the tail over n p, because an exponential tail
+// has density p / spread at its quantile p: no bandwidth is needed.
+func learn(q1, q2, q3 *float32, g gains, v float32) {
+	low, high := between(*q2-*q1, 0.1, 1), between(*q3-*q2, 0.1, 1)
+	*q1 = step(*q1, v, min(float32(low*g.first), 0.5), 0.1)
+	*q2 = max(step(*q2, v, rising(*q2, v, min(float32(low*g.second), 0.5), g.up), 0.01), *q1)
+	*q3 = max(step(*q3, v, rising(*q3, v, min(float32(high*g.third), 0.5), g.up), 0.001), *q2)
+}
+
+// rising returns the gain of a quantile, which is less when it is to rise.
+func rising(q, v, gain, up float32) float32 { return pick(v > q, float32(gain*up), gain) }
+
+func step(q, v, gain, p float32) float32 {
+	if v > q {
+		return q + float32(gain*(1-p))
+	}
+	return q - float32(gain*p)
+}
+
+// follow moves the levels and the spreads.
+func follow(t *reading, b *Block, l int, p *Params) {
+	limit := limitOf(t, b, l, 0, t.dx, p)
+	spread(t, b, l, 0, t.dx, limit, p)
+	for h := range t.level {
+		r := t.x - t.level[h]
+		limit = limitOf(t, b, l, h+1, r, p)
+		b[Level8+h][l] = flush(t.level[h] + float32(max(p.GainLevel[h], t.young)*clamp(r, limit)))
+		spread(t, b, l, h+1, r, limit, p)
+	}
+}
+
+// limitOf returns beyond what a residual r of a level counts as that much (Huber, 1964). When most
+// late ones are beyond, it is no outlier but a shift, and the limit opens.
+func limitOf(t *reading, b *Block, l, h int, r float32, p *Params) float32 {
+	limit := float32(clip * (b[Change+h][l] + t.coarse))
+	out := float32(0)
+	if t.age < unclipped {
+		limit = unbounded
+	}
+	if abs(r) > limit {
+		out = 1
+	}
+	move(&b[Beyond+h][l], out, p.GainBeyond[h])
+	share := float32(b[Beyond+h][l] * b[Beyond+h][l])
+	return float32(limit * (1 + float32(100*float32(share*share))))
+}
+
+func spread(t *reading, b *Block, l, h int, r, limit float32, p *Params) {
+	move(&b[Change+h][l], min(abs(r), float32(1.5*limit)), max(p.GainSpread[h], t.young))
+}
+
+// profiles learns the seasons, and returns what belongs into the rows of Season at hand.
+func profiles(t *reading, b *Block, l int, p *Params) (float32, float32, float32) {
+	if !t.seen {
+		return t.x, max(b[Spread300][l], 1e-12), t.week
+	}
+	limit := float32(clip*t.around) + t.fine
+	gain := max(1/(max(p.Visits, float32(t.n*p.Share))+1), p.GainDay)
+	r := clamp(t.r, limit)
+	off := t.r - b[Shift][l]
+	day := flush(t.profile + float32(gain*r))
+	around := t.around + float32(gain*(min(abs(off), float32(4.5*t.around)+t.fine)-t.around))
+	b[Shift][l] = flush(b[Shift][l] + float32(0.02*(r-b[Shift][l])))
+
+	gain = p.GainHour
+	if t.n < p.Week {
+		gain = 1 / (p.HourVisits + 1)
+	}
+	hour := flush(t.week + float32(gain*clamp(t.x-t.profile-t.week, limit)))
+	return day, max(around, 1e-12), hour
+}
+
+// envelope sums up by how much the features leave what the series has shown.
+func envelope(t *reading, b *Block, l int, p *Params) {
+	f := features(t, b, l, p)
+	for i, v := range f {
+		high, low := b[High+i][l], b[Low+i][l]
+		if t.n > 10 {
+			wide := high - low + t.fine
+			out := min(max(v-high, low-v, 0), wide)
+			t.excess += out / (out + float32(0.1*wide))
 		}
-		reach := float32(3*width[l]) * peak
-		lower[l], upper[l] = center[l]-reach, center[l]+reach
+		if t.n > 5 || i == 0 {
+			b[High+i][l], b[Low+i][l] = max(high, v), min(low, v)
+		}
 	}
 }
 
+// features moves the plain means and returns the features.
+func features(t *reading, b *Block, l int, p *Params) [Features]float32 {
+	var f [Features]float32
+	x := t.x
+	off := abs(x - pick(t.n == 1, x, b[Mean16][l]))
+	f[0], f[1], f[2] = x, t.dx, x-pick(t.n <= 3, x, b[Last3][l])
+	for i := range 5 {
+		before := pick(t.n == 1, x, b[Mean4+i][l])
+		after := flush(before + float32(max(p.GainMean[i], t.fresh)*(x-before)))
+		b[Mean4+i][l] = after
+		if i < 4 {
+			f[3+i], f[7+i] = x-before, after
+		}
+		if i > 0 {
+			f[10+i] = b[Mean4+i-1][l] - after
+		}
+	}
+	for i := range 4 {
+		move(&b[Noise8+i][l], off, max(p.GainNoise[i], t.fresh))
+		f[15+i] = ln(b[Noise8+i][l] + t.fine)
+	}
+	f[19], f[20], f[21] = t.r, b[Smooth][l], b[Shift][l]
+	f[22], f[23] = f[15]-f[17], f[16]-f[18]
+	b[Last3][l], b[Last2][l], b[Last][l] = b[Last2][l], b[Last][l], x
+	return f
+}
+
+// judge adds up the evidence and turns it into scores: of what is news, and of all there is.
+func judge(t *reading, b *Block, l int, p *Params) (float32, float32) {
+	weight := between(float32(p.Novelty*t.fresh), 1e-4, 100)
+	old := t.n / (1 + float32(t.n*aging))
+	e := float32(old * (float32(believed*exp10(t.dev)) + float32(weight*t.excess)))
+	all := log10(e + 1e-3)
+	news := pick(e > b[Resting][l], all, rests)
+	b[Resting][l] = flush(max(float32(p.Keep*b[Resting][l]), e))
+
+	says := float32((float32(2*t.fineDev) + all - 2) * (1.0 / 3))
+	b[Says][l] = min(says, 1+float32(0.5*says))
+
+	base := log10(float32(believed * old)) // Evidence of a tick in which nothing is the matter.
+	own1, own2 := pick(t.n == 1, 0.3, b[Own1][l]), pick(t.n == 1, 0.34, b[Own2][l])
+	said := calibrate(news, base+own1, base+own2, p)
+	score := calibrate(all, base+own1, base+own2, p)
+	seen := min(t.n, 20000) + 1000
+	wide := between(own2-own1, 0.05, 0.5)
+	own1 = step(own1, news-base, 0.3/(float32(seen*0.1)+1), 0.1)
+	own2 = step(own2, news-base, wide/(float32(seen*0.01)+1), 0.01)
+	b[Own1][l], b[Own2][l] = own1, max(own1, own2)
+	return said, score
+}
+
+// calibrate returns the score of log evidence u: 1 and 2 where the series' own quantiles are, which
+// says nothing about other series, and 3 and more where all series have theirs.
+func calibrate(u, own1, own2 float32, p *Params) float32 {
+	k1 := min(own1, p.OwnTop-0.04)
+	k2 := pick(p.OwnTwo > 0, max(min(own2, p.OwnTop-0.02), k1+0.01), p.Knots[1])
+	at, from, wide := float32(1), k1, k2-k1
+	if u > k2 {
+		at, from, wide = 2, k2, p.Knots[2]-k2
+	}
+	if u > p.Knots[2] {
+		at, from, wide = 3, p.Knots[2], p.Knots[3]-p.Knots[2]
+	}
+	if u > p.Knots[3] {
+		at, from, wide = 4, p.Knots[3], p.Knots[4]-p.Knots[3]
+	}
+	s := at + (u-from)/wide
+	if s < 1 {
+		s = exp(2 * (u - k1))
+	}
+	return s
+}
+
 //tocsin:kernel
-func roll(t *Tail) {
+func corroborate(score *Lanes, g *Group, said, ordinary *Lanes, p *GroupParams) {
 	for l := range Width {
-		if t[TailSamples][l] == 0 {
+		v, norm := said[l], ordinary[l]
+		if v != v {
+			score[l] = v
 			continue
 		}
-		peak := max(median(t[Peak][l], t[PeakBefore][l], t[PeakNow][l]), 0.75)
-		if peak > float32(1.25*t[Peak][l]) || peak < float32(0.8*t[Peak][l]) {
-			beginRates(t, l) // What was counted was relative to another peak.
-		}
-		t[Peak][l] = peak
-		t[PeakBefore][l] = t[PeakNow][l]
-		t[PeakNow][l] = 0
-	}
-}
-
-//tocsin:kernel
-func nominal(dst, z *Lanes) {
-	for l, v := range z {
-		u := min(abs(v), 1e15)
-		dst[l] = float32(0.903090 * log2(1+float32(0.4266*float32(u*u))))
-		if v != v {
-			dst[l] = v
-		}
+		own := pick(g[GroupSamples][l] == 0, norm, g[GroupOrdinary][l])
+		n := min(g[GroupSamples][l]+1, 1<<24-1)
+		g[GroupSamples][l] = n
+		news := pick(v > g[GroupResting][l], v, 0)
+		g[GroupResting][l] = flush(max(float32(p.Keep*g[GroupResting][l]), v))
+		grown := root(min(float32(n*p.Day), 1))
+		score[l] = float32(float32(1.6*grown)*news) / max(own, norm)
+		gain := min(0.3/(float32(min(n, 20000)*0.1)+1), 0.1)
+		g[GroupOrdinary][l] = step(own, news, gain, 0.1)
 	}
 }
 
@@ -304,7 +435,7 @@ func rescale(dst []Lanes, x []float64, scale Scale, unit float32) {
 			case Root:
 				v = 2 * root(float32(unit*max(v, 0))+0.375)
 			case Share:
-				v = clampTo(v, 1)
+				v = between(v, 0, 1)
 				v = root(v) - root(1-v)
 			case Log:
 				v = log2(max(v, 1e-9))
@@ -335,6 +466,18 @@ var nan = float32(math.NaN())
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
+func pick(yes bool, a, b float32) float32 {
+	if yes {
+		return a
+	}
+	return b
+}
+
+func ln(x float32) float32    { return float32(toLog * log2(x)) }
+func log10(x float32) float32 { return float32(toLog10 * log2(x)) }
+func exp(x float32) float32   { return exp2(float32(toExp * x)) }
+func exp10(x float32) float32 { return exp2(float32(toExp10 * x)) }
+
 func root(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
 // clamp bounds x by limit on both sides. Branches, because they are foreseen nearly always.
@@ -348,17 +491,15 @@ func clamp(x, limit float32) float32 {
 	return x
 }
 
-// clampTo bounds x by 0 and most.
-func clampTo(x, most float32) float32 { return min(max(x, 0), most) }
+// between bounds x by least and most.
+func between(x, least, most float32) float32 { return min(max(x, least), most) }
 
 // flush rounds to multiples of about 1e-31, without a branch, and leaves numbers above 1e-16 as
 // they are: neither it nor its product with a gain is ever subnormal.
 func flush(x float32) float32 { return (x + tiny) - tiny }
 
-func median(a, b, c float32) float32 { return max(min(a, b), min(max(a, b), c)) }
-
-// log2 is good to seven digits for normal x > 0, and NaN for NaN: with m in [0.7, 1.4] and t =
-// (m-1)/(m+1), log2 m = 2/ln2 (t + t^3/3 + t^5/5 + t^7/7).
+// log2 is good to seven digits for normal x > 0, and NaN for NaN: a polynomial in m - 1, with m in
+// [0.7, 1.4].
 func log2(x float32) float32 {
 	if x != x {
 		return x
@@ -370,15 +511,16 @@ func log2(x float32) float32 {
 		m = float32(m * 0.5)
 		e++
 	}
-	t := (m - 1) / (m + 1)
-	u := float32(t * t)
-	series := 0.5770780 + float32(u*0.4121986)
-	series = 0.9617967 + float32(u*series)
-	series = 2.8853901 + float32(u*series)
-	return float32(e) + float32(t*series)
+	m--
+	series := 0.23265258 - float32(m*0.14275973)
+	series = -0.24927182 + float32(m*series)
+	series = 0.28728888 + float32(m*series)
+	series = -0.36022518 + float32(m*series)
+	series = 0.48091671 + float32(m*series)
+	series = -0.72135293 + float32(m*series)
+	series = 1.442695 + float32(m*series)
+	return float32(e) + float32(m*series)
 }
-
-func minusLog10(x float32) float32 { return -float32(0.30103 * log2(x)) }
 
 // exp2 is good to six digits; it is bounded by 2^-120 and 2^120, and NaN for NaN.
 func exp2(x float32) float32 {

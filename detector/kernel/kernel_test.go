@@ -16,13 +16,13 @@ type one struct{ *arena }
 
 func newOne() one { return one{newArena(1, 0)} }
 
-// feed gives v to all lanes and returns z, center and width of the first.
-func (o one) feed(v float32) (z, center, width float32) {
+// feed gives v to all lanes and returns score, center and reach of the first.
+func (o one) feed(v float32) (score, center, reach float32) {
 	for l := range o.y[0] {
 		o.y[0][l] = v
 	}
 	o.tick()
-	return o.z[0][0], o.center[0][0], o.width[0][0]
+	return o.score[0][0], o.center[0][0], o.upper[0][0] - o.center[0][0]
 }
 
 func TestNoSampleLeavesStateUntouched(t *testing.T) {
@@ -38,12 +38,12 @@ func TestNoSampleLeavesStateUntouched(t *testing.T) {
 			t.Errorf("field %d went from %v to %v", f, before[f][5], a.blocks[1][f][5])
 		}
 	}
-	for _, got := range []float32{a.z[1][5], a.center[1][5], a.width[1][5]} {
+	for _, got := range []float32{a.news[1][5], a.score[1][5], a.center[1][5], a.lower[1][5], a.upper[1][5]} {
 		if got == got {
 			t.Errorf("result %v, want NaN", got)
 		}
 	}
-	if a.z[1][4] != a.z[1][4] || a.blocks[1][kernel.Samples][4] != before[kernel.Samples][4]+1 {
+	if a.score[1][4] != a.score[1][4] || a.blocks[1][kernel.Samples][4] != before[kernel.Samples][4]+1 {
 		t.Error("the lane beside it stood still")
 	}
 }
@@ -58,10 +58,10 @@ func TestLanesAreIndependent(t *testing.T) {
 	for range 200 {
 		a.tick()
 		b.tick()
-		for i := range a.z {
-			for l := range a.z[i] {
-				if x, y := a.z[1-i][(l+3)%kernel.Width], b.z[i][l]; x != y && (x == x || y == y) {
-					t.Fatalf("z is %v in one lane and %v in another", x, y)
+		for i := range a.score {
+			for l := range a.score[i] {
+				if x, y := a.score[1-i][(l+3)%kernel.Width], b.score[i][l]; x != y && (x == x || y == y) {
+					t.Fatalf("score is %v in one lane and %v in another", x, y)
 				}
 			}
 		}
@@ -78,20 +78,23 @@ func TestOutliersDoNotPoison(t *testing.T) {
 		}
 		o.feed(v)
 	}
-	if _, center, width := o.feed(10); math.Abs(float64(center)-10) > 0.3 || width > 1.5 {
-		t.Errorf("level %v, width %v: want about 10 and 1", center, width)
+	if _, center, reach := o.feed(10); math.Abs(float64(center)-10) > 5 || reach < 20 || reach > 200 {
+		t.Errorf("level %v, reach %v: want about 10, and less than what the outliers are off", center, reach)
 	}
 }
 
 func TestWarmUp(t *testing.T) {
 	o := newOne()
 	for i := range 60 {
-		if z, center, _ := o.feed(5); z == z || center == center {
+		if score, center, _ := o.feed(5); score == score || center == center {
 			t.Fatalf("tick %d is judged", i)
 		}
 	}
-	if z, _, _ := o.feed(5); math.Abs(float64(z)) > 1e-4 {
-		t.Errorf("z = %v, want 0", z)
+	if score, center, _ := o.feed(5); score > 1.5 || center != 5 {
+		t.Errorf("score %v, center %v: want less than 1.5, and 5", score, center)
+	}
+	if score, _, _ := o.feed(6); score < 2.5 {
+		t.Errorf("score %v of what never was: want 2.5", score)
 	}
 }
 
@@ -107,24 +110,6 @@ func TestNothingSubnormal(t *testing.T) {
 	for f, lanes := range o.blocks[0] {
 		if v := math.Abs(float64(lanes[0])); v != 0 && v < 1e-33 {
 			t.Errorf("field %d is %v", f, v)
-		}
-	}
-}
-
-func TestProfileIsAMedianOfDays(t *testing.T) {
-	o := newOne()
-	p := o.params
-	p.Bucket, p.Neighbor, p.Weight = 7, 7, 0
-	day := func(v float32) float32 {
-		o.blocks[0][kernel.BucketSum][0], o.blocks[0][kernel.BucketCount][0] = 4*v, 4
-		kernel.Turn(o.blocks, o.days, &p)
-		return o.days[0][7][0]
-	}
-	for i, tc := range []struct{ today, want float32 }{
-		{5, 5}, {100, 5}, {5, 5}, {6, 5}, {20, 6}, {20, 20},
-	} {
-		if got := day(tc.today); got != tc.want {
-			t.Errorf("day %d: profile %v, want %v", i, got, tc.want)
 		}
 	}
 }
@@ -163,46 +148,6 @@ func TestRescaleRefuses(t *testing.T) {
 	}
 }
 
-// TestScoresAreCalibrated feeds scores that are far too high and sees the shares come right.
-func TestScoresAreCalibrated(t *testing.T) {
-	const ticks = 50_000
-	p := kernel.TailParams{Ordinary: 3.76}
-	for _, factor := range []float64{0.7, 1, 2} {
-		rng := rand.New(rand.NewPCG(5, 5))
-		tails, score := make([]kernel.Tail, 4), make([]kernel.Lanes, 4)
-		counts := make([]float64, 4)
-		n := 0.0
-		for tick := range ticks {
-			if tick%5760 == 0 {
-				kernel.Roll(tails)
-			}
-			for i := range score {
-				for l := range score[i] {
-					score[i][l] = float32(-math.Log10(rng.Float64()) * factor)
-				}
-			}
-			kernel.Calibrate(score, tails, score, &p)
-			for i := range score {
-				for _, s := range score[i] {
-					for u := range counts {
-						if tick > ticks/2 && s >= float32(u+1) {
-							counts[u]++
-						}
-					}
-					if tick > ticks/2 {
-						n++
-					}
-				}
-			}
-		}
-		for u, c := range counts[:3] {
-			if want := math.Pow(0.1, float64(u+1)); c/n < want/2 || c/n > want*2 {
-				t.Errorf("factor %v: share above %d is %.2g, want %.2g", factor, u+1, c/n, want)
-			}
-		}
-	}
-}
-
 func TestLengthsMustMatch(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -210,7 +155,7 @@ func TestLengthsMustMatch(t *testing.T) {
 		}
 	}()
 	a := newArena(2, 0)
-	kernel.Tick(a.z[:1], a.center, a.width, a.blocks, a.days, a.y, a.floor, &a.params)
+	kernel.Tick(a.news[:1], a.score, a.center, a.lower, a.upper, a.blocks, a.seasons, a.y, &a.params)
 }
 
 // FuzzTick feeds one lane whatever there is: results are finite for finite values, and NaN for NaN.
@@ -224,16 +169,12 @@ func FuzzTick(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, scale uint8) {
 		o := newOne()
 		o.params.WarmUp = 2
-		o.floor[0][0] = 1e-9
-		score := make([]kernel.Lanes, 1)
 		for ; len(data) >= 8; data = data[8:] {
 			v := math.Float64frombits(binary.LittleEndian.Uint64(data))
 			kernel.Rescale(o.y, []float64{v}, kernel.Scale(scale%4), 15)
 			known := o.y[0][0] == o.y[0][0] && o.blocks[0][kernel.Samples][0] >= 2
 			o.tick()
-			kernel.Nominal(score, o.z)
-			kernel.Calibrate(score, o.tails, score, &o.tail)
-			if s := score[0][0]; known && !(s >= 0 && s <= 30) || !known && s == s {
+			if s := o.score[0][0]; known && !(s >= 0 && s <= 30) || !known && s == s {
 				t.Fatalf("score %v of %v", s, v)
 			}
 			for field, lanes := range o.blocks[0] {

@@ -38,26 +38,27 @@ func rawBytes[T any](s []T) []byte {
 
 // twin is the columns of one set of instructions.
 type twin struct {
-	on     kernel.On
-	ticks  int
-	blocks column[kernel.Block]
-	days   column[kernel.Day]
-	tails  column[kernel.Tail]
+	on      kernel.On
+	ticks   int
+	blocks  column[kernel.Block]
+	seasons column[kernel.Season]
+	groups  column[kernel.Group]
 
-	y, floor, z, center, width, lower column[kernel.Lanes]
+	y, news, score, center, lower, upper, together column[kernel.Lanes]
 }
 
 func newTwin(on kernel.On, n int) *twin {
 	lanes := newColumn[kernel.Lanes]
 	w := &twin{
-		on: on, blocks: newColumn[kernel.Block](n), days: newColumn[kernel.Day](n),
-		tails: newColumn[kernel.Tail](n),
-		y:     lanes(n), floor: lanes(n), z: lanes(n), center: lanes(n), width: lanes(n), lower: lanes(n),
+		on: on, blocks: newColumn[kernel.Block](n), seasons: newColumn[kernel.Season](n),
+		groups: newColumn[kernel.Group](n),
+		y:      lanes(n), news: lanes(n), score: lanes(n), center: lanes(n), lower: lanes(n),
+		upper: lanes(n), together: lanes(n),
 	}
 	for i := range n {
 		for l := range kernel.Width {
-			w.days.in[i].Reset(l)
-			w.floor.in[i][l] = 0.01
+			w.blocks.in[i].Reset(l, 0.01)
+			w.seasons.in[i].Reset(l)
 		}
 	}
 	return w
@@ -74,28 +75,22 @@ func twins(n int) []*twin {
 
 // feed passes values through all kernels.
 func (w *twin) feed(values []float64) {
-	p, tail := testParams(), kernel.TailParams{Ordinary: 3}
-	p.WarmUp = 5
-	p.Bucket, p.Neighbor = w.ticks/10%kernel.Buckets, (w.ticks/10+1)%kernel.Buckets
-	z, center, width := w.z.in, w.center.in, w.width.in
+	p, together := testParams(), kernel.GroupParams{Keep: 0.8, Day: 0.01}
+	p.WarmUp, p.Week = 5, 50
+	p.Bucket, p.Hour = w.ticks/10%kernel.Buckets, w.ticks/7%kernel.Hours
 	kernel.Rescale(w.y.in, values, kernel.Linear, 1)
-	w.on.Tick(z, center, width, w.blocks.in, w.days.in, w.y.in, w.floor.in, &p)
-	w.on.Nominal(z, z)
-	w.on.Bounds(w.lower.in, width, center, width, w.tails.in)
-	w.on.Calibrate(z, w.tails.in, z, &tail)
-	if w.ticks%50 == 49 {
-		w.on.Roll(w.tails.in)
-		kernel.Turn(w.blocks.in, w.days.in, &p)
-	}
+	w.on.Tick(w.news.in, w.score.in, w.center.in, w.lower.in, w.upper.in, w.blocks.in, w.seasons.in,
+		w.y.in, &p)
+	w.on.Corroborate(w.together.in, w.groups.in, w.score.in, w.upper.in, &together)
 	w.ticks++
 }
 
 // columns returns all that a kernel may write to, and what it may not.
 func (w *twin) columns() map[string][]byte {
 	return map[string][]byte{
-		"blocks": w.blocks.bytes(), "days": w.days.bytes(), "tails": w.tails.bytes(),
-		"y": w.y.bytes(), "floor": w.floor.bytes(), "z": w.z.bytes(),
-		"center": w.center.bytes(), "width": w.width.bytes(), "lower": w.lower.bytes(),
+		"blocks": w.blocks.bytes(), "seasons": w.seasons.bytes(), "groups": w.groups.bytes(),
+		"y": w.y.bytes(), "news": w.news.bytes(), "score": w.score.bytes(), "center": w.center.bytes(),
+		"lower": w.lower.bytes(), "upper": w.upper.bytes(), "together": w.together.bytes(),
 	}
 }
 
