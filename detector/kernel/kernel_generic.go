@@ -404,22 +404,22 @@ func calibrate(u, own1, own2 float32, p *Params) float32 {
 }
 
 //tocsin:kernel
-func corroborate(score *Lanes, g *Group, said, ordinary *Lanes, p *GroupParams) {
+func corroborate(score *Lanes, group *Group, said, ordinary *Lanes, p *GroupParams) {
 	for l := range Width {
 		v, norm := said[l], ordinary[l]
 		if v != v {
 			score[l] = v
 			continue
 		}
-		own := pick(g[GroupSamples][l] == 0, norm, g[GroupOrdinary][l])
-		n := min(g[GroupSamples][l]+1, 1<<24-1)
-		g[GroupSamples][l] = n
-		news := pick(v > g[GroupResting][l], v, 0)
-		g[GroupResting][l] = flush(max(float32(p.Keep*g[GroupResting][l]), v))
+		own := pick(group[GroupSamples][l] == 0, norm, group[GroupOrdinary][l])
+		n := min(group[GroupSamples][l]+1, 1<<24-1)
+		group[GroupSamples][l] = n
+		news := pick(v > group[GroupResting][l], v, 0)
+		group[GroupResting][l] = flush(max(float32(p.Keep*group[GroupResting][l]), v))
 		grown := root(min(float32(n*p.Day), 1))
 		score[l] = float32(float32(1.6*grown)*news) / max(own, norm)
 		gain := min(0.3/(float32(min(n, 20000)*0.1)+1), 0.1)
-		g[GroupOrdinary][l] = step(own, news, gain, 0.1)
+		group[GroupOrdinary][l] = step(own, news, gain, 0.1)
 	}
 }
 

@@ -23,7 +23,8 @@ type assembler struct {
 	pointer map[pointer]reg.GPPhysical
 	half    reg.GPPhysical
 	spills  reg.GPPhysical
-	vectors int // Slots.
+	asked   map[cell]bool // See prefetch.
+	vectors int           // Slots.
 }
 
 // pointer is what a general register holds: a parameter, or that plus an index in bytes that a
@@ -131,10 +132,13 @@ func (s *assembler) registerOf(class, r int) operand.Op {
 
 // function emits the whole of a kernel for at least one block.
 func (s *assembler) function(k *kernel, name string) {
+	if s.wide {
+		k = k.masked()
+	}
 	order := k.order()
 	s.ctx.Function(name)
 	s.ctx.SignatureExpr(signature(k))
-	s.prologue(order)
+	s.prologue(name, order)
 	if !k.gradual {
 		s.flushSubnormals()
 	}
@@ -143,7 +147,8 @@ func (s *assembler) function(k *kernel, name string) {
 	a.run()
 	s.vectors = a.slots[vectors]
 	if a.slots[masks] > 8 || s.vectors > maxSlots {
-		panic(fmt.Sprintf("%s: %d vectors and %d masks on the stack", name, s.vectors, a.slots[masks]))
+		panic(refusal{fmt.Errorf("%s: %d vectors and %d masks do not fit on the stack",
+			name, s.vectors, a.slots[masks])})
 	}
 	s.epilogue(k)
 }
@@ -160,6 +165,9 @@ func signature(k *kernel) string {
 	return b.String()
 }
 
+// page is what a processor's prefetching does not look beyond.
+const page = 4096
+
 // The stack: the caller's MXCSR, ours, masks, and from the next multiple of 64 on vectors.
 const (
 	atMasks   = 8
@@ -168,12 +176,12 @@ const (
 )
 
 // prologue loads pointers.
-func (s *assembler) prologue(order []*node) {
-	s.pointer = map[pointer]reg.GPPhysical{}
+func (s *assembler) prologue(name string, order []*node) {
+	s.pointer, s.asked = map[pointer]reg.GPPhysical{}, map[cell]bool{}
 	left := general[:len(general)-1] // The last one is for what lasts for a moment.
 	next := func() reg.GPPhysical {
 		if len(left) == 0 {
-			panic("more pointers than registers")
+			panic(refusal{fmt.Errorf("%s: more pointers than registers", name)})
 		}
 		r := left[0]
 		left = left[1:]
@@ -213,6 +221,25 @@ func (s *assembler) flushSubnormals() {
 	s.ctx.ORL(operand.U32(flushToZero|denormalsAreZero), spare)
 	s.ctx.MOVL(spare, operand.NewStackAddr(4))
 	s.ctx.LDMXCSR(operand.NewStackAddr(4))
+}
+
+// prefetch asks for the rows that n needs of a block to come. Blocks are larger than what the
+// processor sees coming by itself, and rows that are chosen lie apart.
+func (s *assembler) prefetch(n *node) {
+	for _, a := range n.args {
+		c := a.cell
+		size := int(s.params[c.base].size)
+		if a.op != opLoad || s.asked[c] || size < page/2 {
+			continue
+		}
+		s.asked[c] = true
+		at := s.memory(c)
+		at.Disp += size
+		if c.row != (dynRow{}) {
+			at.Disp += 3 * size // They are needed at once.
+		}
+		s.ctx.PREFETCHT0(at)
+	}
 }
 
 // pointers returns what is pointed to, in the order of its first use.

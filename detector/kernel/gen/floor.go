@@ -3,14 +3,15 @@ package main
 import "slices"
 
 // floor returns a kernel that loads and stores the rows that k does, and makes one addition for
-// each: what the memory alone costs.
+// each: what the memory alone costs. What is stored is what was there: zero is added. Only rows that
+// k does not load get the sum of those that it does not store.
 func (k *kernel) floor() *kernel {
 	f := &kernel{name: k.name, params: k.params, gradual: true, graph: newGraph()}
 	stored := map[cell]bool{}
 	for _, s := range k.stores {
 		stored[s.cell] = true
 	}
-	sum := f.graph.float(1)
+	sum, zero := f.graph.float(1), f.graph.float(0)
 	var both []cell
 	for _, c := range k.loads() {
 		if stored[c] {
@@ -22,7 +23,7 @@ func (k *kernel) floor() *kernel {
 	for _, s := range k.stores {
 		n := sum
 		if slices.Contains(both, s.cell) {
-			n = f.graph.op2(opAdd, sum, f.graph.node(node{op: opLoad, cell: s.cell}))
+			n = f.graph.op2(opAdd, zero, f.graph.node(node{op: opLoad, cell: s.cell}))
 		}
 		f.stores = append(f.stores, &node{op: opStore, args: []*node{n}, cell: s.cell})
 	}

@@ -36,7 +36,7 @@ func generate(dir string) (map[string][]byte, error) {
 	stubs := map[string]*template.Template{stubsFile: vectorStubs, portableFile: portableStubs}
 	for name, tmpl := range stubs {
 		var b bytes.Buffer
-		if err := tmpl.Execute(&b, kernels); err != nil {
+		if err := tmpl.Execute(&b, stubsOf{x.name, kernels}); err != nil {
 			return nil, err
 		}
 		if files[name], err = format.Source(b.Bytes()); err != nil {
@@ -46,8 +46,15 @@ func generate(dir string) (map[string][]byte, error) {
 	return files, nil
 }
 
+// stubsOf is what the templates are given.
+type stubsOf struct {
+	Package string
+	Kernels []*kernel
+}
+
 // assemble returns the assembly of all kernels for both instruction sets.
-func assemble(kernels []*kernel) ([]byte, error) {
+func assemble(kernels []*kernel) (text []byte, err error) {
+	defer catch(&err)
 	ctx := build.NewContext()
 	ctx.ConstraintExpr("amd64,!purego")
 	narrow, wide := newTable("narrow", 8), newTable("wide", 1)
@@ -55,7 +62,8 @@ func assemble(kernels []*kernel) ([]byte, error) {
 		(&assembler{ctx: ctx, params: k.params, table: narrow}).function(k, k.name+"AVX2")
 		(&assembler{ctx: ctx, params: k.params, table: wide, wide: true}).function(k, k.name+"AVX512")
 		if k.floored {
-			(&assembler{ctx: ctx, params: k.params, table: wide, wide: true}).function(k.floor(), k.name+"Floor")
+			floor := &assembler{ctx: ctx, params: k.params, table: wide, wide: true}
+			floor.function(k.floor(), k.name+"Floor")
 		}
 	}
 	narrow.write(ctx)
@@ -136,8 +144,8 @@ var vectorStubs = template.Must(template.New("").Parse(
 
 //go:build amd64 && !purego
 
-package kernel
-{{range .}}
+package {{.Package}}
+{{range .Kernels}}
 //go:noescape
 func {{.Name}}AVX2(
 	n int,{{range .List}}
@@ -188,8 +196,8 @@ var portableStubs = template.Must(template.New("").Parse(
 
 //go:build !amd64 || purego
 
-package kernel
-{{range .}}
+package {{.Package}}
+{{range .Kernels}}
 // {{.Name}}All calls {{.Name}} for all blocks.
 func {{.Name}}All(
 	_ instructions,{{range .List}}

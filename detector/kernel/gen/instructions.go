@@ -58,6 +58,8 @@ func (s *assembler) compute(a *allocator, n *node) {
 		s.choose(a, n)
 	case opNot:
 		s.negate(a, n)
+	case opDivRare:
+		s.divideRarely(a, n)
 	case opTrue, opFalse:
 		panic("a condition that is always the same")
 	default:
@@ -156,6 +158,29 @@ func (s *assembler) choose(a *allocator, n *node) {
 	}
 }
 
+// divideRarely emits a division that is jumped over when the dividend is zero in all lanes: it is by
+// far the dearest operation.
+func (s *assembler) divideRarely(a *allocator, n *node) {
+	const notEqual = 4
+	x, y := s.vector(a.get(n.args[0])), s.vector(a.get(n.args[1]))
+	to := s.vector(a.result(n))
+	some := s.registerOf(a.maskClass(), a.take(a.maskClass()))
+	skip := fmt.Sprintf("none%d", n.id)
+	s.do(map[bool]string{true: "VPXORD", false: "VXORPS"}[s.wide], to, to, to)
+	s.ctx.VCMPPS(operand.U8(notEqual), to, x, some)
+	if s.wide {
+		s.ctx.KORTESTW(some, some)
+		s.ctx.JZ(operand.LabelRef(skip))
+		s.ctx.VDIVPS_Z(y, x, some, to)
+	} else {
+		s.ctx.VPTEST(some, some)
+		s.ctx.JZ(operand.LabelRef(skip))
+		s.ctx.VDIVPS(y, x, to)
+		s.ctx.VANDPS(some, to, to)
+	}
+	s.ctx.Label(skip)
+}
+
 func (s *assembler) negate(a *allocator, n *node) {
 	from := s.registerOf(a.class(n.args[0]), a.get(n.args[0]))
 	if s.wide {
@@ -165,10 +190,15 @@ func (s *assembler) negate(a *allocator, n *node) {
 	s.do("VXORPS", s.table.address(1<<32-1), from, s.result(a, n))
 }
 
-// store emits a store of n's argument to its row.
+// store emits a store of n's argument to its row, or of some of its lanes.
 func (s *assembler) store(a *allocator, n *node) {
-	r := a.get(n.args[0])
 	to := s.memory(n.cell)
+	if len(n.args) == 2 {
+		value := s.vector(a.get(n.args[1]))
+		s.ctx.VMOVUPS(value, s.registerOf(masks, a.get(n.args[0])), to)
+		return
+	}
+	r := a.get(n.args[0])
 	switch e := n.cell.elem; {
 	case e == float32s:
 		s.ctx.VMOVUPS(s.vector(r), to)

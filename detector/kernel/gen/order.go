@@ -33,10 +33,12 @@ func (k *kernel) order() []*node {
 	}
 	for _, s := range k.stores {
 		s.key, s.id = oldLast[s.cell], len(k.graph.nodes)
-		if a := s.args[0]; !a.free() {
-			s.key = max(s.key, a.key)
+		for _, a := range s.args {
+			if !a.free() {
+				s.key = max(s.key, a.key)
+			}
+			users[a] = append(users[a], s)
 		}
-		users[s.args[0]] = append(users[s.args[0]], s)
 	}
 	sink(list, users)
 	list = append(list, k.stores...)
@@ -44,6 +46,21 @@ func (k *kernel) order() []*node {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id), compareCells(a.cell, b.cell))
 	})
 	return list
+}
+
+// masked returns k with stores under a mask instead of stores of what is partly old.
+func (k *kernel) masked() *kernel {
+	m := *k
+	m.stores = nil
+	for _, s := range k.stores {
+		args := s.args
+		if n := args[0]; n.op == opSelect && s.cell.elem == float32s &&
+			n.args[2].op == opLoad && n.args[2].cell == s.cell {
+			args = n.args[:2]
+		}
+		m.stores = append(m.stores, &node{op: opStore, args: args, cell: s.cell})
+	}
+	return &m
 }
 
 // needed returns the nodes that the stores need, but for those that are in memory.
@@ -59,7 +76,9 @@ func (k *kernel) needed() []*node {
 		}
 	}
 	for _, s := range k.stores {
-		need(s.args[0])
+		for _, a := range s.args {
+			need(a)
+		}
 	}
 	var list []*node
 	for _, n := range k.graph.nodes {

@@ -8,7 +8,6 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 // program runs a twin on nodes instead of numbers: what comes out is what the twin computes, as a
 // graph without branches. Both sides of an if are run, and what they leave is mixed lane by lane.
 type program struct {
+	name  string // Of the package.
 	fset  *token.FileSet
 	info  *types.Info
 	funcs map[types.Object]*ast.FuncDecl
@@ -41,27 +41,39 @@ func load(dir string) (*program, []*ast.FuncDecl, error) {
 		inits: map[types.Object]ast.Expr{},
 		sizes: types.SizesFor("gc", "amd64"),
 	}
-	pkgs, err := parser.ParseDir(x.fset, dir, func(f fs.FileInfo) bool {
-		return !strings.HasSuffix(f.Name(), "_test.go") && !strings.Contains(f.Name(), "amd64")
-	}, parser.ParseComments)
+	files, err := x.parse(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	var files []*ast.File
-	for _, pkg := range pkgs {
-		for name, f := range pkg.Files {
-			if filepath.Base(name) != portableFile {
-				files = append(files, f)
-			}
-		}
-	}
-	slices.SortFunc(files, func(a, b *ast.File) int { return int(a.Pos() - b.Pos()) })
 	conf := types.Config{
 		Importer: importer.ForCompiler(x.fset, "source", nil),
 		Error:    func(error) {}, // What is generated is not there yet. Twins do not need it.
 	}
-	_, _ = conf.Check("kernel", x.fset, files, x.info)
+	_, _ = conf.Check(x.name, x.fset, files, x.info)
 	return x, x.declarations(files), nil
+}
+
+// parse reads the files of dir that are not generated and no tests, in the order of their names.
+func (x *program) parse(dir string) ([]*ast.File, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		return nil, err
+	}
+	var files []*ast.File
+	for _, name := range names {
+		base := filepath.Base(name)
+		generated := base == stubsFile || base == portableFile
+		if generated || strings.HasSuffix(base, "_test.go") || strings.HasSuffix(base, "_amd64.go") {
+			continue
+		}
+		f, err := parser.ParseFile(x.fset, name, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		x.name = f.Name.Name
+		files = append(files, f)
+	}
+	return files, nil
 }
 
 // declarations notes all functions and variables and returns the twins.
@@ -125,8 +137,22 @@ type param struct {
 	uniform bool
 }
 
+// reserved are names that the generated functions use, or the assembler.
+var reserved = []string{"by", "g", "i", "n"}
+
 // refusal says why a twin cannot be a kernel.
 type refusal struct{ error }
+
+// catch makes a refusal an error. What else went wrong goes on.
+func catch(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case refusal:
+		*err = r.error
+	default:
+		panic(r)
+	}
+}
 
 func (x *program) refuse(at ast.Node, format string, args ...any) {
 	panic(refusal{fmt.Errorf("%s: %s", x.fset.Position(at.Pos()), fmt.Sprintf(format, args...))})
@@ -134,11 +160,7 @@ func (x *program) refuse(at ast.Node, format string, args ...any) {
 
 // kernel runs a twin.
 func (x *program) kernel(d *ast.FuncDecl) (k *kernel, err error) {
-	defer func() {
-		if r, ok := recover().(refusal); ok {
-			err = r.error
-		}
-	}()
+	defer catch(&err)
 	x.graph, x.state, x.params = newGraph(), newState(), nil
 	options, _ := words(d)
 	k = &kernel{
@@ -151,6 +173,9 @@ func (x *program) kernel(d *ast.FuncDecl) (k *kernel, err error) {
 			pointer, ok := object.Type().(*types.Pointer)
 			if !ok {
 				x.refuse(name, "a kernel takes pointers only")
+			}
+			if slices.Contains(reserved, name.Name) {
+				x.refuse(name, "a kernel's parameter cannot be called %s", name.Name)
 			}
 			t := pointer.Elem()
 			x.state.vars[object] = &place{base: len(k.params), typ: t}

@@ -49,7 +49,14 @@ func newAllocator(to *assembler, order []*node) *allocator {
 
 // class returns the class of registers that n lives in: without mask registers, masks are vectors.
 func (a *allocator) class(n *node) int {
-	if n.mask() && a.to.wide {
+	if n.mask() {
+		return a.maskClass()
+	}
+	return vectors
+}
+
+func (a *allocator) maskClass() int {
+	if a.to.wide {
 		return masks
 	}
 	return vectors
@@ -59,6 +66,7 @@ func (a *allocator) class(n *node) int {
 func (a *allocator) run() {
 	for i, n := range a.order {
 		a.now, a.pinned = i, a.pinned[:0]
+		a.to.prefetch(n)
 		if n.op == opStore {
 			a.rescue(n.cell)
 			a.to.store(a, n)

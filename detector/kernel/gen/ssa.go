@@ -18,6 +18,7 @@ const (
 	opSub
 	opMul
 	opDiv
+	opDivRare // a == 0 ? 0 : a / b, where a is hardly ever anything else.
 	opSqrt
 	opLess // a < b ? a : b, which is what the processor calls a minimum.
 	opMore // a > b ? a : b
@@ -334,6 +335,19 @@ func (g *graph) choose(mask, a, b *node) *node {
 		case a == y && b == x:
 			return g.op2(opMore, y, x)
 		}
+	}
+	zero := a.op == opConst && a.bits == 0
+	if zero && mask.op == opCompare && mask.imm == isEqual && mask.args[1] == a &&
+		b.op == opDiv && b.args[0] == mask.args[0] {
+		return g.op2(opDivRare, b.args[0], b.args[1])
+	}
+	// Of nested selects that fall back to the same value, the masks are joined: that is done once
+	// for all of them.
+	if a.op == opSelect && a.args[2] == b {
+		return g.choose(g.both(mask, a.args[0]), a.args[1], b)
+	}
+	if a.op == opSelect && a.args[1] == b {
+		return g.choose(g.both(mask, g.not(a.args[0])), a.args[2], b)
 	}
 	return g.node(node{op: opSelect, args: []*node{mask, a, b}})
 }

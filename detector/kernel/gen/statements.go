@@ -51,11 +51,11 @@ func (x *program) ifElse(s *ast.IfStmt, rest func()) {
 // branch runs a where mask is true and b where not, and then rest. If they may leave, rest is
 // part of both.
 func (x *program) branch(mask *node, leave bool, a, b func(then func()), rest func()) {
-	switch {
-	case mask.op == opTrue:
+	switch mask.op {
+	case opTrue:
 		a(rest)
 		return
-	case mask.op == opFalse:
+	case opFalse:
 		b(rest)
 		return
 	}
