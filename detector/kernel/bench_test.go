@@ -8,17 +8,17 @@ import (
 	"tocsin/detector/kernel"
 )
 
-// arena is state for benchmarks, and lanes to feed it and to take its answers.
-type arena struct {
+// columns are state for benchmarks, and lanes to feed it and to take its answers.
+type columns struct {
 	blocks                               []kernel.Block
 	seasons                              []kernel.Season
 	y, news, score, center, lower, upper []kernel.Lanes
 	params                               kernel.Params
 }
 
-func newArena(blocks int, noise float64) *arena {
+func newColumns(blocks int, noise float64) *columns {
 	lanes := func() []kernel.Lanes { return make([]kernel.Lanes, blocks) }
-	a := &arena{
+	a := &columns{
 		blocks: make([]kernel.Block, blocks), seasons: make([]kernel.Season, blocks),
 		y: lanes(), news: lanes(), score: lanes(), center: lanes(), lower: lanes(), upper: lanes(),
 		params: testParams(),
@@ -50,7 +50,7 @@ func testParams() kernel.Params {
 	}
 }
 
-func (a *arena) tick() {
+func (a *columns) tick() {
 	const atOnce = 256
 	for from := 0; from < len(a.blocks); from += atOnce {
 		to := min(from+atOnce, len(a.blocks))
@@ -59,45 +59,9 @@ func (a *arena) tick() {
 	}
 }
 
-func BenchmarkTick(b *testing.B) {
-	for _, size := range []int{4096, 1 << 19} {
-		for _, noise := range []float64{0, 1} {
-			b.Run(fmt.Sprintf("series=%d/noise=%v", size, noise), func(b *testing.B) {
-				a := newArena(size/kernel.Width, noise)
-				for range 100 {
-					a.tick()
-				}
-				for b.Loop() {
-					a.tick()
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/value")
-			})
-		}
-	}
-}
-
-// BenchmarkFloor reads and writes the memory that a tick does, with one addition for each number.
-func BenchmarkFloor(b *testing.B) {
-	for _, size := range []int{4096, 1 << 19} {
-		b.Run(fmt.Sprintf("series=%d", size), func(b *testing.B) {
-			a := newArena(size/kernel.Width, 0)
-			for b.Loop() {
-				for i := range a.blocks {
-					for f := range a.blocks[i] {
-						for l := range kernel.Width {
-							a.blocks[i][f][l] += a.y[i][l]
-						}
-					}
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/value")
-		})
-	}
-}
-
 func BenchmarkUnscale(b *testing.B) {
 	const size = 4096
-	a := newArena(size/kernel.Width, 1)
+	a := newColumns(size/kernel.Width, 1)
 	for _, scale := range []kernel.Scale{kernel.Linear, kernel.Root, kernel.Share, kernel.Log} {
 		b.Run(fmt.Sprint(scale), func(b *testing.B) {
 			for b.Loop() {

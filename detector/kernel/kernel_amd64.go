@@ -32,6 +32,22 @@ func tickAVX512(
 	p *Params,
 )
 
+// tickFloor loads and stores what tickAVX512 does, and adds once for each row.
+//
+//go:noescape
+func tickFloor(
+	n int,
+	news *Lanes,
+	score *Lanes,
+	center *Lanes,
+	lower *Lanes,
+	upper *Lanes,
+	b *Block,
+	s *Season,
+	y *Lanes,
+	p *Params,
+)
+
 // tickAll calls tick for all blocks, by what is given: at most atOnce blocks at a time,
 // because a goroutine is not interrupted inside of a kernel.
 func tickAll(

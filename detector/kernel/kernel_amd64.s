@@ -148,11 +148,11 @@ block:
 	PREFETCHT0   92160(DI)(BX*4)
 	VMOVUPS      Y13, 448(AX)
 	VSUBPS       (DI)(BX*4), Y0, Y13
+	VBROADCASTSS 112(SI), Y0
 	VMOVUPS      Y4, 480(AX)
-	VBROADCASTSS 112(SI), Y4
-	VCMPPS       $0x02, Y6, Y4, Y0
+	VCMPPS       $0x02, Y6, Y0, Y4
 	VMOVUPS      Y14, 512(AX)
-	VANDPS       Y0, Y10, Y14
+	VANDPS       Y4, Y10, Y14
 	VMOVUPS      Y12, 544(AX)
 	VANDPS       Y14, Y1, Y12
 	VMOVUPS      Y1, 576(AX)
@@ -173,8 +173,8 @@ block:
 	PREFETCHT0   10368(DX)(BX*4)
 	VMOVUPS      1472(DX)(BX*4), Y9
 	VSUBPS       Y9, Y5, Y5
-	VBROADCASTSS 124(SI), Y4
-	VMULPS       Y5, Y4, Y5
+	VBROADCASTSS 124(SI), Y0
+	VMULPS       Y5, Y0, Y5
 	VADDPS       Y5, Y9, Y5
 	VMOVUPS      Y11, 704(AX)
 	VBROADCASTSS narrow<>+480(SB), Y11
@@ -187,7 +187,7 @@ block:
 	PREFETCHT0   10496(DX)(BX*4)
 	VMOVUPS      1600(DX)(BX*4), Y1
 	VSUBPS       Y1, Y9, Y9
-	VMULPS       Y9, Y4, Y9
+	VMULPS       Y9, Y0, Y9
 	VADDPS       Y9, Y1, Y9
 	VADDPS       Y9, Y11, Y9
 	VSUBPS       Y11, Y9, Y9
@@ -198,7 +198,7 @@ block:
 	VXORPS       narrow<>+512(SB), Y15, Y7
 	VMAXPS       Y2, Y7, Y2
 	VBLENDVPS    Y1, Y15, Y2, Y1
-	VMULPS       Y1, Y4, Y1
+	VMULPS       Y1, Y0, Y1
 	VMOVUPS      1408(DX)(BX*4), Y2
 	VADDPS       Y1, Y2, Y1
 	VADDPS       Y1, Y11, Y1
@@ -208,41 +208,41 @@ block:
 	VCMPPS       $0x01, Y3, Y15, Y1
 	VMAXPS       Y3, Y7, Y2
 	VBLENDVPS    Y1, Y15, Y2, Y1
-	VMULPS       Y1, Y4, Y1
-	VMOVUPS      1536(DX)(BX*4), Y2
-	VADDPS       Y1, Y2, Y1
-	VADDPS       Y1, Y11, Y1
-	VSUBPS       Y11, Y1, Y1
-	VBLENDVPS    Y12, Y1, Y2, Y1
-	VMOVUPS      Y1, 1536(DX)(BX*4)
-	VBROADCASTSS 112(SI), Y1
-	VMULPS       narrow<>+544(SB), Y1, Y2
-	VCMPPS       $0x02, Y6, Y2, Y2
-	VMULPS       narrow<>+576(SB), Y5, Y3
-	VCMPPS       $0x01, Y3, Y9, Y3
-	VANDPS       Y3, Y2, Y2
-	VANDPS       narrow<>+0(SB), Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      1536(DX)(BX*4), Y1
+	VADDPS       Y0, Y1, Y0
+	VADDPS       Y0, Y11, Y0
+	VSUBPS       Y11, Y0, Y0
+	VBLENDVPS    Y12, Y0, Y1, Y0
+	VMOVUPS      Y0, 1536(DX)(BX*4)
+	VBROADCASTSS 112(SI), Y0
+	VMULPS       narrow<>+544(SB), Y0, Y1
+	VCMPPS       $0x02, Y6, Y1, Y1
+	VMULPS       narrow<>+576(SB), Y5, Y2
+	VCMPPS       $0x01, Y2, Y9, Y2
+	VANDPS       Y2, Y1, Y1
+	VANDPS       narrow<>+0(SB), Y1, Y1
 	PREFETCHT0   10560(DX)(BX*4)
-	VMOVUPS      1664(DX)(BX*4), Y3
-	VBLENDVPS    Y12, Y2, Y3, Y4
-	VSUBPS       Y2, Y3, Y3
-	VMOVUPS      Y4, 1664(DX)(BX*4)
-	VMOVUPS      12288(R8)(BX*4), Y4
-	VMULPS       Y3, Y4, Y3
+	VMOVUPS      1664(DX)(BX*4), Y2
+	VBLENDVPS    Y12, Y1, Y2, Y3
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y3, 1664(DX)(BX*4)
+	VMOVUPS      12288(R8)(BX*4), Y3
+	VMULPS       Y2, Y3, Y2
 	PREFETCHT0   10176(DX)(BX*4)
 	VMOVUPS      1280(DX)(BX*4), Y5
-	VADDPS       Y3, Y5, Y3
-	VADDPS       Y3, Y11, Y3
-	VSUBPS       Y11, Y3, Y3
-	VBLENDVPS    Y0, Y3, Y5, Y7
-	VBLENDVPS    Y14, Y3, Y5, Y3
-	VMULPS       Y2, Y4, Y2
-	VSUBPS       Y2, Y13, Y2
-	VBLENDVPS    Y0, Y2, Y13, Y0
-	VBLENDVPS    Y10, Y0, Y8, Y2
+	VADDPS       Y2, Y5, Y2
+	VADDPS       Y2, Y11, Y2
+	VSUBPS       Y11, Y2, Y2
+	VBLENDVPS    Y4, Y2, Y5, Y7
+	VBLENDVPS    Y14, Y2, Y5, Y2
+	VMULPS       Y1, Y3, Y1
+	VSUBPS       Y1, Y13, Y1
+	VBLENDVPS    Y4, Y1, Y13, Y1
+	VBLENDVPS    Y10, Y1, Y8, Y4
 	PREFETCHT0   10240(DX)(BX*4)
 	VMOVUPS      1344(DX)(BX*4), Y9
-	VSUBPS       Y9, Y0, Y12
+	VSUBPS       Y9, Y1, Y12
 	VMULPS       narrow<>+608(SB), Y12, Y12
 	VADDPS       Y12, Y9, Y12
 	VADDPS       Y12, Y11, Y12
@@ -252,4459 +252,4089 @@ block:
 	VBLENDVPS    Y14, Y12, Y9, Y9
 	VMOVUPS      Y9, 1344(DX)(BX*4)
 	VMOVUPS      704(AX), Y9
-	VBROADCASTSS 108(SI), Y4
-	VMAXPS       Y4, Y9, Y1
-	VMAXPS       Y9, Y4, Y5
-	VANDPS       Y5, Y1, Y1
-	VBROADCASTSS narrow<>+96(SB), Y4
-	VANDPS       Y8, Y4, Y5
+	VBROADCASTSS 108(SI), Y3
+	VMAXPS       Y3, Y9, Y0
+	VMAXPS       Y9, Y3, Y5
+	VANDPS       Y5, Y0, Y0
+	VBROADCASTSS narrow<>+96(SB), Y3
+	VANDPS       Y8, Y3, Y5
 	VMINPS       Y15, Y5, Y9
 	PREFETCHT0   10752(DX)(BX*4)
 	VMOVUPS      Y13, 768(AX)
 	VMOVUPS      1856(DX)(BX*4), Y13
 	VSUBPS       Y13, Y9, Y9
-	VMULPS       Y9, Y1, Y9
+	VMULPS       Y9, Y0, Y9
 	VADDPS       Y9, Y13, Y9
 	VADDPS       Y9, Y11, Y9
 	VSUBPS       Y11, Y9, Y9
-	VMOVUPS      Y3, 800(AX)
-	VBLENDVPS    Y10, Y9, Y13, Y3
+	VMOVUPS      Y2, 800(AX)
+	VBLENDVPS    Y10, Y9, Y13, Y2
 	VBLENDVPS    Y14, Y9, Y13, Y13
 	VMOVUPS      Y13, 1856(DX)(BX*4)
-	VSUBPS       Y7, Y0, Y0
-	VANDPS       Y0, Y4, Y13
+	VSUBPS       Y7, Y1, Y1
+	VANDPS       Y1, Y3, Y13
 	VMINPS       Y15, Y13, Y13
 	PREFETCHT0   10688(DX)(BX*4)
 	VMOVUPS      1792(DX)(BX*4), Y15
 	VSUBPS       Y15, Y13, Y13
-	VMULPS       Y13, Y1, Y1
-	VADDPS       Y1, Y15, Y1
-	VADDPS       Y1, Y11, Y1
-	VSUBPS       Y11, Y1, Y1
-	VBLENDVPS    Y10, Y1, Y15, Y13
-	VBLENDVPS    Y14, Y1, Y15, Y15
+	VMULPS       Y13, Y0, Y0
+	VADDPS       Y0, Y15, Y0
+	VADDPS       Y0, Y11, Y0
+	VSUBPS       Y11, Y0, Y0
+	VBLENDVPS    Y10, Y0, Y15, Y13
+	VBLENDVPS    Y14, Y0, Y15, Y15
 	VMOVUPS      Y15, 1792(DX)(BX*4)
-	VCMPPS       $0x02, Y9, Y1, Y1
-	VANDPS       Y1, Y10, Y1
-	VBLENDVPS    Y1, Y0, Y8, Y0
+	VCMPPS       $0x02, Y9, Y0, Y0
+	VANDPS       Y0, Y10, Y0
+	VBLENDVPS    Y0, Y1, Y8, Y1
 	VSUBPS       Y7, Y12, Y7
-	VBLENDVPS    Y1, Y7, Y8, Y7
+	VBLENDVPS    Y0, Y7, Y8, Y7
 	PREFETCHT0   12864(DX)(BX*4)
 	VMOVUPS      3968(DX)(BX*4), Y9
 	VMAXPS       narrow<>+640(SB), Y9, Y12
 	VBROADCASTSS narrow<>+672(SB), Y15
 	VMINPS       Y12, Y15, Y12
 	VMULPS       narrow<>+704(SB), Y12, Y12
-	VCMPPS       $0x00, Y12, Y12, Y11
-	VBROADCASTSS narrow<>+736(SB), Y14
+	VMAXPS       narrow<>+736(SB), Y12, Y12
+	VBROADCASTSS narrow<>+768(SB), Y11
+	VMINPS       Y12, Y11, Y12
+	VBROADCASTSS narrow<>+800(SB), Y14
 	VMOVUPS      Y10, 832(AX)
-	VCMPPS       $0x01, Y12, Y14, Y10
-	VMOVUPS      Y2, 864(AX)
-	VBROADCASTSS narrow<>+768(SB), Y2
-	VMOVUPS      Y8, 896(AX)
-	VMAXPS       Y12, Y2, Y8
-	VBLENDVPS    Y10, Y14, Y8, Y8
-	VADDPS       narrow<>+800(SB), Y8, Y10
-	VCVTTPS2DQ   Y10, Y10
-	VPSUBD       narrow<>+832(SB), Y10, Y10
-	VMOVUPS      Y6, 928(AX)
-	VCVTDQ2PS    Y10, Y6
-	VSUBPS       Y6, Y8, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y8
-	VADDPS       narrow<>+896(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+928(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+960(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+992(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VADDPS       narrow<>+0(SB), Y6, Y6
-	VPADDD       narrow<>+1024(SB), Y10, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VBLENDVPS    Y11, Y6, Y12, Y6
+	VADDPS       Y14, Y12, Y10
+	VMOVUPS      Y4, 864(AX)
+	VSUBPS       Y14, Y10, Y4
+	VSUBPS       Y4, Y12, Y4
+	VMULPS       narrow<>+832(SB), Y4, Y12
+	VADDPS       narrow<>+864(SB), Y12, Y12
+	VMULPS       Y12, Y4, Y12
+	VADDPS       narrow<>+896(SB), Y12, Y12
+	VMULPS       Y12, Y4, Y12
+	VADDPS       narrow<>+928(SB), Y12, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       narrow<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y4, Y4
 	PREFETCHT0   9664(DX)(BX*4)
-	VMOVUPS      544(AX), Y8
-	VMOVUPS      768(DX)(BX*4), Y10
-	VADDPS       Y10, Y8, Y11
-	VMULPS       Y11, Y6, Y6
-	VMOVUPS      6144(DI)(BX*4), Y12
+	VMOVUPS      544(AX), Y10
+	VMOVUPS      768(DX)(BX*4), Y12
+	VMOVUPS      Y8, 896(AX)
+	VADDPS       Y12, Y10, Y8
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y6, 928(AX)
+	VMOVUPS      6144(DI)(BX*4), Y6
 	VMOVUPS      Y7, 960(AX)
-	VCMPPS       $0x01, Y10, Y12, Y7
-	VANDPS       Y7, Y1, Y7
-	VMULPS       narrow<>+1056(SB), Y3, Y3
-	VCMPPS       $0x01, Y3, Y13, Y3
-	VANDPS       Y3, Y7, Y3
+	VCMPPS       $0x01, Y12, Y6, Y7
+	VANDPS       Y7, Y0, Y7
+	VMULPS       narrow<>+960(SB), Y2, Y2
+	VCMPPS       $0x01, Y2, Y13, Y2
+	VANDPS       Y2, Y7, Y2
 	VMOVUPS      (CX)(BX*4), Y7
-	VSUBPS       Y0, Y7, Y13
+	VSUBPS       Y1, Y7, Y13
 	VMOVUPS      512(AX), Y7
-	VBLENDVPS    Y3, Y13, Y7, Y13
+	VBLENDVPS    Y2, Y13, Y7, Y13
 	PREFETCHT0   13440(DX)(BX*4)
 	VMOVUPS      4544(DX)(BX*4), Y7
 	VMOVUPS      Y13, 992(AX)
 	VMAXPS       narrow<>+640(SB), Y7, Y13
 	VMINPS       Y13, Y15, Y13
 	VMULPS       narrow<>+704(SB), Y13, Y13
-	VCMPPS       $0x00, Y13, Y13, Y15
-	VCMPPS       $0x01, Y13, Y14, Y7
-	VMAXPS       Y13, Y2, Y9
-	VBLENDVPS    Y7, Y14, Y9, Y7
-	VADDPS       narrow<>+800(SB), Y7, Y9
-	VCVTTPS2DQ   Y9, Y9
-	VPSUBD       narrow<>+832(SB), Y9, Y9
-	VMOVUPS      Y1, 1024(AX)
-	VCVTDQ2PS    Y9, Y1
-	VSUBPS       Y1, Y7, Y1
-	VMULPS       narrow<>+864(SB), Y1, Y7
-	VADDPS       narrow<>+896(SB), Y7, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       narrow<>+928(SB), Y7, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       narrow<>+960(SB), Y7, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       narrow<>+992(SB), Y7, Y7
-	VMULPS       Y7, Y1, Y1
-	VBROADCASTSS narrow<>+0(SB), Y7
-	VADDPS       Y1, Y7, Y1
-	VMOVUPS      Y0, 1056(AX)
-	VBROADCASTSS narrow<>+1024(SB), Y0
-	VPADDD       Y9, Y0, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y1, Y1
-	VBLENDVPS    Y15, Y1, Y13, Y1
-	VADDPS       Y8, Y12, Y9
-	VMULPS       Y9, Y1, Y1
-	VBLENDVPS    Y3, Y1, Y6, Y1
-	VMOVUPS      96(AX), Y3
-	VANDPS       Y4, Y3, Y6
+	VMAXPS       narrow<>+736(SB), Y13, Y13
+	VMINPS       Y13, Y11, Y13
+	VADDPS       Y13, Y14, Y15
+	VSUBPS       Y14, Y15, Y7
+	VSUBPS       Y7, Y13, Y7
+	VMULPS       narrow<>+832(SB), Y7, Y13
+	VADDPS       narrow<>+864(SB), Y13, Y13
+	VMULPS       Y13, Y7, Y13
+	VADDPS       narrow<>+896(SB), Y13, Y13
+	VMULPS       Y13, Y7, Y13
+	VADDPS       narrow<>+928(SB), Y13, Y13
+	VMULPS       Y13, Y7, Y7
+	VBROADCASTSS narrow<>+0(SB), Y13
+	VADDPS       Y7, Y13, Y7
+	VPSLLD       $0x17, Y15, Y15
+	VPADDD       Y15, Y7, Y7
+	VADDPS       Y10, Y6, Y15
+	VMULPS       Y15, Y7, Y7
+	VBLENDVPS    Y2, Y7, Y4, Y2
+	VMOVUPS      96(AX), Y4
+	VANDPS       Y3, Y4, Y7
 	PREFETCHT0   9536(DX)(BX*4)
-	VMOVUPS      640(AX), Y9
-	VADDPS       640(DX)(BX*4), Y9, Y13
-	VDIVPS       Y13, Y6, Y15
-	VADDPS       narrow<>+128(SB), Y15, Y15
-	VCMPPS       $0x00, Y15, Y15, Y3
-	VMOVUPS      Y1, 1088(AX)
-	VPSRLD       $0x17, Y15, Y1
-	VPSUBD       Y0, Y1, Y1
-	VANDPS       narrow<>+1088(SB), Y15, Y12
-	VORPS        Y12, Y7, Y12
-	VMOVUPS      Y13, 1120(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y13
-	VMOVUPS      Y5, 1152(AX)
-	VCMPPS       $0x01, Y12, Y13, Y5
-	VMULPS       narrow<>+1152(SB), Y12, Y10
-	VBLENDVPS    Y5, Y10, Y12, Y10
-	VPADDD       narrow<>+1184(SB), Y1, Y12
-	VBLENDVPS    Y5, Y12, Y1, Y1
-	VSUBPS       Y7, Y10, Y5
-	VMULPS       narrow<>+1216(SB), Y5, Y10
-	VBROADCASTSS narrow<>+1248(SB), Y12
-	VSUBPS       Y10, Y12, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1280(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1312(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1344(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1376(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1408(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+704(SB), Y10, Y10
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y1, Y1
-	VBLENDVPS    Y3, Y1, Y15, Y1
-	VMULPS       narrow<>+992(SB), Y1, Y1
+	VMOVUPS      640(AX), Y15
+	VADDPS       640(DX)(BX*4), Y15, Y4
+	VMOVUPS      Y2, 1024(AX)
+	VDIVPS       Y4, Y7, Y2
+	VADDPS       narrow<>+128(SB), Y2, Y2
+	VPSUBD       narrow<>+992(SB), Y2, Y6
+	VPSRAD       $0x17, Y6, Y6
+	VMOVUPS      Y4, 1056(AX)
+	VPSLLD       $0x17, Y6, Y4
+	VPSUBD       Y4, Y2, Y2
+	VSUBPS       Y13, Y2, Y2
+	VMULPS       narrow<>+1024(SB), Y2, Y4
+	VBROADCASTSS narrow<>+1056(SB), Y9
+	VSUBPS       Y4, Y9, Y4
+	VMULPS       Y4, Y2, Y4
+	VADDPS       narrow<>+1088(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y4
+	VADDPS       narrow<>+1120(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y4
+	VADDPS       narrow<>+1152(SB), Y4, Y4
+	VMULPS       Y4, Y2, Y4
+	VADDPS       narrow<>+1184(SB), Y4, Y4
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y6, Y2
+	VMULPS       narrow<>+1216(SB), Y2, Y2
 	PREFETCHT0   10816(DX)(BX*4)
-	VMOVUPS      1920(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1440(SB), Y3, Y5
+	VMOVUPS      1920(DX)(BX*4), Y4
+	VMAXPS       narrow<>+1248(SB), Y4, Y6
 	PREFETCHT0   10880(DX)(BX*4)
-	VMOVUPS      1984(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y15
-	VMOVUPS      Y11, 1184(AX)
-	VSUBPS       Y5, Y15, Y11
-	VBROADCASTSS narrow<>+256(SB), Y4
-	VMAXPS       Y4, Y11, Y11
+	VMOVUPS      Y0, 1088(AX)
+	VMOVUPS      1984(DX)(BX*4), Y0
+	VMOVUPS      Y1, 1120(AX)
+	VMAXPS       narrow<>+1280(SB), Y0, Y1
+	VMOVUPS      Y5, 1152(AX)
+	VSUBPS       Y6, Y1, Y5
+	VBROADCASTSS narrow<>+256(SB), Y12
+	VMAXPS       Y12, Y5, Y5
 	PREFETCHT0   10944(DX)(BX*4)
-	VMOVUPS      2048(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1504(SB), Y9, Y12
-	VSUBPS       Y15, Y12, Y13
-	VMAXPS       Y4, Y13, Y13
-	VCMPPS       $0x01, Y1, Y15, Y4
-	VBLENDVPS    Y4, Y15, Y5, Y5
-	VBLENDVPS    Y4, Y13, Y11, Y11
-	VBLENDVPS    Y4, narrow<>+544(SB), Y7, Y4
-	VCMPPS       $0x01, Y1, Y12, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y4, Y4
-	VBLENDVPS    Y15, Y12, Y5, Y5
-	VMAXPS       narrow<>+1568(SB), Y13, Y12
-	VMINPS       Y12, Y7, Y12
-	VBLENDVPS    Y15, Y12, Y11, Y11
-	VSUBPS       Y5, Y1, Y5
-	VDIVPS       Y11, Y5, Y5
-	VADDPS       Y5, Y4, Y4
-	VCMPPS       $0x01, Y7, Y4, Y5
-	VSUBPS       Y7, Y4, Y11
-	VMULPS       narrow<>+704(SB), Y11, Y11
-	VCMPPS       $0x00, Y11, Y11, Y12
-	VCMPPS       $0x01, Y11, Y14, Y13
-	VMAXPS       Y11, Y2, Y15
-	VBLENDVPS    Y13, Y14, Y15, Y13
-	VADDPS       narrow<>+800(SB), Y13, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y8
-	VSUBPS       Y8, Y13, Y8
-	VMULPS       narrow<>+864(SB), Y8, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y8, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y8, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y8, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y8, Y8
-	VADDPS       Y8, Y7, Y8
-	VPADDD       Y15, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y8, Y8
-	VBLENDVPS    Y12, Y8, Y11, Y8
-	VBLENDVPS    Y5, Y8, Y4, Y4
-	VBROADCASTSS narrow<>+416(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMULPS       narrow<>+1600(SB), Y4, Y4
-	VCMPPS       $0x00, Y4, Y4, Y8
-	VCMPPS       $0x01, Y4, Y14, Y11
-	VMAXPS       Y4, Y2, Y12
-	VBLENDVPS    Y11, Y14, Y12, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y13
-	VSUBPS       Y13, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y11, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y11, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y11, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y12, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y4, Y4
-	VXORPS       X8, X8, X8
-	VADDPS       Y8, Y4, Y4
-	VSUBPS       Y3, Y10, Y11
-	VBROADCASTSS narrow<>+192(SB), Y12
-	VMAXPS       Y12, Y11, Y11
-	VMINPS       Y11, Y7, Y11
-	VSUBPS       Y10, Y9, Y13
-	VMAXPS       Y12, Y13, Y13
-	VMINPS       Y13, Y7, Y13
-	VMOVUPS      480(AX), Y15
-	VMULPS       Y11, Y15, Y5
-	VMOVUPS      Y4, 1216(AX)
-	VBROADCASTSS narrow<>+1152(SB), Y4
-	VMINPS       Y5, Y4, Y5
-	VCMPPS       $0x01, Y1, Y3, Y8
-	VMULPS       narrow<>+576(SB), Y5, Y15
-	VADDPS       Y15, Y3, Y15
-	VMULPS       Y5, Y12, Y5
-	VSUBPS       Y5, Y3, Y5
-	VBLENDVPS    Y8, Y15, Y5, Y5
-	VMOVUPS      576(AX), Y8
-	VBLENDVPS    Y8, Y5, Y3, Y3
-	VMOVUPS      Y3, 1920(DX)(BX*4)
-	VMOVUPS      448(AX), Y3
-	VMULPS       Y11, Y3, Y11
-	VMINPS       Y11, Y4, Y11
-	VCMPPS       $0x01, Y1, Y10, Y15
-	VMOVUPS      256(AX), Y12
-	VMULPS       Y11, Y12, Y3
-	VBLENDVPS    Y15, Y3, Y11, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y11
-	VADDPS       Y11, Y10, Y11
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y10, Y3
-	VBLENDVPS    Y15, Y11, Y3, Y3
-	VMAXPS       Y3, Y5, Y11
-	VMAXPS       Y5, Y3, Y15
-	VANDPS       Y15, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y10, Y3
-	VMOVUPS      Y3, 1984(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
-	VMULPS       Y13, Y3, Y5
-	VMINPS       Y5, Y4, Y5
-	VCMPPS       $0x01, Y1, Y9, Y1
-	VMULPS       Y5, Y12, Y10
-	VBLENDVPS    Y1, Y10, Y5, Y5
-	VMULPS       narrow<>+1664(SB), Y5, Y10
-	VADDPS       Y10, Y9, Y10
-	VMULPS       narrow<>+384(SB), Y5, Y5
-	VSUBPS       Y5, Y9, Y5
-	VBLENDVPS    Y1, Y10, Y5, Y1
-	VMAXPS       Y1, Y11, Y5
-	VMAXPS       Y11, Y1, Y10
-	VANDPS       Y10, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y9, Y1
-	VMOVUPS      Y1, 2048(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       640(DX)(BX*4), Y1, Y5
-	VDIVPS       Y5, Y6, Y5
-	VADDPS       narrow<>+128(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y9
-	VPSRLD       $0x17, Y5, Y10
-	VPSUBD       Y0, Y10, Y10
-	VANDPS       narrow<>+1088(SB), Y5, Y11
-	VORPS        Y11, Y7, Y11
-	VBROADCASTSS narrow<>+1120(SB), Y13
-	VCMPPS       $0x01, Y11, Y13, Y15
-	VMOVUPS      Y6, 1248(AX)
-	VMULPS       Y11, Y4, Y6
-	VBLENDVPS    Y15, Y6, Y11, Y6
-	VPADDD       narrow<>+1184(SB), Y10, Y11
-	VBLENDVPS    Y15, Y11, Y10, Y10
-	VSUBPS       Y7, Y6, Y6
-	VMULPS       narrow<>+1216(SB), Y6, Y11
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y11, Y15, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y6, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y11, Y6, Y6
-	VADDPS       Y6, Y10, Y6
-	VBLENDVPS    Y9, Y6, Y5, Y5
-	VMULPS       narrow<>+992(SB), Y5, Y5
-	PREFETCHT0   12352(DX)(BX*4)
-	VMOVUPS      3456(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y9
-	PREFETCHT0   12416(DX)(BX*4)
-	VMOVUPS      3520(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y9, Y11, Y1
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y1, Y1
-	PREFETCHT0   12480(DX)(BX*4)
-	VMOVUPS      3584(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1504(SB), Y13, Y4
-	VSUBPS       Y11, Y4, Y3
-	VMAXPS       Y15, Y3, Y3
-	VCMPPS       $0x01, Y5, Y11, Y15
-	VBLENDVPS    Y15, Y11, Y9, Y9
-	VBLENDVPS    Y15, Y3, Y1, Y1
-	VBLENDVPS    Y15, narrow<>+544(SB), Y7, Y11
-	VCMPPS       $0x01, Y5, Y4, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y11, Y11
-	VBLENDVPS    Y15, Y4, Y9, Y4
-	VMAXPS       narrow<>+1568(SB), Y3, Y3
-	VMINPS       Y3, Y7, Y3
-	VBLENDVPS    Y15, Y3, Y1, Y1
-	VSUBPS       Y4, Y5, Y3
-	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y11, Y1
-	VCMPPS       $0x01, Y7, Y1, Y3
-	VSUBPS       Y7, Y1, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VCMPPS       $0x00, Y4, Y4, Y9
-	VCMPPS       $0x01, Y4, Y14, Y11
-	VMAXPS       Y4, Y2, Y15
-	VBLENDVPS    Y11, Y14, Y15, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y12
-	VSUBPS       Y12, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y15, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VBLENDVPS    Y9, Y11, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
-	VBROADCASTSS narrow<>+1696(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y4
-	VCMPPS       $0x01, Y1, Y14, Y9
-	VMAXPS       Y1, Y2, Y11
-	VBLENDVPS    Y9, Y14, Y11, Y9
-	VADDPS       narrow<>+800(SB), Y9, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y12
-	VSUBPS       Y12, Y9, Y9
-	VMULPS       narrow<>+864(SB), Y9, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y9
+	VMOVUPS      Y8, 1184(AX)
+	VMOVUPS      2048(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1312(SB), Y8, Y3
+	VSUBPS       Y1, Y3, Y15
+	VMAXPS       Y12, Y15, Y15
+	VCMPPS       $0x01, Y2, Y1, Y12
+	VBLENDVPS    Y12, Y1, Y6, Y1
+	VBLENDVPS    Y12, Y15, Y5, Y5
+	VBLENDVPS    Y12, narrow<>+544(SB), Y13, Y6
+	VCMPPS       $0x01, Y2, Y3, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y6, Y6
+	VBLENDVPS    Y12, Y3, Y1, Y1
+	VMAXPS       narrow<>+1376(SB), Y15, Y3
+	VMINPS       Y3, Y13, Y3
+	VBLENDVPS    Y12, Y3, Y5, Y3
+	VSUBPS       Y1, Y2, Y1
+	VDIVPS       Y3, Y1, Y1
+	VADDPS       Y1, Y6, Y1
+	VCMPPS       $0x01, Y13, Y1, Y3
+	VSUBPS       Y13, Y1, Y5
+	VMULPS       narrow<>+704(SB), Y5, Y5
+	VBROADCASTSS narrow<>+736(SB), Y6
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y5, Y11, Y5
+	VADDPS       Y5, Y14, Y12
+	VSUBPS       Y14, Y12, Y15
+	VSUBPS       Y15, Y5, Y5
+	VBROADCASTSS narrow<>+832(SB), Y15
+	VMULPS       Y5, Y15, Y9
+	VBROADCASTSS narrow<>+864(SB), Y10
+	VADDPS       Y9, Y10, Y9
+	VMULPS       Y9, Y5, Y9
+	VMOVUPS      Y7, 1216(AX)
+	VBROADCASTSS narrow<>+896(SB), Y7
 	VADDPS       Y9, Y7, Y9
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y9, Y9
-	VBLENDVPS    Y4, Y9, Y1, Y1
-	VXORPS       X4, X4, X4
-	VADDPS       Y4, Y1, Y1
-	VSUBPS       Y6, Y10, Y9
-	VBROADCASTSS narrow<>+192(SB), Y11
-	VMAXPS       Y11, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VSUBPS       Y10, Y13, Y12
-	VMAXPS       Y11, Y12, Y12
-	VMINPS       Y12, Y7, Y12
-	VMOVUPS      480(AX), Y15
-	VMULPS       Y9, Y15, Y4
-	VBROADCASTSS narrow<>+1152(SB), Y3
-	VMINPS       Y4, Y3, Y4
-	VMOVUPS      Y1, 1280(AX)
-	VCMPPS       $0x01, Y5, Y6, Y1
-	VMULPS       narrow<>+576(SB), Y4, Y15
-	VADDPS       Y15, Y6, Y15
-	VMULPS       Y4, Y11, Y4
-	VSUBPS       Y4, Y6, Y4
-	VBLENDVPS    Y1, Y15, Y4, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y4
-	VMOVUPS      Y4, 3456(DX)(BX*4)
-	VMOVUPS      448(AX), Y4
-	VMULPS       Y9, Y4, Y6
-	VMINPS       Y6, Y3, Y6
-	VCMPPS       $0x01, Y5, Y10, Y9
-	VMOVUPS      256(AX), Y15
-	VMULPS       Y6, Y15, Y11
-	VBLENDVPS    Y9, Y11, Y6, Y6
-	VMULPS       narrow<>+1632(SB), Y6, Y11
-	VADDPS       Y11, Y10, Y11
-	VMULPS       narrow<>+352(SB), Y6, Y6
-	VSUBPS       Y6, Y10, Y6
-	VBLENDVPS    Y9, Y11, Y6, Y6
-	VMAXPS       Y6, Y1, Y9
-	VMAXPS       Y1, Y6, Y11
-	VANDPS       Y11, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y10, Y1
-	VMOVUPS      Y1, 3520(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y12, Y1, Y6
-	VMINPS       Y6, Y3, Y6
-	VCMPPS       $0x01, Y5, Y13, Y5
-	VMULPS       Y6, Y15, Y10
-	VBLENDVPS    Y5, Y10, Y6, Y6
-	VMULPS       narrow<>+1664(SB), Y6, Y10
-	VADDPS       Y10, Y13, Y10
-	VMULPS       narrow<>+384(SB), Y6, Y6
-	VSUBPS       Y6, Y13, Y6
-	VBLENDVPS    Y5, Y10, Y6, Y5
-	VMAXPS       Y5, Y9, Y6
-	VMAXPS       Y9, Y5, Y10
-	VANDPS       Y10, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y13, Y5
-	VMOVUPS      Y5, 3584(DX)(BX*4)
-	VMOVUPS      320(AX), Y5
-	VANDPS       narrow<>+96(SB), Y5, Y6
-	PREFETCHT0   9600(DX)(BX*4)
-	VMOVUPS      640(AX), Y9
-	VADDPS       704(DX)(BX*4), Y9, Y10
-	VDIVPS       Y10, Y6, Y11
-	VADDPS       narrow<>+128(SB), Y11, Y11
-	VCMPPS       $0x00, Y11, Y11, Y12
-	VPSRLD       $0x17, Y11, Y13
-	VPSUBD       Y0, Y13, Y13
-	VANDPS       narrow<>+1088(SB), Y11, Y5
-	VORPS        Y5, Y7, Y5
-	VMOVUPS      Y10, 1312(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y10
-	VCMPPS       $0x01, Y5, Y10, Y9
-	VMULPS       Y5, Y3, Y10
-	VBLENDVPS    Y9, Y10, Y5, Y5
-	VPADDD       narrow<>+1184(SB), Y13, Y10
-	VBLENDVPS    Y9, Y10, Y13, Y9
-	VSUBPS       Y7, Y5, Y5
-	VMULPS       narrow<>+1216(SB), Y5, Y10
-	VBROADCASTSS narrow<>+1248(SB), Y13
-	VSUBPS       Y10, Y13, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1280(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1312(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1344(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1376(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1408(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+704(SB), Y10, Y10
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y9, Y5
-	VBLENDVPS    Y12, Y5, Y11, Y5
-	VMULPS       narrow<>+992(SB), Y5, Y5
-	PREFETCHT0   11008(DX)(BX*4)
-	VMOVUPS      2112(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1440(SB), Y9, Y10
-	PREFETCHT0   11072(DX)(BX*4)
-	VMOVUPS      2176(DX)(BX*4), Y11
-	VMAXPS       narrow<>+1472(SB), Y11, Y12
-	VSUBPS       Y10, Y12, Y13
-	VBROADCASTSS narrow<>+256(SB), Y3
-	VMAXPS       Y3, Y13, Y13
-	PREFETCHT0   11136(DX)(BX*4)
-	VMOVUPS      2240(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1504(SB), Y1, Y9
-	VSUBPS       Y12, Y9, Y1
-	VMAXPS       Y3, Y1, Y1
-	VCMPPS       $0x01, Y5, Y12, Y3
-	VBLENDVPS    Y3, Y12, Y10, Y10
-	VBLENDVPS    Y3, Y1, Y13, Y12
-	VBLENDVPS    Y3, narrow<>+544(SB), Y7, Y3
-	VCMPPS       $0x01, Y5, Y9, Y13
-	VBLENDVPS    Y13, narrow<>+1536(SB), Y3, Y3
-	VBLENDVPS    Y13, Y9, Y10, Y9
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y13, Y1, Y12, Y1
-	VSUBPS       Y9, Y5, Y9
-	VDIVPS       Y1, Y9, Y1
-	VADDPS       Y1, Y3, Y1
-	VCMPPS       $0x01, Y7, Y1, Y3
-	VSUBPS       Y7, Y1, Y9
-	VMULPS       narrow<>+704(SB), Y9, Y9
-	VCMPPS       $0x00, Y9, Y9, Y10
-	VCMPPS       $0x01, Y9, Y14, Y12
-	VMAXPS       Y9, Y2, Y13
-	VBLENDVPS    Y12, Y14, Y13, Y12
-	VADDPS       narrow<>+800(SB), Y12, Y13
-	VCVTTPS2DQ   Y13, Y13
-	VPSUBD       narrow<>+832(SB), Y13, Y13
-	VCVTDQ2PS    Y13, Y15
-	VSUBPS       Y15, Y12, Y12
-	VMULPS       narrow<>+864(SB), Y12, Y15
-	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y12
-	VADDPS       Y12, Y7, Y12
-	VPADDD       Y13, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VBLENDVPS    Y10, Y12, Y9, Y9
-	VBLENDVPS    Y3, Y9, Y1, Y1
+	VMULPS       Y9, Y5, Y9
+	VBROADCASTSS narrow<>+928(SB), Y8
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y5, Y5
+	VADDPS       Y5, Y13, Y5
+	VPSLLD       $0x17, Y12, Y9
+	VPADDD       Y9, Y5, Y5
+	VBLENDVPS    Y3, Y5, Y1, Y1
 	VBROADCASTSS narrow<>+416(SB), Y3
 	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y9
-	VCMPPS       $0x01, Y1, Y14, Y10
-	VMAXPS       Y1, Y2, Y12
-	VBLENDVPS    Y10, Y14, Y12, Y10
-	VADDPS       narrow<>+800(SB), Y10, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       narrow<>+864(SB), Y10, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VADDPS       Y10, Y7, Y10
-	VPADDD       Y12, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y10, Y10
-	VBLENDVPS    Y9, Y10, Y1, Y1
-	VMOVUPS      1216(AX), Y9
-	VADDPS       Y1, Y9, Y1
-	VMOVUPS      2112(DX)(BX*4), Y9
-	VSUBPS       Y9, Y11, Y10
-	VBROADCASTSS narrow<>+192(SB), Y12
-	VMAXPS       Y12, Y10, Y10
-	VMINPS       Y10, Y7, Y10
-	VMOVUPS      2240(DX)(BX*4), Y13
-	VSUBPS       Y11, Y13, Y15
-	VMAXPS       Y12, Y15, Y15
-	VMINPS       Y15, Y7, Y15
-	VMOVUPS      480(AX), Y3
-	VMOVUPS      Y1, 1216(AX)
-	VMULPS       Y10, Y3, Y1
-	VBROADCASTSS narrow<>+1152(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VCMPPS       $0x01, Y5, Y9, Y2
-	VMULPS       narrow<>+576(SB), Y1, Y14
-	VADDPS       Y14, Y9, Y14
-	VMULPS       Y1, Y12, Y1
-	VSUBPS       Y1, Y9, Y1
-	VBLENDVPS    Y2, Y14, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y9, Y2
-	VMOVUPS      Y2, 2112(DX)(BX*4)
-	VMULPS       Y10, Y4, Y2
-	VMINPS       Y2, Y3, Y2
-	VCMPPS       $0x01, Y5, Y11, Y9
-	VMOVUPS      256(AX), Y10
-	VMULPS       Y2, Y10, Y14
-	VBLENDVPS    Y9, Y14, Y2, Y2
-	VMULPS       narrow<>+1632(SB), Y2, Y14
-	VADDPS       Y14, Y11, Y14
-	VMULPS       narrow<>+352(SB), Y2, Y2
-	VSUBPS       Y2, Y11, Y2
-	VBLENDVPS    Y9, Y14, Y2, Y2
-	VMAXPS       Y2, Y1, Y9
-	VMAXPS       Y1, Y2, Y14
-	VANDPS       Y14, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y11, Y1
-	VMOVUPS      Y1, 2176(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y15, Y1, Y2
-	VMINPS       Y2, Y3, Y2
-	VCMPPS       $0x01, Y5, Y13, Y5
-	VMULPS       Y2, Y10, Y11
-	VBLENDVPS    Y5, Y11, Y2, Y2
-	VMULPS       narrow<>+1664(SB), Y2, Y11
-	VADDPS       Y11, Y13, Y11
-	VMULPS       narrow<>+384(SB), Y2, Y2
-	VSUBPS       Y2, Y13, Y2
-	VBLENDVPS    Y5, Y11, Y2, Y2
-	VMAXPS       Y2, Y9, Y5
-	VMAXPS       Y9, Y2, Y11
-	VANDPS       Y11, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y13, Y2
-	VMOVUPS      Y2, 2240(DX)(BX*4)
-	VMOVUPS      544(AX), Y2
-	VADDPS       704(DX)(BX*4), Y2, Y5
-	VDIVPS       Y5, Y6, Y5
-	VADDPS       narrow<>+128(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y9
-	VPSRLD       $0x17, Y5, Y11
-	VPSUBD       Y0, Y11, Y11
-	VANDPS       narrow<>+1088(SB), Y5, Y13
-	VORPS        Y13, Y7, Y13
-	VBROADCASTSS narrow<>+1120(SB), Y14
-	VCMPPS       $0x01, Y13, Y14, Y15
-	VMOVUPS      Y6, 1344(AX)
-	VMULPS       Y13, Y3, Y6
-	VBLENDVPS    Y15, Y6, Y13, Y6
-	VPADDD       narrow<>+1184(SB), Y11, Y13
-	VBLENDVPS    Y15, Y13, Y11, Y11
-	VSUBPS       Y7, Y6, Y6
-	VMULPS       narrow<>+1216(SB), Y6, Y13
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y13, Y15, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+1280(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+1312(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+1344(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+1376(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+1408(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+704(SB), Y13, Y13
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y13, Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VBLENDVPS    Y9, Y6, Y5, Y5
-	VMULPS       narrow<>+992(SB), Y5, Y5
-	PREFETCHT0   12544(DX)(BX*4)
-	VMOVUPS      3648(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y9
-	PREFETCHT0   12608(DX)(BX*4)
-	VMOVUPS      3712(DX)(BX*4), Y11
-	VMAXPS       narrow<>+1472(SB), Y11, Y13
-	VSUBPS       Y9, Y13, Y2
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y2, Y2
-	PREFETCHT0   12672(DX)(BX*4)
-	VMOVUPS      3776(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1504(SB), Y14, Y3
-	VSUBPS       Y13, Y3, Y1
-	VMAXPS       Y15, Y1, Y1
-	VCMPPS       $0x01, Y5, Y13, Y15
-	VBLENDVPS    Y15, Y13, Y9, Y9
-	VBLENDVPS    Y15, Y1, Y2, Y2
-	VBLENDVPS    Y15, narrow<>+544(SB), Y7, Y13
-	VCMPPS       $0x01, Y5, Y3, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y13, Y13
-	VBLENDVPS    Y15, Y3, Y9, Y3
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y15, Y1, Y2, Y1
-	VSUBPS       Y3, Y5, Y2
-	VDIVPS       Y1, Y2, Y1
-	VADDPS       Y1, Y13, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y3
-	VMULPS       narrow<>+704(SB), Y3, Y3
-	VCMPPS       $0x00, Y3, Y3, Y9
-	VBROADCASTSS narrow<>+736(SB), Y13
-	VCMPPS       $0x01, Y3, Y13, Y15
-	VBROADCASTSS narrow<>+768(SB), Y14
-	VMAXPS       Y3, Y14, Y10
-	VBLENDVPS    Y15, Y13, Y10, Y10
-	VADDPS       narrow<>+800(SB), Y10, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y4
-	VSUBPS       Y4, Y10, Y4
-	VMULPS       narrow<>+864(SB), Y4, Y10
-	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+960(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+992(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y7, Y4
-	VPADDD       Y15, Y0, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y4, Y4
-	VBLENDVPS    Y9, Y4, Y3, Y3
-	VBLENDVPS    Y2, Y3, Y1, Y1
-	VBROADCASTSS narrow<>+1696(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y3
-	VCMPPS       $0x01, Y1, Y13, Y4
-	VMAXPS       Y1, Y14, Y9
-	VBLENDVPS    Y4, Y13, Y9, Y4
-	VADDPS       narrow<>+800(SB), Y4, Y9
-	VCVTTPS2DQ   Y9, Y9
-	VPSUBD       narrow<>+832(SB), Y9, Y9
-	VCVTDQ2PS    Y9, Y10
-	VSUBPS       Y10, Y4, Y4
-	VMULPS       narrow<>+864(SB), Y4, Y10
-	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+960(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+992(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y7, Y4
-	VPADDD       Y9, Y0, Y9
-	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
-	VMOVUPS      1280(AX), Y3
-	VADDPS       Y1, Y3, Y1
-	VSUBPS       Y6, Y11, Y3
-	VMAXPS       Y12, Y3, Y3
-	VMINPS       Y3, Y7, Y3
-	VMOVUPS      3776(DX)(BX*4), Y4
-	VSUBPS       Y11, Y4, Y9
-	VMAXPS       Y12, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VMOVUPS      480(AX), Y10
-	VMULPS       Y3, Y10, Y15
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y15, Y2, Y15
-	VMOVUPS      Y1, 1280(AX)
-	VCMPPS       $0x01, Y5, Y6, Y1
-	VMULPS       narrow<>+576(SB), Y15, Y10
-	VADDPS       Y10, Y6, Y10
-	VMULPS       Y15, Y12, Y15
-	VSUBPS       Y15, Y6, Y15
-	VBLENDVPS    Y1, Y10, Y15, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y6
-	VMOVUPS      Y6, 3648(DX)(BX*4)
-	VMOVUPS      448(AX), Y6
-	VMULPS       Y3, Y6, Y3
-	VMINPS       Y3, Y2, Y3
-	VCMPPS       $0x01, Y5, Y11, Y10
-	VMOVUPS      256(AX), Y15
-	VMULPS       Y3, Y15, Y12
-	VBLENDVPS    Y10, Y12, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y12
-	VADDPS       Y12, Y11, Y12
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y11, Y3
-	VBLENDVPS    Y10, Y12, Y3, Y3
-	VMAXPS       Y3, Y1, Y10
-	VMAXPS       Y1, Y3, Y12
-	VANDPS       Y12, Y10, Y10
-	VBLENDVPS    Y8, Y10, Y11, Y1
-	VMOVUPS      Y1, 3712(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y9, Y1, Y3
-	VMINPS       Y3, Y2, Y3
-	VCMPPS       $0x01, Y5, Y4, Y5
-	VMULPS       Y3, Y15, Y9
-	VBLENDVPS    Y5, Y9, Y3, Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y9
-	VADDPS       Y9, Y4, Y9
-	VMULPS       narrow<>+384(SB), Y3, Y3
-	VSUBPS       Y3, Y4, Y3
-	VBLENDVPS    Y5, Y9, Y3, Y3
-	VMAXPS       Y3, Y10, Y5
-	VMAXPS       Y10, Y3, Y9
-	VANDPS       Y9, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y4, Y3
-	VMOVUPS      Y3, 3776(DX)(BX*4)
-	VMOVUPS      352(AX), Y3
-	VANDPS       narrow<>+96(SB), Y3, Y4
-	VMOVUPS      640(AX), Y5
-	VADDPS       768(DX)(BX*4), Y5, Y9
-	VDIVPS       Y9, Y4, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VCMPPS       $0x00, Y10, Y10, Y11
-	VPSRLD       $0x17, Y10, Y12
-	VPSUBD       Y0, Y12, Y12
-	VANDPS       narrow<>+1088(SB), Y10, Y3
-	VORPS        Y3, Y7, Y3
-	VMOVUPS      Y9, 1376(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y9
-	VCMPPS       $0x01, Y3, Y9, Y5
-	VMULPS       Y3, Y2, Y9
-	VBLENDVPS    Y5, Y9, Y3, Y3
-	VPADDD       narrow<>+1184(SB), Y12, Y9
-	VBLENDVPS    Y5, Y9, Y12, Y5
-	VSUBPS       Y7, Y3, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y9
-	VBROADCASTSS narrow<>+1248(SB), Y12
-	VSUBPS       Y9, Y12, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1280(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1312(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1344(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1376(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1408(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+704(SB), Y9, Y9
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y9, Y3, Y3
-	VADDPS       Y3, Y5, Y3
-	VBLENDVPS    Y11, Y3, Y10, Y3
-	VMULPS       narrow<>+992(SB), Y3, Y3
-	PREFETCHT0   11200(DX)(BX*4)
-	VMOVUPS      2304(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1440(SB), Y5, Y9
-	PREFETCHT0   11264(DX)(BX*4)
-	VMOVUPS      2368(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y9, Y11, Y12
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y12, Y12
-	PREFETCHT0   11328(DX)(BX*4)
-	VMOVUPS      2432(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1504(SB), Y1, Y5
-	VSUBPS       Y11, Y5, Y1
-	VMAXPS       Y2, Y1, Y1
-	VCMPPS       $0x01, Y3, Y11, Y2
-	VBLENDVPS    Y2, Y11, Y9, Y9
-	VBLENDVPS    Y2, Y1, Y12, Y11
-	VBLENDVPS    Y2, narrow<>+544(SB), Y7, Y2
-	VCMPPS       $0x01, Y3, Y5, Y12
-	VBLENDVPS    Y12, narrow<>+1536(SB), Y2, Y2
-	VBLENDVPS    Y12, Y5, Y9, Y5
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y12, Y1, Y11, Y1
-	VSUBPS       Y5, Y3, Y5
-	VDIVPS       Y1, Y5, Y1
-	VADDPS       Y1, Y2, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y9
-	VCMPPS       $0x01, Y5, Y13, Y11
-	VMAXPS       Y5, Y14, Y12
-	VBLENDVPS    Y11, Y13, Y12, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y15
-	VSUBPS       Y15, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y15
-	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y12, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VBLENDVPS    Y9, Y11, Y5, Y5
-	VBLENDVPS    Y2, Y5, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y5
-	VCMPPS       $0x01, Y1, Y13, Y9
-	VMAXPS       Y1, Y14, Y11
-	VBLENDVPS    Y9, Y13, Y11, Y9
-	VADDPS       narrow<>+800(SB), Y9, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y12
-	VSUBPS       Y12, Y9, Y9
-	VMULPS       narrow<>+864(SB), Y9, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y9
+	VMULPS       narrow<>+1408(SB), Y1, Y1
+	VMAXPS       Y6, Y1, Y1
+	VMINPS       Y1, Y11, Y1
+	VADDPS       Y1, Y14, Y5
+	VSUBPS       Y14, Y5, Y9
+	VSUBPS       Y9, Y1, Y1
+	VMULPS       Y1, Y15, Y9
+	VADDPS       Y9, Y10, Y9
+	VMULPS       Y9, Y1, Y9
 	VADDPS       Y9, Y7, Y9
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y9, Y9
-	VBLENDVPS    Y5, Y9, Y1, Y1
-	VMOVUPS      1216(AX), Y5
-	VADDPS       Y1, Y5, Y1
-	VMOVUPS      2304(DX)(BX*4), Y5
-	VSUBPS       Y5, Y10, Y9
-	VBROADCASTSS narrow<>+192(SB), Y11
-	VMAXPS       Y11, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VMOVUPS      2432(DX)(BX*4), Y12
-	VSUBPS       Y10, Y12, Y15
-	VMAXPS       Y11, Y15, Y15
-	VMINPS       Y15, Y7, Y15
-	VMOVUPS      480(AX), Y2
-	VMOVUPS      Y1, 1216(AX)
-	VMULPS       Y9, Y2, Y1
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VCMPPS       $0x01, Y3, Y5, Y14
-	VMULPS       narrow<>+576(SB), Y1, Y13
-	VADDPS       Y13, Y5, Y13
-	VMULPS       Y1, Y11, Y1
-	VSUBPS       Y1, Y5, Y1
-	VBLENDVPS    Y14, Y13, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y5, Y5
-	VMOVUPS      Y5, 2304(DX)(BX*4)
-	VMULPS       Y9, Y6, Y5
-	VMINPS       Y5, Y2, Y5
-	VCMPPS       $0x01, Y3, Y10, Y9
-	VMOVUPS      256(AX), Y13
-	VMULPS       Y5, Y13, Y14
-	VBLENDVPS    Y9, Y14, Y5, Y5
-	VMULPS       narrow<>+1632(SB), Y5, Y14
-	VADDPS       Y14, Y10, Y14
-	VMULPS       narrow<>+352(SB), Y5, Y5
-	VSUBPS       Y5, Y10, Y5
-	VBLENDVPS    Y9, Y14, Y5, Y5
-	VMAXPS       Y5, Y1, Y9
-	VMAXPS       Y1, Y5, Y14
-	VANDPS       Y14, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y10, Y1
-	VMOVUPS      Y1, 2368(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y15, Y1, Y5
-	VMINPS       Y5, Y2, Y5
-	VCMPPS       $0x01, Y3, Y12, Y3
-	VMULPS       Y5, Y13, Y10
-	VBLENDVPS    Y3, Y10, Y5, Y5
-	VMULPS       narrow<>+1664(SB), Y5, Y10
+	VMULPS       Y9, Y1, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y13, Y1
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y1, Y1
+	VXORPS       X5, X5, X5
+	VADDPS       Y5, Y1, Y1
+	VSUBPS       Y4, Y0, Y9
+	VBROADCASTSS narrow<>+192(SB), Y12
+	VMAXPS       Y12, Y9, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      2048(DX)(BX*4), Y3
+	VMOVUPS      Y1, 1248(AX)
+	VSUBPS       Y0, Y3, Y1
+	VMAXPS       Y12, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      480(AX), Y12
+	VMULPS       Y9, Y12, Y5
+	VBROADCASTSS narrow<>+1440(SB), Y12
+	VMINPS       Y5, Y12, Y5
+	VCMPPS       $0x01, Y2, Y4, Y8
+	VBROADCASTSS narrow<>+1472(SB), Y7
+	VBLENDVPS    Y8, narrow<>+576(SB), Y7, Y8
+	VMULPS       Y8, Y5, Y5
+	VADDPS       Y5, Y4, Y5
+	VMOVUPS      576(AX), Y8
+	VBLENDVPS    Y8, Y5, Y4, Y4
+	VMOVUPS      Y4, 1920(DX)(BX*4)
+	VMOVUPS      448(AX), Y4
+	VMULPS       Y9, Y4, Y9
+	VMINPS       Y9, Y12, Y9
+	VCMPPS       $0x01, Y2, Y0, Y7
+	VMOVUPS      256(AX), Y4
+	VMULPS       Y9, Y4, Y10
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VBROADCASTSS narrow<>+1504(SB), Y10
+	VBLENDVPS    Y7, narrow<>+1536(SB), Y10, Y7
+	VMULPS       Y7, Y9, Y7
+	VADDPS       Y7, Y0, Y7
+	VMAXPS       Y7, Y5, Y9
+	VMAXPS       Y5, Y7, Y10
+	VANDPS       Y10, Y9, Y9
+	VBLENDVPS    Y8, Y9, Y0, Y0
+	VMOVUPS      Y0, 1984(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y1, Y0, Y1
+	VMINPS       Y1, Y12, Y1
+	VCMPPS       $0x01, Y2, Y3, Y2
+	VMULPS       Y1, Y4, Y5
+	VBLENDVPS    Y2, Y5, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y2, narrow<>+1600(SB), Y5, Y2
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMAXPS       Y1, Y9, Y2
+	VMAXPS       Y9, Y1, Y7
+	VANDPS       Y7, Y2, Y2
+	VBLENDVPS    Y8, Y2, Y3, Y1
+	VMOVUPS      Y1, 2048(DX)(BX*4)
+	VMOVUPS      544(AX), Y1
+	VADDPS       640(DX)(BX*4), Y1, Y2
+	VMOVUPS      1216(AX), Y3
+	VDIVPS       Y2, Y3, Y2
+	VADDPS       narrow<>+128(SB), Y2, Y2
+	VPSUBD       narrow<>+992(SB), Y2, Y7
+	VPSRAD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y7, Y9
+	VPSUBD       Y9, Y2, Y2
+	VSUBPS       Y13, Y2, Y2
+	VMULPS       narrow<>+1024(SB), Y2, Y9
+	VBROADCASTSS narrow<>+1056(SB), Y10
+	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y9, Y2, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y2, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y2, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y2, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y9, Y2, Y2
+	VADDPS       Y2, Y7, Y2
+	VMULPS       narrow<>+1216(SB), Y2, Y2
+	PREFETCHT0   12352(DX)(BX*4)
+	VMOVUPS      3456(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1248(SB), Y7, Y9
+	PREFETCHT0   12416(DX)(BX*4)
+	VMOVUPS      3520(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1280(SB), Y3, Y1
+	VSUBPS       Y9, Y1, Y10
+	VBROADCASTSS narrow<>+256(SB), Y5
+	VMAXPS       Y5, Y10, Y10
+	PREFETCHT0   12480(DX)(BX*4)
+	VMOVUPS      3584(DX)(BX*4), Y12
+	VMAXPS       narrow<>+1312(SB), Y12, Y0
+	VSUBPS       Y1, Y0, Y12
+	VMAXPS       Y5, Y12, Y12
+	VCMPPS       $0x01, Y2, Y1, Y5
+	VBLENDVPS    Y5, Y1, Y9, Y1
+	VBLENDVPS    Y5, Y12, Y10, Y9
+	VBLENDVPS    Y5, narrow<>+544(SB), Y13, Y5
+	VCMPPS       $0x01, Y2, Y0, Y10
+	VBLENDVPS    Y10, narrow<>+1344(SB), Y5, Y5
+	VBLENDVPS    Y10, Y0, Y1, Y0
+	VMAXPS       narrow<>+1376(SB), Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VBLENDVPS    Y10, Y1, Y9, Y1
+	VSUBPS       Y0, Y2, Y0
+	VDIVPS       Y1, Y0, Y0
+	VADDPS       Y0, Y5, Y0
+	VCMPPS       $0x01, Y13, Y0, Y1
+	VSUBPS       Y13, Y0, Y5
+	VMULPS       narrow<>+704(SB), Y5, Y5
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y5, Y11, Y5
+	VADDPS       Y5, Y14, Y9
+	VSUBPS       Y14, Y9, Y10
+	VSUBPS       Y10, Y5, Y5
+	VMULPS       Y5, Y15, Y10
+	VBROADCASTSS narrow<>+864(SB), Y12
 	VADDPS       Y10, Y12, Y10
-	VMULPS       narrow<>+384(SB), Y5, Y5
-	VSUBPS       Y5, Y12, Y5
-	VBLENDVPS    Y3, Y10, Y5, Y3
-	VMAXPS       Y3, Y9, Y5
-	VMAXPS       Y9, Y3, Y10
-	VANDPS       Y10, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y12, Y3
-	VMOVUPS      Y3, 2432(DX)(BX*4)
-	VMOVUPS      1184(AX), Y3
-	VDIVPS       Y3, Y4, Y3
-	VADDPS       narrow<>+128(SB), Y3, Y3
-	VCMPPS       $0x00, Y3, Y3, Y5
-	VPSRLD       $0x17, Y3, Y9
-	VPSUBD       Y0, Y9, Y9
-	VANDPS       narrow<>+1088(SB), Y3, Y10
-	VORPS        Y10, Y7, Y10
-	VBROADCASTSS narrow<>+1120(SB), Y12
-	VCMPPS       $0x01, Y10, Y12, Y14
-	VMULPS       Y10, Y2, Y15
-	VBLENDVPS    Y14, Y15, Y10, Y10
-	VPADDD       narrow<>+1184(SB), Y9, Y15
-	VBLENDVPS    Y14, Y15, Y9, Y9
-	VSUBPS       Y7, Y10, Y10
-	VMULPS       narrow<>+1216(SB), Y10, Y14
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y14, Y15, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1280(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1312(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1344(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1376(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1408(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+704(SB), Y14, Y14
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y14, Y10, Y10
-	VADDPS       Y10, Y9, Y9
-	VBLENDVPS    Y5, Y9, Y3, Y3
-	VMULPS       narrow<>+992(SB), Y3, Y3
-	PREFETCHT0   12736(DX)(BX*4)
-	VMOVUPS      3840(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1440(SB), Y5, Y9
-	PREFETCHT0   12800(DX)(BX*4)
-	VMOVUPS      3904(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y14
-	VMOVUPS      Y4, 1184(AX)
-	VSUBPS       Y9, Y14, Y4
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y4, Y4
-	VMOVUPS      3968(DX)(BX*4), Y12
-	VMAXPS       narrow<>+1504(SB), Y12, Y2
-	VSUBPS       Y14, Y2, Y1
-	VMAXPS       Y15, Y1, Y1
-	VCMPPS       $0x01, Y3, Y14, Y15
-	VBLENDVPS    Y15, Y14, Y9, Y9
-	VBLENDVPS    Y15, Y1, Y4, Y4
-	VBLENDVPS    Y15, narrow<>+544(SB), Y7, Y14
-	VCMPPS       $0x01, Y3, Y2, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y14, Y14
-	VBLENDVPS    Y15, Y2, Y9, Y2
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y15, Y1, Y4, Y1
-	VSUBPS       Y2, Y3, Y2
-	VDIVPS       Y1, Y2, Y1
-	VADDPS       Y1, Y14, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VCMPPS       $0x00, Y4, Y4, Y9
-	VBROADCASTSS narrow<>+736(SB), Y14
-	VCMPPS       $0x01, Y4, Y14, Y15
-	VBROADCASTSS narrow<>+768(SB), Y12
-	VMAXPS       Y4, Y12, Y13
-	VBLENDVPS    Y15, Y14, Y13, Y13
-	VADDPS       narrow<>+800(SB), Y13, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y6
-	VSUBPS       Y6, Y13, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y6
-	VADDPS       Y6, Y7, Y6
-	VPADDD       Y15, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y6, Y6
-	VBLENDVPS    Y9, Y6, Y4, Y4
-	VBLENDVPS    Y2, Y4, Y1, Y1
-	VBROADCASTSS narrow<>+1696(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y4
-	VCMPPS       $0x01, Y1, Y14, Y6
-	VMAXPS       Y1, Y12, Y9
-	VBLENDVPS    Y6, Y14, Y9, Y6
-	VADDPS       narrow<>+800(SB), Y6, Y9
-	VCVTTPS2DQ   Y9, Y9
-	VPSUBD       narrow<>+832(SB), Y9, Y9
-	VCVTDQ2PS    Y9, Y13
-	VSUBPS       Y13, Y6, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y6
-	VADDPS       Y6, Y7, Y6
-	VPADDD       Y9, Y0, Y9
+	VMULPS       Y10, Y5, Y10
+	VBROADCASTSS narrow<>+896(SB), Y4
+	VADDPS       Y10, Y4, Y10
+	VMULPS       Y10, Y5, Y10
+	VBROADCASTSS narrow<>+928(SB), Y8
+	VADDPS       Y10, Y8, Y10
+	VMULPS       Y10, Y5, Y5
+	VADDPS       Y5, Y13, Y5
 	VPSLLD       $0x17, Y9, Y9
-	VMULPS       Y9, Y6, Y6
-	VBLENDVPS    Y4, Y6, Y1, Y1
+	VPADDD       Y9, Y5, Y5
+	VBLENDVPS    Y1, Y5, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y5
+	VSUBPS       Y14, Y5, Y9
+	VSUBPS       Y9, Y0, Y0
+	VMULPS       Y0, Y15, Y9
+	VADDPS       Y9, Y12, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       Y9, Y4, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y0, Y0
+	VXORPS       X5, X5, X5
+	VADDPS       Y5, Y0, Y0
+	VSUBPS       Y7, Y3, Y9
+	VBROADCASTSS narrow<>+192(SB), Y10
+	VMAXPS       Y10, Y9, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      3584(DX)(BX*4), Y5
+	VSUBPS       Y3, Y5, Y1
+	VMAXPS       Y10, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y9, Y0, Y10
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y10, Y0, Y10
+	VCMPPS       $0x01, Y2, Y7, Y8
+	VBROADCASTSS narrow<>+1472(SB), Y4
+	VBLENDVPS    Y8, narrow<>+576(SB), Y4, Y8
+	VMULPS       Y8, Y10, Y8
+	VADDPS       Y8, Y7, Y8
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y8, Y7, Y7
+	VMOVUPS      Y7, 3456(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y9, Y7, Y9
+	VMINPS       Y9, Y0, Y9
+	VCMPPS       $0x01, Y2, Y3, Y4
+	VMOVUPS      256(AX), Y7
+	VMULPS       Y9, Y7, Y12
+	VBLENDVPS    Y4, Y12, Y9, Y9
+	VBROADCASTSS narrow<>+1504(SB), Y12
+	VBLENDVPS    Y4, narrow<>+1536(SB), Y12, Y4
+	VMULPS       Y4, Y9, Y4
+	VADDPS       Y4, Y3, Y4
+	VMAXPS       Y4, Y8, Y9
+	VMAXPS       Y8, Y4, Y12
+	VANDPS       Y12, Y9, Y9
+	VBLENDVPS    Y10, Y9, Y3, Y3
+	VMOVUPS      Y3, 3520(DX)(BX*4)
+	VMOVUPS      192(AX), Y3
+	VMULPS       Y1, Y3, Y1
+	VMINPS       Y1, Y0, Y1
+	VCMPPS       $0x01, Y2, Y5, Y2
+	VMULPS       Y1, Y7, Y4
+	VBLENDVPS    Y2, Y4, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y2, narrow<>+1600(SB), Y4, Y2
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMAXPS       Y1, Y9, Y2
+	VMAXPS       Y9, Y1, Y8
+	VANDPS       Y8, Y2, Y2
+	VBLENDVPS    Y10, Y2, Y5, Y1
+	VMOVUPS      Y1, 3584(DX)(BX*4)
+	VMOVUPS      320(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y2
+	PREFETCHT0   9600(DX)(BX*4)
+	VMOVUPS      640(AX), Y5
+	VADDPS       704(DX)(BX*4), Y5, Y8
+	VDIVPS       Y8, Y2, Y9
+	VADDPS       narrow<>+128(SB), Y9, Y9
+	VPSUBD       narrow<>+992(SB), Y9, Y12
+	VPSRAD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y12, Y1
+	VPSUBD       Y1, Y9, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y9
+	VMOVUPS      Y8, 1312(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y8
+	VSUBPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y12, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   11008(DX)(BX*4)
+	VMOVUPS      2112(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y12
+	PREFETCHT0   11072(DX)(BX*4)
+	VMOVUPS      2176(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1280(SB), Y5, Y8
+	VSUBPS       Y12, Y8, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
+	PREFETCHT0   11136(DX)(BX*4)
+	VMOVUPS      2240(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1312(SB), Y3, Y5
+	VSUBPS       Y8, Y5, Y3
+	VMAXPS       Y0, Y3, Y3
+	VCMPPS       $0x01, Y1, Y8, Y0
+	VBLENDVPS    Y0, Y8, Y12, Y8
+	VBLENDVPS    Y0, Y3, Y4, Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
+	VCMPPS       $0x01, Y1, Y5, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y12, Y5, Y8, Y5
+	VMAXPS       narrow<>+1376(SB), Y3, Y3
+	VMINPS       Y3, Y13, Y3
+	VBLENDVPS    Y12, Y3, Y4, Y3
+	VSUBPS       Y5, Y1, Y4
+	VDIVPS       Y3, Y4, Y3
+	VADDPS       Y3, Y0, Y0
+	VCMPPS       $0x01, Y13, Y0, Y3
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y5
+	VSUBPS       Y14, Y5, Y8
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       Y4, Y15, Y8
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y4, Y8
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y8, Y7, Y8
+	VMULPS       Y8, Y4, Y8
+	VMOVUPS      Y2, 1344(AX)
+	VBROADCASTSS narrow<>+928(SB), Y2
+	VADDPS       Y8, Y2, Y8
+	VMULPS       Y8, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y4
+	VSUBPS       Y14, Y4, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       Y0, Y15, Y5
+	VADDPS       Y5, Y12, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y7, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y2, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      1248(AX), Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      2176(DX)(BX*4), Y4
+	VSUBPS       Y9, Y4, Y5
+	VBROADCASTSS narrow<>+192(SB), Y8
+	VMAXPS       Y8, Y5, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      2240(DX)(BX*4), Y3
+	VMOVUPS      Y0, 1248(AX)
+	VSUBPS       Y4, Y3, Y0
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      480(AX), Y8
+	VMULPS       Y5, Y8, Y2
+	VBROADCASTSS narrow<>+1440(SB), Y8
+	VMINPS       Y2, Y8, Y2
+	VCMPPS       $0x01, Y1, Y9, Y7
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y7, narrow<>+576(SB), Y12, Y7
+	VMULPS       Y7, Y2, Y2
+	VADDPS       Y2, Y9, Y2
+	VBLENDVPS    Y10, Y2, Y9, Y7
+	VMOVUPS      Y7, 2112(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VCMPPS       $0x01, Y1, Y4, Y9
+	VMOVUPS      256(AX), Y12
+	VMULPS       Y5, Y12, Y7
+	VBLENDVPS    Y9, Y7, Y5, Y5
+	VBROADCASTSS narrow<>+1504(SB), Y7
+	VBLENDVPS    Y9, narrow<>+1536(SB), Y7, Y9
+	VMULPS       Y9, Y5, Y5
+	VADDPS       Y5, Y4, Y5
+	VMAXPS       Y5, Y2, Y9
+	VMAXPS       Y2, Y5, Y7
+	VANDPS       Y7, Y9, Y9
+	VBLENDVPS    Y10, Y9, Y4, Y2
+	VMOVUPS      Y2, 2176(DX)(BX*4)
+	VMOVUPS      192(AX), Y2
+	VMULPS       Y0, Y2, Y0
+	VMINPS       Y0, Y8, Y0
+	VCMPPS       $0x01, Y1, Y3, Y1
+	VMULPS       Y0, Y12, Y4
+	VBLENDVPS    Y1, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y4, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VMAXPS       Y0, Y9, Y1
+	VMAXPS       Y9, Y0, Y5
+	VANDPS       Y5, Y1, Y1
+	VBLENDVPS    Y10, Y1, Y3, Y0
+	VMOVUPS      Y0, 2240(DX)(BX*4)
+	VMOVUPS      544(AX), Y0
+	VADDPS       704(DX)(BX*4), Y0, Y1
+	VMOVUPS      1344(AX), Y3
+	VDIVPS       Y1, Y3, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y7
+	VPSUBD       Y7, Y1, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y7
+	VBROADCASTSS narrow<>+1056(SB), Y9
+	VSUBPS       Y7, Y9, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1088(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1120(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1152(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1184(SB), Y7, Y7
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y7, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   12544(DX)(BX*4)
+	VMOVUPS      3648(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1248(SB), Y5, Y7
+	PREFETCHT0   12608(DX)(BX*4)
+	VMOVUPS      3712(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1280(SB), Y3, Y0
+	VSUBPS       Y7, Y0, Y9
+	VBROADCASTSS narrow<>+256(SB), Y4
+	VMAXPS       Y4, Y9, Y9
+	PREFETCHT0   12672(DX)(BX*4)
+	VMOVUPS      3776(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1312(SB), Y8, Y2
+	VSUBPS       Y0, Y2, Y8
+	VMAXPS       Y4, Y8, Y8
+	VCMPPS       $0x01, Y1, Y0, Y4
+	VBLENDVPS    Y4, Y0, Y7, Y0
+	VBLENDVPS    Y4, Y8, Y9, Y7
+	VBLENDVPS    Y4, narrow<>+544(SB), Y13, Y4
+	VCMPPS       $0x01, Y1, Y2, Y9
+	VBLENDVPS    Y9, narrow<>+1344(SB), Y4, Y4
+	VBLENDVPS    Y9, Y2, Y0, Y0
+	VMAXPS       narrow<>+1376(SB), Y8, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y9, Y2, Y7, Y2
+	VSUBPS       Y0, Y1, Y0
+	VDIVPS       Y2, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y7
+	VSUBPS       Y14, Y7, Y8
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       Y4, Y15, Y8
+	VBROADCASTSS narrow<>+864(SB), Y9
+	VADDPS       Y8, Y9, Y8
+	VMULPS       Y8, Y4, Y8
+	VBROADCASTSS narrow<>+896(SB), Y12
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y4, Y8
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y8, Y10, Y8
+	VMULPS       Y8, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VBLENDVPS    Y2, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y4
+	VSUBPS       Y14, Y4, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMULPS       Y0, Y15, Y7
+	VADDPS       Y7, Y9, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y12, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y10, Y7
+	VMULPS       Y7, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
 	VMOVUPS      1280(AX), Y4
-	VADDPS       Y1, Y4, Y1
-	VSUBPS       Y5, Y10, Y4
-	VMAXPS       Y11, Y4, Y4
-	VMINPS       Y4, Y7, Y4
-	VMOVUPS      3968(DX)(BX*4), Y6
-	VSUBPS       Y10, Y6, Y9
-	VMAXPS       Y11, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VMOVUPS      480(AX), Y13
-	VMULPS       Y4, Y13, Y15
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y15, Y2, Y15
-	VMOVUPS      Y1, 1280(AX)
-	VCMPPS       $0x01, Y3, Y5, Y1
-	VMULPS       narrow<>+576(SB), Y15, Y13
-	VADDPS       Y13, Y5, Y13
-	VMULPS       Y15, Y11, Y15
-	VSUBPS       Y15, Y5, Y15
-	VBLENDVPS    Y1, Y13, Y15, Y1
-	VBLENDVPS    Y8, Y1, Y5, Y5
-	VMOVUPS      Y5, 3840(DX)(BX*4)
+	VADDPS       Y0, Y4, Y0
+	VSUBPS       Y5, Y3, Y4
+	VBROADCASTSS narrow<>+192(SB), Y7
+	VMAXPS       Y7, Y4, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      3776(DX)(BX*4), Y8
+	VSUBPS       Y3, Y8, Y2
+	VMAXPS       Y7, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y4, Y0, Y7
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y7, Y0, Y7
+	VCMPPS       $0x01, Y1, Y5, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y10, narrow<>+576(SB), Y12, Y10
+	VMULPS       Y10, Y7, Y7
+	VADDPS       Y7, Y5, Y7
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y7, Y5, Y5
+	VMOVUPS      Y5, 3648(DX)(BX*4)
 	VMOVUPS      448(AX), Y5
 	VMULPS       Y4, Y5, Y4
-	VMINPS       Y4, Y2, Y4
-	VCMPPS       $0x01, Y3, Y10, Y13
-	VMOVUPS      256(AX), Y15
-	VMULPS       Y4, Y15, Y11
-	VBLENDVPS    Y13, Y11, Y4, Y4
-	VMULPS       narrow<>+1632(SB), Y4, Y11
-	VADDPS       Y11, Y10, Y11
-	VMULPS       narrow<>+352(SB), Y4, Y4
-	VSUBPS       Y4, Y10, Y4
-	VBLENDVPS    Y13, Y11, Y4, Y4
-	VMAXPS       Y4, Y1, Y11
-	VMAXPS       Y1, Y4, Y13
-	VANDPS       Y13, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y10, Y1
-	VMOVUPS      Y1, 3904(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y9, Y1, Y4
-	VMINPS       Y4, Y2, Y4
-	VCMPPS       $0x01, Y3, Y6, Y3
-	VMULPS       Y4, Y15, Y9
-	VBLENDVPS    Y3, Y9, Y4, Y4
-	VMULPS       narrow<>+1664(SB), Y4, Y9
-	VADDPS       Y9, Y6, Y9
-	VMULPS       narrow<>+384(SB), Y4, Y4
-	VSUBPS       Y4, Y6, Y4
-	VBLENDVPS    Y3, Y9, Y4, Y3
-	VMAXPS       Y3, Y11, Y4
-	VMAXPS       Y11, Y3, Y9
-	VANDPS       Y9, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y6, Y3
-	VMOVUPS      Y3, 3968(DX)(BX*4)
-	VMOVUPS      416(AX), Y3
-	VANDPS       narrow<>+96(SB), Y3, Y4
-	PREFETCHT0   9728(DX)(BX*4)
-	VMOVUPS      640(AX), Y6
-	VADDPS       832(DX)(BX*4), Y6, Y9
-	VDIVPS       Y9, Y4, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VCMPPS       $0x00, Y10, Y10, Y11
-	VPSRLD       $0x17, Y10, Y13
-	VPSUBD       Y0, Y13, Y13
-	VANDPS       narrow<>+1088(SB), Y10, Y3
-	VORPS        Y3, Y7, Y3
-	VMOVUPS      Y9, 1408(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y9
-	VCMPPS       $0x01, Y3, Y9, Y6
-	VMULPS       Y3, Y2, Y9
-	VBLENDVPS    Y6, Y9, Y3, Y3
-	VPADDD       narrow<>+1184(SB), Y13, Y9
-	VBLENDVPS    Y6, Y9, Y13, Y6
-	VSUBPS       Y7, Y3, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y9
-	VBROADCASTSS narrow<>+1248(SB), Y13
-	VSUBPS       Y9, Y13, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1280(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1312(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1344(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1376(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1408(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+704(SB), Y9, Y9
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y9, Y3, Y3
-	VADDPS       Y3, Y6, Y3
-	VBLENDVPS    Y11, Y3, Y10, Y3
-	VMULPS       narrow<>+992(SB), Y3, Y3
-	PREFETCHT0   11392(DX)(BX*4)
-	VMOVUPS      2496(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y9
-	PREFETCHT0   11456(DX)(BX*4)
-	VMOVUPS      2560(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y9, Y11, Y13
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y13, Y13
-	PREFETCHT0   11520(DX)(BX*4)
-	VMOVUPS      2624(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1504(SB), Y1, Y6
-	VSUBPS       Y11, Y6, Y1
-	VMAXPS       Y2, Y1, Y1
-	VCMPPS       $0x01, Y3, Y11, Y2
-	VBLENDVPS    Y2, Y11, Y9, Y9
-	VBLENDVPS    Y2, Y1, Y13, Y11
-	VBLENDVPS    Y2, narrow<>+544(SB), Y7, Y2
-	VCMPPS       $0x01, Y3, Y6, Y13
-	VBLENDVPS    Y13, narrow<>+1536(SB), Y2, Y2
-	VBLENDVPS    Y13, Y6, Y9, Y6
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y13, Y1, Y11, Y1
-	VSUBPS       Y6, Y3, Y6
-	VDIVPS       Y1, Y6, Y1
-	VADDPS       Y1, Y2, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y6
-	VMULPS       narrow<>+704(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y9
-	VCMPPS       $0x01, Y6, Y14, Y11
-	VMAXPS       Y6, Y12, Y13
-	VBLENDVPS    Y11, Y14, Y13, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y13
-	VCVTTPS2DQ   Y13, Y13
-	VPSUBD       narrow<>+832(SB), Y13, Y13
-	VCVTDQ2PS    Y13, Y15
-	VSUBPS       Y15, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y15
-	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y13, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y11, Y11
-	VBLENDVPS    Y9, Y11, Y6, Y6
-	VBLENDVPS    Y2, Y6, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y6
-	VCMPPS       $0x01, Y1, Y14, Y9
-	VMAXPS       Y1, Y12, Y11
-	VBLENDVPS    Y9, Y14, Y11, Y9
-	VADDPS       narrow<>+800(SB), Y9, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y13
-	VSUBPS       Y13, Y9, Y9
-	VMULPS       narrow<>+864(SB), Y9, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y9, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y9, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y9, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y9, Y9
-	VADDPS       Y9, Y7, Y9
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y9, Y9
-	VBLENDVPS    Y6, Y9, Y1, Y1
-	VMOVUPS      1216(AX), Y6
-	VADDPS       Y1, Y6, Y1
-	VMOVUPS      2496(DX)(BX*4), Y6
-	VSUBPS       Y6, Y10, Y9
-	VBROADCASTSS narrow<>+192(SB), Y11
-	VMAXPS       Y11, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VMOVUPS      2624(DX)(BX*4), Y13
-	VSUBPS       Y10, Y13, Y15
-	VMAXPS       Y11, Y15, Y15
-	VMINPS       Y15, Y7, Y15
-	VMOVUPS      480(AX), Y2
-	VMOVUPS      Y1, 1216(AX)
-	VMULPS       Y9, Y2, Y1
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VCMPPS       $0x01, Y3, Y6, Y12
-	VMULPS       narrow<>+576(SB), Y1, Y14
-	VADDPS       Y14, Y6, Y14
-	VMULPS       Y1, Y11, Y1
-	VSUBPS       Y1, Y6, Y1
-	VBLENDVPS    Y12, Y14, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y6
-	VMOVUPS      Y6, 2496(DX)(BX*4)
-	VMULPS       Y9, Y5, Y6
-	VMINPS       Y6, Y2, Y6
-	VCMPPS       $0x01, Y3, Y10, Y9
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y1, Y3, Y12
+	VMOVUPS      256(AX), Y5
+	VMULPS       Y4, Y5, Y9
+	VBLENDVPS    Y12, Y9, Y4, Y4
+	VBROADCASTSS narrow<>+1504(SB), Y9
+	VBLENDVPS    Y12, narrow<>+1536(SB), Y9, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y4, Y3, Y4
+	VMAXPS       Y4, Y7, Y12
+	VMAXPS       Y7, Y4, Y9
+	VANDPS       Y9, Y12, Y12
+	VBLENDVPS    Y10, Y12, Y3, Y3
+	VMOVUPS      Y3, 3712(DX)(BX*4)
+	VMOVUPS      192(AX), Y3
+	VMULPS       Y2, Y3, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y1, Y8, Y1
+	VMULPS       Y2, Y5, Y4
+	VBLENDVPS    Y1, Y4, Y2, Y2
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y4, Y1
+	VMULPS       Y1, Y2, Y1
+	VADDPS       Y1, Y8, Y1
+	VMAXPS       Y1, Y12, Y2
+	VMAXPS       Y12, Y1, Y7
+	VANDPS       Y7, Y2, Y2
+	VBLENDVPS    Y10, Y2, Y8, Y1
+	VMOVUPS      Y1, 3776(DX)(BX*4)
+	VMOVUPS      352(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y2
+	VMOVUPS      640(AX), Y7
+	VADDPS       768(DX)(BX*4), Y7, Y8
+	VDIVPS       Y8, Y2, Y9
+	VADDPS       narrow<>+128(SB), Y9, Y9
+	VPSUBD       narrow<>+992(SB), Y9, Y12
+	VPSRAD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y12, Y1
+	VPSUBD       Y1, Y9, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y9
+	VMOVUPS      Y8, 1376(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y8
+	VSUBPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y12, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   11200(DX)(BX*4)
+	VMOVUPS      2304(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y12
+	PREFETCHT0   11264(DX)(BX*4)
+	VMOVUPS      2368(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1280(SB), Y7, Y8
+	VSUBPS       Y12, Y8, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
+	PREFETCHT0   11328(DX)(BX*4)
+	VMOVUPS      2432(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1312(SB), Y3, Y7
+	VSUBPS       Y8, Y7, Y3
+	VMAXPS       Y0, Y3, Y3
+	VCMPPS       $0x01, Y1, Y8, Y0
+	VBLENDVPS    Y0, Y8, Y12, Y8
+	VBLENDVPS    Y0, Y3, Y4, Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
+	VCMPPS       $0x01, Y1, Y7, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y12, Y7, Y8, Y7
+	VMAXPS       narrow<>+1376(SB), Y3, Y3
+	VMINPS       Y3, Y13, Y3
+	VBLENDVPS    Y12, Y3, Y4, Y3
+	VSUBPS       Y7, Y1, Y4
+	VDIVPS       Y3, Y4, Y3
+	VADDPS       Y3, Y0, Y0
+	VCMPPS       $0x01, Y13, Y0, Y3
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y7
+	VSUBPS       Y14, Y7, Y8
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       Y4, Y15, Y8
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y4, Y8
+	VBROADCASTSS narrow<>+896(SB), Y5
+	VADDPS       Y8, Y5, Y8
+	VMULPS       Y8, Y4, Y8
+	VMOVUPS      Y2, 1408(AX)
+	VBROADCASTSS narrow<>+928(SB), Y2
+	VADDPS       Y8, Y2, Y8
+	VMULPS       Y8, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y4
+	VSUBPS       Y14, Y4, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMULPS       Y0, Y15, Y7
+	VADDPS       Y7, Y12, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y5, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y2, Y7
+	VMULPS       Y7, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      1248(AX), Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      2368(DX)(BX*4), Y4
+	VSUBPS       Y9, Y4, Y7
+	VBROADCASTSS narrow<>+192(SB), Y8
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      2432(DX)(BX*4), Y3
+	VMOVUPS      Y0, 1248(AX)
+	VSUBPS       Y4, Y3, Y0
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      480(AX), Y8
+	VMULPS       Y7, Y8, Y2
+	VBROADCASTSS narrow<>+1440(SB), Y8
+	VMINPS       Y2, Y8, Y2
+	VCMPPS       $0x01, Y1, Y9, Y5
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y5, narrow<>+576(SB), Y12, Y5
+	VMULPS       Y5, Y2, Y2
+	VADDPS       Y2, Y9, Y2
+	VBLENDVPS    Y10, Y2, Y9, Y5
+	VMOVUPS      Y5, 2304(DX)(BX*4)
+	VMOVUPS      448(AX), Y5
+	VMULPS       Y7, Y5, Y7
+	VMINPS       Y7, Y8, Y7
+	VCMPPS       $0x01, Y1, Y4, Y9
 	VMOVUPS      256(AX), Y12
-	VMULPS       Y6, Y12, Y14
-	VBLENDVPS    Y9, Y14, Y6, Y6
-	VMULPS       narrow<>+1632(SB), Y6, Y14
-	VADDPS       Y14, Y10, Y14
-	VMULPS       narrow<>+352(SB), Y6, Y6
-	VSUBPS       Y6, Y10, Y6
-	VBLENDVPS    Y9, Y14, Y6, Y6
-	VMAXPS       Y6, Y1, Y9
-	VMAXPS       Y1, Y6, Y14
-	VANDPS       Y14, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y10, Y1
-	VMOVUPS      Y1, 2560(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y15, Y1, Y6
-	VMINPS       Y6, Y2, Y6
-	VCMPPS       $0x01, Y3, Y13, Y3
-	VMULPS       Y6, Y12, Y10
-	VBLENDVPS    Y3, Y10, Y6, Y6
-	VMULPS       narrow<>+1664(SB), Y6, Y10
-	VADDPS       Y10, Y13, Y10
-	VMULPS       narrow<>+384(SB), Y6, Y6
-	VSUBPS       Y6, Y13, Y6
-	VBLENDVPS    Y3, Y10, Y6, Y3
-	VMAXPS       Y3, Y9, Y6
-	VMAXPS       Y9, Y3, Y10
-	VANDPS       Y10, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y13, Y3
-	VMOVUPS      Y3, 2624(DX)(BX*4)
-	VMOVUPS      544(AX), Y3
-	VADDPS       832(DX)(BX*4), Y3, Y6
-	VDIVPS       Y6, Y4, Y6
-	VADDPS       narrow<>+128(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y9
-	VPSRLD       $0x17, Y6, Y10
-	VPSUBD       Y0, Y10, Y10
-	VANDPS       narrow<>+1088(SB), Y6, Y13
-	VORPS        Y13, Y7, Y13
-	VBROADCASTSS narrow<>+1120(SB), Y14
-	VCMPPS       $0x01, Y13, Y14, Y15
-	VMOVUPS      Y4, 1440(AX)
-	VMULPS       Y13, Y2, Y4
-	VBLENDVPS    Y15, Y4, Y13, Y4
-	VPADDD       narrow<>+1184(SB), Y10, Y13
-	VBLENDVPS    Y15, Y13, Y10, Y10
-	VSUBPS       Y7, Y4, Y4
-	VMULPS       narrow<>+1216(SB), Y4, Y13
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y13, Y15, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1280(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1312(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1344(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1376(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1408(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+704(SB), Y13, Y13
-	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y13, Y4, Y4
-	VADDPS       Y4, Y10, Y4
-	VBLENDVPS    Y9, Y4, Y6, Y4
-	VMULPS       narrow<>+992(SB), Y4, Y4
-	PREFETCHT0   12928(DX)(BX*4)
-	VMOVUPS      4032(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y9
-	PREFETCHT0   12992(DX)(BX*4)
-	VMOVUPS      4096(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y13
-	VSUBPS       Y9, Y13, Y3
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y3, Y3
-	PREFETCHT0   13056(DX)(BX*4)
-	VMOVUPS      4160(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1504(SB), Y14, Y2
-	VSUBPS       Y13, Y2, Y1
-	VMAXPS       Y15, Y1, Y1
-	VCMPPS       $0x01, Y4, Y13, Y15
-	VBLENDVPS    Y15, Y13, Y9, Y9
-	VBLENDVPS    Y15, Y1, Y3, Y3
-	VBLENDVPS    Y15, narrow<>+544(SB), Y7, Y13
-	VCMPPS       $0x01, Y4, Y2, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y13, Y13
-	VBLENDVPS    Y15, Y2, Y9, Y2
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y15, Y1, Y3, Y1
-	VSUBPS       Y2, Y4, Y2
-	VDIVPS       Y1, Y2, Y1
-	VADDPS       Y1, Y13, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y3
-	VMULPS       narrow<>+704(SB), Y3, Y3
-	VCMPPS       $0x00, Y3, Y3, Y9
-	VBROADCASTSS narrow<>+736(SB), Y13
-	VCMPPS       $0x01, Y3, Y13, Y15
-	VBROADCASTSS narrow<>+768(SB), Y14
-	VMAXPS       Y3, Y14, Y12
-	VBLENDVPS    Y15, Y13, Y12, Y12
-	VADDPS       narrow<>+800(SB), Y12, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y5
-	VSUBPS       Y5, Y12, Y5
-	VMULPS       narrow<>+864(SB), Y5, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y5
-	VADDPS       Y5, Y7, Y5
-	VPADDD       Y15, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y5, Y5
-	VBLENDVPS    Y9, Y5, Y3, Y3
-	VBLENDVPS    Y2, Y3, Y1, Y1
-	VBROADCASTSS narrow<>+1696(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y3
-	VCMPPS       $0x01, Y1, Y13, Y5
-	VMAXPS       Y1, Y14, Y9
-	VBLENDVPS    Y5, Y13, Y9, Y5
-	VADDPS       narrow<>+800(SB), Y5, Y9
-	VCVTTPS2DQ   Y9, Y9
-	VPSUBD       narrow<>+832(SB), Y9, Y9
-	VCVTDQ2PS    Y9, Y12
-	VSUBPS       Y12, Y5, Y5
-	VMULPS       narrow<>+864(SB), Y5, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y5
-	VADDPS       Y5, Y7, Y5
-	VPADDD       Y9, Y0, Y9
-	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y7, Y12, Y5
+	VBLENDVPS    Y9, Y5, Y7, Y5
+	VBROADCASTSS narrow<>+1504(SB), Y7
+	VBLENDVPS    Y9, narrow<>+1536(SB), Y7, Y9
 	VMULPS       Y9, Y5, Y5
-	VBLENDVPS    Y3, Y5, Y1, Y1
-	VMOVUPS      1280(AX), Y3
+	VADDPS       Y5, Y4, Y5
+	VMAXPS       Y5, Y2, Y9
+	VMAXPS       Y2, Y5, Y7
+	VANDPS       Y7, Y9, Y9
+	VBLENDVPS    Y10, Y9, Y4, Y2
+	VMOVUPS      Y2, 2368(DX)(BX*4)
+	VMOVUPS      192(AX), Y2
+	VMULPS       Y0, Y2, Y0
+	VMINPS       Y0, Y8, Y0
+	VCMPPS       $0x01, Y1, Y3, Y1
+	VMULPS       Y0, Y12, Y4
+	VBLENDVPS    Y1, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y4, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VMAXPS       Y0, Y9, Y1
+	VMAXPS       Y9, Y0, Y5
+	VANDPS       Y5, Y1, Y1
+	VBLENDVPS    Y10, Y1, Y3, Y0
+	VMOVUPS      Y0, 2432(DX)(BX*4)
+	VMOVUPS      1408(AX), Y0
+	VMOVUPS      1184(AX), Y1
+	VDIVPS       Y1, Y0, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y3
+	VPSRAD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y3, Y5
+	VPSUBD       Y5, Y1, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y5
+	VBROADCASTSS narrow<>+1056(SB), Y7
+	VSUBPS       Y5, Y7, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1088(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1120(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1152(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1184(SB), Y5, Y5
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y1, Y1
 	VADDPS       Y1, Y3, Y1
-	VSUBPS       Y6, Y10, Y3
-	VMAXPS       Y11, Y3, Y3
-	VMINPS       Y3, Y7, Y3
-	VMOVUPS      4160(DX)(BX*4), Y5
-	VSUBPS       Y10, Y5, Y9
-	VMAXPS       Y11, Y9, Y9
-	VMINPS       Y9, Y7, Y9
-	VMOVUPS      480(AX), Y12
-	VMULPS       Y3, Y12, Y15
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y15, Y2, Y15
-	VMOVUPS      Y1, 1280(AX)
-	VCMPPS       $0x01, Y4, Y6, Y1
-	VMULPS       narrow<>+576(SB), Y15, Y12
-	VADDPS       Y12, Y6, Y12
-	VMULPS       Y15, Y11, Y15
-	VSUBPS       Y15, Y6, Y15
-	VBLENDVPS    Y1, Y12, Y15, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y6
-	VMOVUPS      Y6, 4032(DX)(BX*4)
-	VMOVUPS      448(AX), Y6
-	VMULPS       Y3, Y6, Y3
-	VMINPS       Y3, Y2, Y3
-	VCMPPS       $0x01, Y4, Y10, Y12
-	VMOVUPS      256(AX), Y15
-	VMULPS       Y3, Y15, Y11
-	VBLENDVPS    Y12, Y11, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y11
-	VADDPS       Y11, Y10, Y11
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y10, Y3
-	VBLENDVPS    Y12, Y11, Y3, Y3
-	VMAXPS       Y3, Y1, Y11
-	VMAXPS       Y1, Y3, Y12
-	VANDPS       Y12, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y10, Y1
-	VMOVUPS      Y1, 4096(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y9, Y1, Y3
-	VMINPS       Y3, Y2, Y3
-	VCMPPS       $0x01, Y4, Y5, Y4
-	VMULPS       Y3, Y15, Y9
-	VBLENDVPS    Y4, Y9, Y3, Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y9
-	VADDPS       Y9, Y5, Y9
-	VMULPS       narrow<>+384(SB), Y3, Y3
-	VSUBPS       Y3, Y5, Y3
-	VBLENDVPS    Y4, Y9, Y3, Y3
-	VMAXPS       Y3, Y11, Y4
-	VMAXPS       Y11, Y3, Y9
-	VANDPS       Y9, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y5, Y3
-	VMOVUPS      Y3, 4160(DX)(BX*4)
-	VMOVUPS      1152(AX), Y3
-	VMOVUPS      608(AX), Y4
-	VDIVPS       Y4, Y3, Y5
-	VADDPS       narrow<>+128(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y9
-	VPSRLD       $0x17, Y5, Y10
-	VPSUBD       Y0, Y10, Y10
-	VANDPS       narrow<>+1088(SB), Y5, Y11
-	VORPS        Y11, Y7, Y11
-	VBROADCASTSS narrow<>+1120(SB), Y12
-	VCMPPS       $0x01, Y11, Y12, Y4
-	VMULPS       Y11, Y2, Y12
-	VBLENDVPS    Y4, Y12, Y11, Y11
-	VPADDD       narrow<>+1184(SB), Y10, Y12
-	VBLENDVPS    Y4, Y12, Y10, Y4
-	VSUBPS       Y7, Y11, Y10
-	VMULPS       narrow<>+1216(SB), Y10, Y11
-	VBROADCASTSS narrow<>+1248(SB), Y12
-	VSUBPS       Y11, Y12, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y11, Y10, Y10
-	VADDPS       Y10, Y4, Y4
-	VBLENDVPS    Y9, Y4, Y5, Y4
-	VMULPS       narrow<>+992(SB), Y4, Y4
-	PREFETCHT0   11584(DX)(BX*4)
-	VMOVUPS      2688(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1440(SB), Y5, Y9
-	PREFETCHT0   11648(DX)(BX*4)
-	VMOVUPS      2752(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y9, Y11, Y12
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   12736(DX)(BX*4)
+	VMOVUPS      3840(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1248(SB), Y3, Y5
+	PREFETCHT0   12800(DX)(BX*4)
+	VMOVUPS      3904(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1280(SB), Y9, Y0
+	VSUBPS       Y5, Y0, Y7
+	VBROADCASTSS narrow<>+256(SB), Y4
+	VMAXPS       Y4, Y7, Y7
+	VMOVUPS      3968(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1312(SB), Y8, Y2
+	VSUBPS       Y0, Y2, Y8
+	VMAXPS       Y4, Y8, Y8
+	VCMPPS       $0x01, Y1, Y0, Y4
+	VBLENDVPS    Y4, Y0, Y5, Y0
+	VBLENDVPS    Y4, Y8, Y7, Y5
+	VBLENDVPS    Y4, narrow<>+544(SB), Y13, Y4
+	VCMPPS       $0x01, Y1, Y2, Y7
+	VBLENDVPS    Y7, narrow<>+1344(SB), Y4, Y4
+	VBLENDVPS    Y7, Y2, Y0, Y0
+	VMAXPS       narrow<>+1376(SB), Y8, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y7, Y2, Y5, Y2
+	VSUBPS       Y0, Y1, Y0
+	VDIVPS       Y2, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y5
+	VSUBPS       Y14, Y5, Y7
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       Y4, Y15, Y7
+	VBROADCASTSS narrow<>+864(SB), Y8
+	VADDPS       Y7, Y8, Y7
+	VMULPS       Y7, Y4, Y7
+	VBROADCASTSS narrow<>+896(SB), Y12
+	VADDPS       Y7, Y12, Y7
+	VMULPS       Y7, Y4, Y7
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y7, Y10, Y7
+	VMULPS       Y7, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VBLENDVPS    Y2, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y4
+	VSUBPS       Y14, Y4, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       Y0, Y15, Y5
+	VADDPS       Y5, Y8, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y12, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y10, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      1280(AX), Y4
+	VADDPS       Y0, Y4, Y0
+	VSUBPS       Y3, Y9, Y4
+	VBROADCASTSS narrow<>+192(SB), Y5
+	VMAXPS       Y5, Y4, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      3968(DX)(BX*4), Y7
+	VSUBPS       Y9, Y7, Y2
+	VMAXPS       Y5, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y4, Y0, Y5
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y5, Y0, Y5
+	VCMPPS       $0x01, Y1, Y3, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y10, narrow<>+576(SB), Y12, Y10
+	VMULPS       Y10, Y5, Y5
+	VADDPS       Y5, Y3, Y5
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y5, Y3, Y3
+	VMOVUPS      Y3, 3840(DX)(BX*4)
+	VMOVUPS      448(AX), Y3
+	VMULPS       Y4, Y3, Y4
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y1, Y9, Y12
+	VMOVUPS      256(AX), Y3
+	VMULPS       Y4, Y3, Y8
+	VBLENDVPS    Y12, Y8, Y4, Y4
+	VBROADCASTSS narrow<>+1504(SB), Y8
+	VBLENDVPS    Y12, narrow<>+1536(SB), Y8, Y12
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y4, Y9, Y4
+	VMAXPS       Y4, Y5, Y12
+	VMAXPS       Y5, Y4, Y8
+	VANDPS       Y8, Y12, Y12
+	VBLENDVPS    Y10, Y12, Y9, Y4
+	VMOVUPS      Y4, 3904(DX)(BX*4)
+	VMOVUPS      192(AX), Y4
+	VMULPS       Y2, Y4, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y1, Y7, Y1
+	VMULPS       Y2, Y3, Y5
+	VBLENDVPS    Y1, Y5, Y2, Y2
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y5, Y1
+	VMULPS       Y1, Y2, Y1
+	VADDPS       Y1, Y7, Y1
+	VMAXPS       Y1, Y12, Y2
+	VMAXPS       Y12, Y1, Y8
+	VANDPS       Y8, Y2, Y2
+	VBLENDVPS    Y10, Y2, Y7, Y1
+	VMOVUPS      Y1, 3968(DX)(BX*4)
+	VMOVUPS      416(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y2
+	PREFETCHT0   9728(DX)(BX*4)
+	VMOVUPS      640(AX), Y7
+	VADDPS       832(DX)(BX*4), Y7, Y8
+	VDIVPS       Y8, Y2, Y9
+	VADDPS       narrow<>+128(SB), Y9, Y9
+	VPSUBD       narrow<>+992(SB), Y9, Y12
+	VPSRAD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y12, Y1
+	VPSUBD       Y1, Y9, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y9
+	VMOVUPS      Y8, 1184(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y8
+	VSUBPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y12, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   11392(DX)(BX*4)
+	VMOVUPS      2496(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y12
+	PREFETCHT0   11456(DX)(BX*4)
+	VMOVUPS      2560(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1280(SB), Y7, Y8
+	VSUBPS       Y12, Y8, Y5
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y5, Y5
+	PREFETCHT0   11520(DX)(BX*4)
+	VMOVUPS      2624(DX)(BX*4), Y4
+	VMAXPS       narrow<>+1312(SB), Y4, Y7
+	VSUBPS       Y8, Y7, Y4
+	VMAXPS       Y0, Y4, Y4
+	VCMPPS       $0x01, Y1, Y8, Y0
+	VBLENDVPS    Y0, Y8, Y12, Y8
+	VBLENDVPS    Y0, Y4, Y5, Y5
+	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
+	VCMPPS       $0x01, Y1, Y7, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y12, Y7, Y8, Y7
+	VMAXPS       narrow<>+1376(SB), Y4, Y4
+	VMINPS       Y4, Y13, Y4
+	VBLENDVPS    Y12, Y4, Y5, Y4
+	VSUBPS       Y7, Y1, Y5
+	VDIVPS       Y4, Y5, Y4
+	VADDPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y13, Y0, Y4
+	VSUBPS       Y13, Y0, Y5
+	VMULPS       narrow<>+704(SB), Y5, Y5
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y5, Y11, Y5
+	VADDPS       Y5, Y14, Y7
+	VSUBPS       Y14, Y7, Y8
+	VSUBPS       Y8, Y5, Y5
+	VMULPS       Y5, Y15, Y8
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y5, Y8
+	VBROADCASTSS narrow<>+896(SB), Y3
+	VADDPS       Y8, Y3, Y8
+	VMULPS       Y8, Y5, Y8
+	VMOVUPS      Y2, 1440(AX)
+	VBROADCASTSS narrow<>+928(SB), Y2
+	VADDPS       Y8, Y2, Y8
+	VMULPS       Y8, Y5, Y5
+	VADDPS       Y5, Y13, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y4
+	VMINPS       Y0, Y4, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y5
+	VSUBPS       Y14, Y5, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMULPS       Y0, Y15, Y7
+	VADDPS       Y7, Y12, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y3, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y2, Y7
+	VMULPS       Y7, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y0, Y0
+	VMOVUPS      1248(AX), Y5
+	VADDPS       Y0, Y5, Y0
+	VMOVUPS      2560(DX)(BX*4), Y5
+	VSUBPS       Y9, Y5, Y7
+	VBROADCASTSS narrow<>+192(SB), Y8
+	VMAXPS       Y8, Y7, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      2624(DX)(BX*4), Y4
+	VMOVUPS      Y0, 1248(AX)
+	VSUBPS       Y5, Y4, Y0
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      480(AX), Y8
+	VMULPS       Y7, Y8, Y2
+	VBROADCASTSS narrow<>+1440(SB), Y8
+	VMINPS       Y2, Y8, Y2
+	VCMPPS       $0x01, Y1, Y9, Y3
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y3, narrow<>+576(SB), Y12, Y3
+	VMULPS       Y3, Y2, Y2
+	VADDPS       Y2, Y9, Y2
+	VBLENDVPS    Y10, Y2, Y9, Y3
+	VMOVUPS      Y3, 2496(DX)(BX*4)
+	VMOVUPS      448(AX), Y3
+	VMULPS       Y7, Y3, Y7
+	VMINPS       Y7, Y8, Y7
+	VCMPPS       $0x01, Y1, Y5, Y9
+	VMOVUPS      256(AX), Y12
+	VMULPS       Y7, Y12, Y3
+	VBLENDVPS    Y9, Y3, Y7, Y3
+	VBROADCASTSS narrow<>+1504(SB), Y7
+	VBLENDVPS    Y9, narrow<>+1536(SB), Y7, Y9
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y5, Y3
+	VMAXPS       Y3, Y2, Y9
+	VMAXPS       Y2, Y3, Y7
+	VANDPS       Y7, Y9, Y9
+	VBLENDVPS    Y10, Y9, Y5, Y2
+	VMOVUPS      Y2, 2560(DX)(BX*4)
+	VMOVUPS      192(AX), Y2
+	VMULPS       Y0, Y2, Y0
+	VMINPS       Y0, Y8, Y0
+	VCMPPS       $0x01, Y1, Y4, Y1
+	VMULPS       Y0, Y12, Y3
+	VBLENDVPS    Y1, Y3, Y0, Y0
+	VBROADCASTSS narrow<>+1568(SB), Y3
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y3, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VMAXPS       Y0, Y9, Y1
+	VMAXPS       Y9, Y0, Y5
+	VANDPS       Y5, Y1, Y1
+	VBLENDVPS    Y10, Y1, Y4, Y0
+	VMOVUPS      Y0, 2624(DX)(BX*4)
+	VMOVUPS      544(AX), Y0
+	VADDPS       832(DX)(BX*4), Y0, Y1
+	VMOVUPS      1440(AX), Y4
+	VDIVPS       Y1, Y4, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y7
+	VPSUBD       Y7, Y1, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y7
+	VBROADCASTSS narrow<>+1056(SB), Y9
+	VSUBPS       Y7, Y9, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1088(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1120(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1152(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1184(SB), Y7, Y7
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y7, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   12928(DX)(BX*4)
+	VMOVUPS      4032(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1248(SB), Y5, Y7
+	PREFETCHT0   12992(DX)(BX*4)
+	VMOVUPS      4096(DX)(BX*4), Y4
+	VMAXPS       narrow<>+1280(SB), Y4, Y0
+	VSUBPS       Y7, Y0, Y9
 	VBROADCASTSS narrow<>+256(SB), Y3
-	VMAXPS       Y3, Y12, Y12
-	PREFETCHT0   11712(DX)(BX*4)
-	VMOVUPS      2816(DX)(BX*4), Y2
-	VMAXPS       narrow<>+1504(SB), Y2, Y1
-	VSUBPS       Y11, Y1, Y2
-	VMAXPS       Y3, Y2, Y2
-	VCMPPS       $0x01, Y4, Y11, Y3
-	VBLENDVPS    Y3, Y11, Y9, Y9
-	VBLENDVPS    Y3, Y2, Y12, Y11
-	VBLENDVPS    Y3, narrow<>+544(SB), Y7, Y3
-	VCMPPS       $0x01, Y4, Y1, Y12
-	VBLENDVPS    Y12, narrow<>+1536(SB), Y3, Y3
-	VBLENDVPS    Y12, Y1, Y9, Y1
-	VMAXPS       narrow<>+1568(SB), Y2, Y2
-	VMINPS       Y2, Y7, Y2
-	VBLENDVPS    Y12, Y2, Y11, Y2
-	VSUBPS       Y1, Y4, Y1
-	VDIVPS       Y2, Y1, Y1
-	VADDPS       Y1, Y3, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y3
+	VMAXPS       Y3, Y9, Y9
+	PREFETCHT0   13056(DX)(BX*4)
+	VMOVUPS      4160(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1312(SB), Y8, Y2
+	VSUBPS       Y0, Y2, Y8
+	VMAXPS       Y3, Y8, Y8
+	VCMPPS       $0x01, Y1, Y0, Y3
+	VBLENDVPS    Y3, Y0, Y7, Y0
+	VBLENDVPS    Y3, Y8, Y9, Y7
+	VBLENDVPS    Y3, narrow<>+544(SB), Y13, Y3
+	VCMPPS       $0x01, Y1, Y2, Y9
+	VBLENDVPS    Y9, narrow<>+1344(SB), Y3, Y3
+	VBLENDVPS    Y9, Y2, Y0, Y0
+	VMAXPS       narrow<>+1376(SB), Y8, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y9, Y2, Y7, Y2
+	VSUBPS       Y0, Y1, Y0
+	VDIVPS       Y2, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y3
 	VMULPS       narrow<>+704(SB), Y3, Y3
-	VCMPPS       $0x00, Y3, Y3, Y9
-	VCMPPS       $0x01, Y3, Y13, Y11
-	VMAXPS       Y3, Y14, Y12
-	VBLENDVPS    Y11, Y13, Y12, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y15
-	VSUBPS       Y15, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y15
-	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y12, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VBLENDVPS    Y9, Y11, Y3, Y3
-	VBLENDVPS    Y2, Y3, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y3
-	VCMPPS       $0x01, Y1, Y13, Y9
-	VMAXPS       Y1, Y14, Y11
-	VBLENDVPS    Y9, Y13, Y11, Y9
-	VADDPS       narrow<>+800(SB), Y9, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y12
-	VSUBPS       Y12, Y9, Y9
-	VMULPS       narrow<>+864(SB), Y9, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y9
-	VADDPS       Y9, Y7, Y9
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y9, Y9
-	VBLENDVPS    Y3, Y9, Y1, Y1
-	VMOVUPS      1216(AX), Y3
-	VADDPS       Y1, Y3, Y1
-	VSUBPS       Y5, Y10, Y3
-	VBROADCASTSS narrow<>+192(SB), Y9
-	VMAXPS       Y9, Y3, Y3
-	VMINPS       Y3, Y7, Y3
-	VMOVUPS      2816(DX)(BX*4), Y11
-	VSUBPS       Y10, Y11, Y12
-	VMAXPS       Y9, Y12, Y12
-	VMINPS       Y12, Y7, Y12
-	VMOVUPS      480(AX), Y15
-	VMULPS       Y3, Y15, Y2
-	VMOVUPS      Y1, 1216(AX)
-	VBROADCASTSS narrow<>+1152(SB), Y1
-	VMINPS       Y2, Y1, Y2
-	VCMPPS       $0x01, Y4, Y5, Y15
-	VMULPS       narrow<>+576(SB), Y2, Y14
-	VADDPS       Y14, Y5, Y14
-	VMULPS       Y2, Y9, Y2
-	VSUBPS       Y2, Y5, Y2
-	VBLENDVPS    Y15, Y14, Y2, Y2
-	VBLENDVPS    Y8, Y2, Y5, Y5
-	VMOVUPS      Y5, 2688(DX)(BX*4)
-	VMULPS       Y3, Y6, Y3
-	VMINPS       Y3, Y1, Y3
-	VCMPPS       $0x01, Y4, Y10, Y5
-	VMOVUPS      256(AX), Y14
-	VMULPS       Y3, Y14, Y15
-	VBLENDVPS    Y5, Y15, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y15
-	VADDPS       Y15, Y10, Y15
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y10, Y3
-	VBLENDVPS    Y5, Y15, Y3, Y3
-	VMAXPS       Y3, Y2, Y5
-	VMAXPS       Y2, Y3, Y15
-	VANDPS       Y15, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y10, Y2
+	VMAXPS       Y6, Y3, Y3
+	VMINPS       Y3, Y11, Y3
+	VADDPS       Y3, Y14, Y7
+	VSUBPS       Y14, Y7, Y8
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       Y3, Y15, Y8
+	VBROADCASTSS narrow<>+864(SB), Y9
+	VADDPS       Y8, Y9, Y8
+	VMULPS       Y8, Y3, Y8
+	VBROADCASTSS narrow<>+896(SB), Y12
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y3, Y8
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y8, Y10, Y8
+	VMULPS       Y8, Y3, Y3
+	VADDPS       Y3, Y13, Y3
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y3, Y3
+	VBLENDVPS    Y2, Y3, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y3
+	VSUBPS       Y14, Y3, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMULPS       Y0, Y15, Y7
+	VADDPS       Y7, Y9, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y12, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y10, Y7
+	VMULPS       Y7, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y0, Y0
+	VMOVUPS      1280(AX), Y3
+	VADDPS       Y0, Y3, Y0
+	VSUBPS       Y5, Y4, Y3
+	VBROADCASTSS narrow<>+192(SB), Y7
+	VMAXPS       Y7, Y3, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      4160(DX)(BX*4), Y8
+	VSUBPS       Y4, Y8, Y2
+	VMAXPS       Y7, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y3, Y0, Y7
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y7, Y0, Y7
+	VCMPPS       $0x01, Y1, Y5, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y10, narrow<>+576(SB), Y12, Y10
+	VMULPS       Y10, Y7, Y7
+	VADDPS       Y7, Y5, Y7
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y7, Y5, Y5
+	VMOVUPS      Y5, 4032(DX)(BX*4)
+	VMOVUPS      448(AX), Y5
+	VMULPS       Y3, Y5, Y3
+	VMINPS       Y3, Y0, Y3
+	VCMPPS       $0x01, Y1, Y4, Y12
+	VMOVUPS      256(AX), Y5
+	VMULPS       Y3, Y5, Y9
+	VBLENDVPS    Y12, Y9, Y3, Y3
+	VBROADCASTSS narrow<>+1504(SB), Y9
+	VBLENDVPS    Y12, narrow<>+1536(SB), Y9, Y12
+	VMULPS       Y12, Y3, Y3
+	VADDPS       Y3, Y4, Y3
+	VMAXPS       Y3, Y7, Y12
+	VMAXPS       Y7, Y3, Y9
+	VANDPS       Y9, Y12, Y12
+	VBLENDVPS    Y10, Y12, Y4, Y3
+	VMOVUPS      Y3, 4096(DX)(BX*4)
+	VMOVUPS      192(AX), Y3
+	VMULPS       Y2, Y3, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y1, Y8, Y1
+	VMULPS       Y2, Y5, Y4
+	VBLENDVPS    Y1, Y4, Y2, Y2
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y4, Y1
+	VMULPS       Y1, Y2, Y1
+	VADDPS       Y1, Y8, Y1
+	VMAXPS       Y1, Y12, Y2
+	VMAXPS       Y12, Y1, Y7
+	VANDPS       Y7, Y2, Y2
+	VBLENDVPS    Y10, Y2, Y8, Y1
+	VMOVUPS      Y1, 4160(DX)(BX*4)
+	VMOVUPS      1152(AX), Y1
+	VMOVUPS      608(AX), Y2
+	VDIVPS       Y2, Y1, Y7
+	VADDPS       narrow<>+128(SB), Y7, Y7
+	VPSUBD       narrow<>+992(SB), Y7, Y8
+	VPSRAD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y8, Y9
+	VPSUBD       Y9, Y7, Y7
+	VSUBPS       Y13, Y7, Y7
+	VMULPS       narrow<>+1024(SB), Y7, Y9
+	VBROADCASTSS narrow<>+1056(SB), Y12
+	VSUBPS       Y9, Y12, Y9
+	VMULPS       Y9, Y7, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y7, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y7, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y7, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VMULPS       narrow<>+1216(SB), Y7, Y7
+	PREFETCHT0   11584(DX)(BX*4)
+	VMOVUPS      2688(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1248(SB), Y8, Y9
+	PREFETCHT0   11648(DX)(BX*4)
+	VMOVUPS      2752(DX)(BX*4), Y2
+	VMAXPS       narrow<>+1280(SB), Y2, Y12
+	VSUBPS       Y9, Y12, Y4
+	VBROADCASTSS narrow<>+256(SB), Y1
+	VMAXPS       Y1, Y4, Y4
+	PREFETCHT0   11712(DX)(BX*4)
+	VMOVUPS      2816(DX)(BX*4), Y0
+	VMAXPS       narrow<>+1312(SB), Y0, Y3
+	VSUBPS       Y12, Y3, Y0
+	VMAXPS       Y1, Y0, Y0
+	VCMPPS       $0x01, Y7, Y12, Y1
+	VBLENDVPS    Y1, Y12, Y9, Y9
+	VBLENDVPS    Y1, Y0, Y4, Y4
+	VBLENDVPS    Y1, narrow<>+544(SB), Y13, Y1
+	VCMPPS       $0x01, Y7, Y3, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y12, Y3, Y9, Y3
+	VMAXPS       narrow<>+1376(SB), Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VBLENDVPS    Y12, Y0, Y4, Y0
+	VSUBPS       Y3, Y7, Y3
+	VDIVPS       Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y0
+	VCMPPS       $0x01, Y13, Y0, Y1
+	VSUBPS       Y13, Y0, Y3
+	VMULPS       narrow<>+704(SB), Y3, Y3
+	VMAXPS       Y6, Y3, Y3
+	VMINPS       Y3, Y11, Y3
+	VADDPS       Y3, Y14, Y4
+	VSUBPS       Y14, Y4, Y9
+	VSUBPS       Y9, Y3, Y3
+	VMULPS       Y3, Y15, Y9
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y9, Y12, Y9
+	VMULPS       Y9, Y3, Y9
+	VBROADCASTSS narrow<>+896(SB), Y5
+	VADDPS       Y9, Y5, Y9
+	VMULPS       Y9, Y3, Y9
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y9, Y10, Y9
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y13, Y3
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y3, Y3
+	VBLENDVPS    Y1, Y3, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y3
+	VSUBPS       Y14, Y3, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y15, Y4
+	VADDPS       Y4, Y12, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y5, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y10, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y0, Y0
+	VMOVUPS      1248(AX), Y3
+	VADDPS       Y0, Y3, Y0
+	VSUBPS       Y8, Y2, Y3
+	VBROADCASTSS narrow<>+192(SB), Y4
+	VMAXPS       Y4, Y3, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      2816(DX)(BX*4), Y9
+	VSUBPS       Y2, Y9, Y1
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y0, 1248(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y3, Y0, Y4
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y7, Y8, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y5
+	VBLENDVPS    Y10, narrow<>+576(SB), Y5, Y10
+	VMULPS       Y10, Y4, Y4
+	VADDPS       Y4, Y8, Y4
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y4, Y8, Y8
+	VMOVUPS      Y8, 2688(DX)(BX*4)
+	VMOVUPS      448(AX), Y8
+	VMULPS       Y3, Y8, Y3
+	VMINPS       Y3, Y0, Y3
+	VCMPPS       $0x01, Y7, Y2, Y5
+	VMOVUPS      256(AX), Y8
+	VMULPS       Y3, Y8, Y12
+	VBLENDVPS    Y5, Y12, Y3, Y3
+	VBROADCASTSS narrow<>+1504(SB), Y12
+	VBLENDVPS    Y5, narrow<>+1536(SB), Y12, Y5
+	VMULPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y3
+	VMAXPS       Y3, Y4, Y5
+	VMAXPS       Y4, Y3, Y12
+	VANDPS       Y12, Y5, Y5
+	VBLENDVPS    Y10, Y5, Y2, Y2
 	VMOVUPS      Y2, 2752(DX)(BX*4)
 	VMOVUPS      192(AX), Y2
-	VMULPS       Y12, Y2, Y3
-	VMINPS       Y3, Y1, Y3
-	VCMPPS       $0x01, Y4, Y11, Y4
-	VMULPS       Y3, Y14, Y10
-	VBLENDVPS    Y4, Y10, Y3, Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y10
-	VADDPS       Y10, Y11, Y10
-	VMULPS       narrow<>+384(SB), Y3, Y3
-	VSUBPS       Y3, Y11, Y3
-	VBLENDVPS    Y4, Y10, Y3, Y3
-	VMAXPS       Y3, Y5, Y4
-	VMAXPS       Y5, Y3, Y10
-	VANDPS       Y10, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y11, Y3
-	VMOVUPS      Y3, 2816(DX)(BX*4)
-	VMOVUPS      544(AX), Y3
-	VADDPS       896(DX)(BX*4), Y3, Y4
-	VMOVUPS      1152(AX), Y5
-	VDIVPS       Y4, Y5, Y4
-	VADDPS       narrow<>+128(SB), Y4, Y4
-	VCMPPS       $0x00, Y4, Y4, Y10
-	VPSRLD       $0x17, Y4, Y11
-	VPSUBD       Y0, Y11, Y11
-	VANDPS       narrow<>+1088(SB), Y4, Y12
-	VORPS        Y12, Y7, Y12
-	VBROADCASTSS narrow<>+1120(SB), Y15
-	VCMPPS       $0x01, Y12, Y15, Y5
-	VMULPS       Y12, Y1, Y3
-	VBLENDVPS    Y5, Y3, Y12, Y3
-	VPADDD       narrow<>+1184(SB), Y11, Y12
-	VBLENDVPS    Y5, Y12, Y11, Y5
-	VSUBPS       Y7, Y3, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y11
-	VBROADCASTSS narrow<>+1248(SB), Y12
-	VSUBPS       Y11, Y12, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y11, Y3, Y3
-	VADDPS       Y3, Y5, Y3
-	VBLENDVPS    Y10, Y3, Y4, Y3
-	VMULPS       narrow<>+992(SB), Y3, Y3
-	PREFETCHT0   13120(DX)(BX*4)
-	VMOVUPS      4224(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1440(SB), Y4, Y5
-	PREFETCHT0   13184(DX)(BX*4)
-	VMOVUPS      4288(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y5, Y11, Y12
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y12, Y12
-	PREFETCHT0   13248(DX)(BX*4)
-	VMOVUPS      4352(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1504(SB), Y1, Y2
-	VSUBPS       Y11, Y2, Y1
-	VMAXPS       Y15, Y1, Y1
-	VCMPPS       $0x01, Y3, Y11, Y15
-	VBLENDVPS    Y15, Y11, Y5, Y5
-	VBLENDVPS    Y15, Y1, Y12, Y11
-	VBLENDVPS    Y15, narrow<>+544(SB), Y7, Y12
-	VCMPPS       $0x01, Y3, Y2, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y12, Y12
-	VBLENDVPS    Y15, Y2, Y5, Y2
-	VMAXPS       narrow<>+1568(SB), Y1, Y1
-	VMINPS       Y1, Y7, Y1
-	VBLENDVPS    Y15, Y1, Y11, Y1
-	VSUBPS       Y2, Y3, Y2
-	VDIVPS       Y1, Y2, Y1
-	VADDPS       Y1, Y12, Y1
-	VCMPPS       $0x01, Y7, Y1, Y2
-	VSUBPS       Y7, Y1, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y11
-	VCMPPS       $0x01, Y5, Y13, Y12
-	VBROADCASTSS narrow<>+768(SB), Y15
-	VMAXPS       Y5, Y15, Y14
-	VBLENDVPS    Y12, Y13, Y14, Y12
-	VADDPS       narrow<>+800(SB), Y12, Y14
-	VCVTTPS2DQ   Y14, Y14
-	VPSUBD       narrow<>+832(SB), Y14, Y14
-	VCVTDQ2PS    Y14, Y6
-	VSUBPS       Y6, Y12, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y7, Y6
-	VPADDD       Y14, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y6, Y6
-	VBLENDVPS    Y11, Y6, Y5, Y5
-	VBLENDVPS    Y2, Y5, Y1, Y1
-	VBROADCASTSS narrow<>+1696(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1600(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y5
-	VCMPPS       $0x01, Y1, Y13, Y6
-	VMAXPS       Y1, Y15, Y11
-	VBLENDVPS    Y6, Y13, Y11, Y6
-	VADDPS       narrow<>+800(SB), Y6, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y12
-	VSUBPS       Y12, Y6, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y7, Y6
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y6, Y6
-	VBLENDVPS    Y5, Y6, Y1, Y1
-	VMOVUPS      1280(AX), Y5
-	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y4, Y10, Y5
-	VMAXPS       Y9, Y5, Y5
-	VMINPS       Y5, Y7, Y5
-	VMOVUPS      4352(DX)(BX*4), Y6
-	VSUBPS       Y10, Y6, Y11
-	VMAXPS       Y9, Y11, Y11
-	VMINPS       Y11, Y7, Y11
-	VMOVUPS      480(AX), Y12
-	VMULPS       Y5, Y12, Y14
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y14, Y2, Y14
-	VMOVUPS      Y1, 1280(AX)
-	VCMPPS       $0x01, Y3, Y4, Y1
-	VMULPS       narrow<>+576(SB), Y14, Y12
-	VADDPS       Y12, Y4, Y12
-	VMULPS       Y14, Y9, Y14
-	VSUBPS       Y14, Y4, Y14
-	VBLENDVPS    Y1, Y12, Y14, Y1
-	VBLENDVPS    Y8, Y1, Y4, Y4
-	VMOVUPS      Y4, 4224(DX)(BX*4)
-	VMOVUPS      448(AX), Y4
-	VMULPS       Y5, Y4, Y5
-	VMINPS       Y5, Y2, Y5
-	VCMPPS       $0x01, Y3, Y10, Y12
-	VMOVUPS      256(AX), Y14
-	VMULPS       Y5, Y14, Y9
-	VBLENDVPS    Y12, Y9, Y5, Y5
-	VMULPS       narrow<>+1632(SB), Y5, Y9
-	VADDPS       Y9, Y10, Y9
-	VMULPS       narrow<>+352(SB), Y5, Y5
-	VSUBPS       Y5, Y10, Y5
-	VBLENDVPS    Y12, Y9, Y5, Y5
-	VMAXPS       Y5, Y1, Y9
-	VMAXPS       Y1, Y5, Y12
-	VANDPS       Y12, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y10, Y1
-	VMOVUPS      Y1, 4288(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y11, Y1, Y5
-	VMINPS       Y5, Y2, Y5
-	VCMPPS       $0x01, Y3, Y6, Y3
-	VMULPS       Y5, Y14, Y10
-	VBLENDVPS    Y3, Y10, Y5, Y5
-	VMULPS       narrow<>+1664(SB), Y5, Y10
-	VADDPS       Y10, Y6, Y10
-	VMULPS       narrow<>+384(SB), Y5, Y5
-	VSUBPS       Y5, Y6, Y5
-	VBLENDVPS    Y3, Y10, Y5, Y3
-	VMAXPS       Y3, Y9, Y5
-	VMAXPS       Y9, Y3, Y10
-	VANDPS       Y10, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y6, Y3
-	VMOVUPS      Y3, 4352(DX)(BX*4)
-	VMOVUPS      1056(AX), Y3
-	VANDPS       narrow<>+96(SB), Y3, Y3
-	VMOVUPS      1024(AX), Y5
-	VMOVUPS      896(DX)(BX*4), Y6
-	VBLENDVPS    Y5, 6144(DI)(BX*4), Y6, Y5
-	VMOVUPS      640(AX), Y9
-	VADDPS       Y5, Y9, Y9
-	VDIVPS       Y9, Y3, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VCMPPS       $0x00, Y10, Y10, Y11
-	VPSRLD       $0x17, Y10, Y12
-	VPSUBD       Y0, Y12, Y12
-	VANDPS       narrow<>+1088(SB), Y10, Y6
-	VORPS        Y6, Y7, Y6
-	VMOVUPS      Y9, 640(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y9
-	VCMPPS       $0x01, Y6, Y9, Y1
-	VMULPS       Y6, Y2, Y9
-	VBLENDVPS    Y1, Y9, Y6, Y6
-	VPADDD       narrow<>+1184(SB), Y12, Y9
-	VBLENDVPS    Y1, Y9, Y12, Y1
-	VSUBPS       Y7, Y6, Y6
-	VMULPS       narrow<>+1216(SB), Y6, Y9
-	VBROADCASTSS narrow<>+1248(SB), Y12
-	VSUBPS       Y9, Y12, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+1280(SB), Y9, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+1312(SB), Y9, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+1344(SB), Y9, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+1376(SB), Y9, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+1408(SB), Y9, Y9
-	VMULPS       Y9, Y6, Y9
-	VADDPS       narrow<>+704(SB), Y9, Y9
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       Y9, Y6, Y6
-	VADDPS       Y6, Y1, Y1
-	VBLENDVPS    Y11, Y1, Y10, Y1
-	VMULPS       narrow<>+992(SB), Y1, Y1
-	PREFETCHT0   11776(DX)(BX*4)
-	VMOVUPS      2880(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y9
-	PREFETCHT0   11840(DX)(BX*4)
-	VMOVUPS      2944(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1472(SB), Y10, Y11
-	VSUBPS       Y9, Y11, Y12
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y12, Y12
-	PREFETCHT0   11904(DX)(BX*4)
-	VMOVUPS      3008(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1504(SB), Y6, Y10
-	VSUBPS       Y11, Y10, Y6
-	VMAXPS       Y2, Y6, Y6
-	VCMPPS       $0x01, Y1, Y11, Y2
-	VBLENDVPS    Y2, Y11, Y9, Y9
-	VBLENDVPS    Y2, Y6, Y12, Y11
-	VBLENDVPS    Y2, narrow<>+544(SB), Y7, Y2
-	VCMPPS       $0x01, Y1, Y10, Y12
-	VBLENDVPS    Y12, narrow<>+1536(SB), Y2, Y2
-	VBLENDVPS    Y12, Y10, Y9, Y9
-	VMAXPS       narrow<>+1568(SB), Y6, Y6
-	VMINPS       Y6, Y7, Y6
-	VBLENDVPS    Y12, Y6, Y11, Y6
-	VSUBPS       Y9, Y1, Y9
-	VDIVPS       Y6, Y9, Y6
-	VADDPS       Y6, Y2, Y2
-	VCMPPS       $0x01, Y7, Y2, Y6
-	VSUBPS       Y7, Y2, Y9
-	VMULPS       narrow<>+704(SB), Y9, Y9
-	VCMPPS       $0x00, Y9, Y9, Y10
-	VCMPPS       $0x01, Y9, Y13, Y11
-	VMAXPS       Y9, Y15, Y12
-	VBLENDVPS    Y11, Y13, Y12, Y11
-	VADDPS       narrow<>+800(SB), Y11, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y14
-	VSUBPS       Y14, Y11, Y11
-	VMULPS       narrow<>+864(SB), Y11, Y14
-	VADDPS       narrow<>+896(SB), Y14, Y14
-	VMULPS       Y14, Y11, Y14
-	VADDPS       narrow<>+928(SB), Y14, Y14
-	VMULPS       Y14, Y11, Y14
-	VADDPS       narrow<>+960(SB), Y14, Y14
-	VMULPS       Y14, Y11, Y14
-	VADDPS       narrow<>+992(SB), Y14, Y14
-	VMULPS       Y14, Y11, Y11
-	VADDPS       Y11, Y7, Y11
-	VPADDD       Y12, Y0, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y11, Y11
-	VBLENDVPS    Y10, Y11, Y9, Y9
-	VBLENDVPS    Y6, Y9, Y2, Y2
-	VBROADCASTSS narrow<>+416(SB), Y6
-	VMINPS       Y2, Y6, Y2
-	VMULPS       narrow<>+1600(SB), Y2, Y2
-	VCMPPS       $0x00, Y2, Y2, Y9
-	VCMPPS       $0x01, Y2, Y13, Y10
-	VMAXPS       Y2, Y15, Y11
-	VBLENDVPS    Y10, Y13, Y11, Y10
-	VADDPS       narrow<>+800(SB), Y10, Y11
-	VCVTTPS2DQ   Y11, Y11
-	VPSUBD       narrow<>+832(SB), Y11, Y11
-	VCVTDQ2PS    Y11, Y12
-	VSUBPS       Y12, Y10, Y10
-	VMULPS       narrow<>+864(SB), Y10, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y10, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y10, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y10, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y10, Y10
-	VADDPS       Y10, Y7, Y10
-	VPADDD       Y11, Y0, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y10, Y10
-	VBLENDVPS    Y9, Y10, Y2, Y2
-	VMOVUPS      1216(AX), Y9
-	VADDPS       Y2, Y9, Y2
-	VMOVUPS      2944(DX)(BX*4), Y9
-	VMOVUPS      2880(DX)(BX*4), Y10
-	VSUBPS       Y10, Y9, Y11
-	VBROADCASTSS narrow<>+192(SB), Y12
-	VMAXPS       Y12, Y11, Y11
-	VMINPS       Y11, Y7, Y11
-	VMOVUPS      3008(DX)(BX*4), Y14
-	VSUBPS       Y9, Y14, Y6
-	VMAXPS       Y12, Y6, Y6
-	VMINPS       Y6, Y7, Y6
-	VMOVUPS      Y2, 1216(AX)
-	VMOVUPS      480(AX), Y2
-	VMULPS       Y11, Y2, Y15
-	VBROADCASTSS narrow<>+1152(SB), Y2
-	VMINPS       Y15, Y2, Y15
-	VCMPPS       $0x01, Y1, Y10, Y13
-	VMULPS       narrow<>+576(SB), Y15, Y7
-	VADDPS       Y7, Y10, Y7
-	VMULPS       Y15, Y12, Y15
-	VSUBPS       Y15, Y10, Y15
-	VBLENDVPS    Y13, Y7, Y15, Y7
-	VBLENDVPS    Y8, Y7, Y10, Y10
-	VMOVUPS      Y10, 2880(DX)(BX*4)
-	VMULPS       Y11, Y4, Y10
-	VMINPS       Y10, Y2, Y10
-	VCMPPS       $0x01, Y1, Y9, Y11
-	VMOVUPS      256(AX), Y13
-	VMULPS       Y10, Y13, Y15
-	VBLENDVPS    Y11, Y15, Y10, Y10
-	VMULPS       narrow<>+1632(SB), Y10, Y15
-	VADDPS       Y15, Y9, Y15
-	VMULPS       narrow<>+352(SB), Y10, Y10
-	VSUBPS       Y10, Y9, Y10
-	VBLENDVPS    Y11, Y15, Y10, Y10
-	VMAXPS       Y10, Y7, Y11
-	VMAXPS       Y7, Y10, Y15
-	VANDPS       Y15, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y9, Y7
-	VMOVUPS      Y7, 2944(DX)(BX*4)
-	VMOVUPS      192(AX), Y7
-	VMULPS       Y6, Y7, Y6
-	VMINPS       Y6, Y2, Y6
-	VCMPPS       $0x01, Y1, Y14, Y1
-	VMULPS       Y6, Y13, Y9
-	VBLENDVPS    Y1, Y9, Y6, Y6
-	VMULPS       narrow<>+1664(SB), Y6, Y9
-	VADDPS       Y9, Y14, Y9
-	VMULPS       narrow<>+384(SB), Y6, Y6
-	VSUBPS       Y6, Y14, Y6
-	VBLENDVPS    Y1, Y9, Y6, Y1
-	VMAXPS       Y1, Y11, Y6
-	VMAXPS       Y11, Y1, Y9
-	VANDPS       Y9, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y14, Y1
-	VMOVUPS      Y1, 3008(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       Y5, Y1, Y5
-	VDIVPS       Y5, Y3, Y3
-	VADDPS       narrow<>+128(SB), Y3, Y3
-	VCMPPS       $0x00, Y3, Y3, Y6
-	VPSRLD       $0x17, Y3, Y9
-	VPSUBD       Y0, Y9, Y9
-	VANDPS       narrow<>+1088(SB), Y3, Y10
-	VBROADCASTSS narrow<>+0(SB), Y11
-	VORPS        Y10, Y11, Y10
-	VBROADCASTSS narrow<>+1120(SB), Y14
-	VCMPPS       $0x01, Y10, Y14, Y15
-	VMULPS       Y10, Y2, Y1
-	VBLENDVPS    Y15, Y1, Y10, Y1
-	VPADDD       narrow<>+1184(SB), Y9, Y10
-	VBLENDVPS    Y15, Y10, Y9, Y9
-	VSUBPS       Y11, Y1, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y10
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y10, Y15, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1280(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1312(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1344(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1376(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1408(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+704(SB), Y10, Y10
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y10, Y1, Y1
+	VMULPS       Y1, Y2, Y1
+	VMINPS       Y1, Y0, Y1
+	VCMPPS       $0x01, Y7, Y9, Y3
+	VMULPS       Y1, Y8, Y4
+	VBLENDVPS    Y3, Y4, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y3, narrow<>+1600(SB), Y4, Y3
+	VMULPS       Y3, Y1, Y1
 	VADDPS       Y1, Y9, Y1
-	VBLENDVPS    Y6, Y1, Y3, Y1
-	VMULPS       narrow<>+992(SB), Y1, Y1
-	PREFETCHT0   13312(DX)(BX*4)
-	VMOVUPS      4416(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1440(SB), Y3, Y6
-	PREFETCHT0   13376(DX)(BX*4)
-	VMOVUPS      4480(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1472(SB), Y9, Y10
-	VMOVUPS      Y5, 1024(AX)
-	VSUBPS       Y6, Y10, Y5
-	VBROADCASTSS narrow<>+256(SB), Y15
-	VMAXPS       Y15, Y5, Y5
-	VMOVUPS      4544(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1504(SB), Y14, Y2
-	VSUBPS       Y10, Y2, Y7
-	VMAXPS       Y15, Y7, Y7
-	VCMPPS       $0x01, Y1, Y10, Y15
-	VBLENDVPS    Y15, Y10, Y6, Y6
-	VBLENDVPS    Y15, Y7, Y5, Y5
-	VBLENDVPS    Y15, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y1, Y2, Y15
-	VBLENDVPS    Y15, narrow<>+1536(SB), Y10, Y10
-	VBLENDVPS    Y15, Y2, Y6, Y2
-	VMAXPS       narrow<>+1568(SB), Y7, Y6
-	VMINPS       Y6, Y11, Y6
-	VBLENDVPS    Y15, Y6, Y5, Y5
-	VSUBPS       Y2, Y1, Y2
-	VDIVPS       Y5, Y2, Y2
-	VADDPS       Y2, Y10, Y2
-	VCMPPS       $0x01, Y11, Y2, Y5
-	VSUBPS       Y11, Y2, Y6
-	VMULPS       narrow<>+704(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y7
-	VBROADCASTSS narrow<>+736(SB), Y10
-	VCMPPS       $0x01, Y6, Y10, Y15
-	VBROADCASTSS narrow<>+768(SB), Y14
-	VMAXPS       Y6, Y14, Y13
-	VBLENDVPS    Y15, Y10, Y13, Y13
-	VADDPS       narrow<>+800(SB), Y13, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y4
-	VSUBPS       Y4, Y13, Y4
-	VMULPS       narrow<>+864(SB), Y4, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPADDD       Y15, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y4, Y4
-	VBLENDVPS    Y7, Y4, Y6, Y4
-	VBLENDVPS    Y5, Y4, Y2, Y2
-	VBROADCASTSS narrow<>+1696(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMULPS       narrow<>+1600(SB), Y2, Y2
-	VCMPPS       $0x00, Y2, Y2, Y5
-	VCMPPS       $0x01, Y2, Y10, Y6
-	VMAXPS       Y2, Y14, Y7
-	VBLENDVPS    Y6, Y10, Y7, Y6
-	VADDPS       narrow<>+800(SB), Y6, Y7
-	VCVTTPS2DQ   Y7, Y7
-	VPSUBD       narrow<>+832(SB), Y7, Y7
-	VCVTDQ2PS    Y7, Y13
-	VSUBPS       Y13, Y6, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VPADDD       Y7, Y0, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VBLENDVPS    Y5, Y6, Y2, Y2
-	VMOVUPS      1280(AX), Y5
+	VMAXPS       Y1, Y5, Y3
+	VMAXPS       Y5, Y1, Y7
+	VANDPS       Y7, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y9, Y1
+	VMOVUPS      Y1, 2816(DX)(BX*4)
+	VMOVUPS      544(AX), Y1
+	VADDPS       896(DX)(BX*4), Y1, Y3
+	VMOVUPS      1152(AX), Y5
+	VDIVPS       Y3, Y5, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y7
+	VPSRAD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y7, Y9
+	VPSUBD       Y9, Y3, Y3
+	VSUBPS       Y13, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y9
+	VBROADCASTSS narrow<>+1056(SB), Y12
+	VSUBPS       Y9, Y12, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y7, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
+	PREFETCHT0   13120(DX)(BX*4)
+	VMOVUPS      4224(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1248(SB), Y7, Y9
+	PREFETCHT0   13184(DX)(BX*4)
+	VMOVUPS      4288(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1280(SB), Y5, Y1
+	VSUBPS       Y9, Y1, Y12
+	VBROADCASTSS narrow<>+256(SB), Y4
+	VMAXPS       Y4, Y12, Y12
+	PREFETCHT0   13248(DX)(BX*4)
+	VMOVUPS      4352(DX)(BX*4), Y0
+	VMAXPS       narrow<>+1312(SB), Y0, Y2
+	VSUBPS       Y1, Y2, Y0
+	VMAXPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y3, Y1, Y4
+	VBLENDVPS    Y4, Y1, Y9, Y1
+	VBLENDVPS    Y4, Y0, Y12, Y9
+	VBLENDVPS    Y4, narrow<>+544(SB), Y13, Y4
+	VCMPPS       $0x01, Y3, Y2, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y4, Y4
+	VBLENDVPS    Y12, Y2, Y1, Y1
+	VMAXPS       narrow<>+1376(SB), Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VBLENDVPS    Y12, Y0, Y9, Y0
+	VSUBPS       Y1, Y3, Y1
+	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y0, Y4, Y0
+	VCMPPS       $0x01, Y13, Y0, Y1
+	VSUBPS       Y13, Y0, Y2
+	VMULPS       narrow<>+704(SB), Y2, Y2
+	VMAXPS       Y6, Y2, Y2
+	VMINPS       Y2, Y11, Y2
+	VADDPS       Y2, Y14, Y4
+	VSUBPS       Y14, Y4, Y9
+	VSUBPS       Y9, Y2, Y2
+	VMULPS       Y2, Y15, Y9
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y9, Y12, Y9
+	VMULPS       Y9, Y2, Y9
+	VBROADCASTSS narrow<>+896(SB), Y8
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y2, Y9
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y9, Y10, Y9
+	VMULPS       Y9, Y2, Y2
+	VADDPS       Y2, Y13, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VBLENDVPS    Y1, Y2, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y2
+	VSUBPS       Y14, Y2, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y15, Y4
+	VADDPS       Y4, Y12, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y8, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y10, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVUPS      1280(AX), Y2
+	VADDPS       Y0, Y2, Y0
+	VSUBPS       Y7, Y5, Y2
+	VBROADCASTSS narrow<>+192(SB), Y4
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      4352(DX)(BX*4), Y9
+	VSUBPS       Y5, Y9, Y1
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y2, Y0, Y4
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y3, Y7, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y8
+	VBLENDVPS    Y10, narrow<>+576(SB), Y8, Y10
+	VMULPS       Y10, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y4, Y7, Y7
+	VMOVUPS      Y7, 4224(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y2, Y7, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y3, Y5, Y8
+	VMOVUPS      256(AX), Y7
+	VMULPS       Y2, Y7, Y12
+	VBLENDVPS    Y8, Y12, Y2, Y2
+	VBROADCASTSS narrow<>+1504(SB), Y12
+	VBLENDVPS    Y8, narrow<>+1536(SB), Y12, Y8
+	VMULPS       Y8, Y2, Y2
 	VADDPS       Y2, Y5, Y2
-	VSUBPS       Y3, Y9, Y5
-	VMAXPS       Y12, Y5, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      4544(DX)(BX*4), Y6
-	VSUBPS       Y9, Y6, Y7
-	VMAXPS       Y12, Y7, Y7
-	VMINPS       Y7, Y11, Y7
-	VMOVUPS      480(AX), Y13
-	VMULPS       Y5, Y13, Y15
-	VBROADCASTSS narrow<>+1152(SB), Y4
-	VMINPS       Y15, Y4, Y15
-	VMOVUPS      Y2, 1280(AX)
-	VCMPPS       $0x01, Y1, Y3, Y2
-	VMULPS       narrow<>+576(SB), Y15, Y13
-	VADDPS       Y13, Y3, Y13
-	VMULPS       Y15, Y12, Y15
-	VSUBPS       Y15, Y3, Y15
-	VBLENDVPS    Y2, Y13, Y15, Y2
-	VBLENDVPS    Y8, Y2, Y3, Y3
-	VMOVUPS      Y3, 4416(DX)(BX*4)
-	VMOVUPS      448(AX), Y3
-	VMULPS       Y5, Y3, Y5
-	VMINPS       Y5, Y4, Y5
-	VCMPPS       $0x01, Y1, Y9, Y13
+	VMAXPS       Y2, Y4, Y8
+	VMAXPS       Y4, Y2, Y12
+	VANDPS       Y12, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y5, Y2
+	VMOVUPS      Y2, 4288(DX)(BX*4)
+	VMOVUPS      192(AX), Y2
+	VMULPS       Y1, Y2, Y1
+	VMINPS       Y1, Y0, Y1
+	VCMPPS       $0x01, Y3, Y9, Y3
+	VMULPS       Y1, Y7, Y4
+	VBLENDVPS    Y3, Y4, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y3, narrow<>+1600(SB), Y4, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y9, Y1
+	VMAXPS       Y1, Y8, Y3
+	VMAXPS       Y8, Y1, Y5
+	VANDPS       Y5, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y9, Y1
+	VMOVUPS      Y1, 4352(DX)(BX*4)
+	VMOVUPS      1120(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y1
+	VMOVUPS      1088(AX), Y3
+	VMOVUPS      896(DX)(BX*4), Y5
+	VBLENDVPS    Y3, 6144(DI)(BX*4), Y5, Y3
+	VMOVUPS      640(AX), Y8
+	VADDPS       Y3, Y8, Y8
+	VDIVPS       Y8, Y1, Y9
+	VADDPS       narrow<>+128(SB), Y9, Y9
+	VPSUBD       narrow<>+992(SB), Y9, Y12
+	VPSRAD       $0x17, Y12, Y12
+	VPSLLD       $0x17, Y12, Y5
+	VPSUBD       Y5, Y9, Y5
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       narrow<>+1024(SB), Y5, Y9
+	VMOVUPS      Y8, 640(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y8
+	VSUBPS       Y9, Y8, Y9
+	VMULPS       Y9, Y5, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y5, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y5, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y5, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y9, Y5, Y5
+	VADDPS       Y5, Y12, Y5
+	VMULPS       narrow<>+1216(SB), Y5, Y5
+	PREFETCHT0   11776(DX)(BX*4)
+	VMOVUPS      2880(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y12
+	PREFETCHT0   11840(DX)(BX*4)
+	VMOVUPS      2944(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1280(SB), Y8, Y4
+	VSUBPS       Y12, Y4, Y0
+	VBROADCASTSS narrow<>+256(SB), Y2
+	VMAXPS       Y2, Y0, Y0
+	PREFETCHT0   11904(DX)(BX*4)
+	VMOVUPS      3008(DX)(BX*4), Y8
+	VMAXPS       narrow<>+1312(SB), Y8, Y9
+	VSUBPS       Y4, Y9, Y8
+	VMAXPS       Y2, Y8, Y8
+	VCMPPS       $0x01, Y5, Y4, Y2
+	VBLENDVPS    Y2, Y4, Y12, Y4
+	VBLENDVPS    Y2, Y8, Y0, Y0
+	VBLENDVPS    Y2, narrow<>+544(SB), Y13, Y2
+	VCMPPS       $0x01, Y5, Y9, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y2, Y2
+	VBLENDVPS    Y12, Y9, Y4, Y4
+	VMAXPS       narrow<>+1376(SB), Y8, Y8
+	VMINPS       Y8, Y13, Y8
+	VBLENDVPS    Y12, Y8, Y0, Y0
+	VSUBPS       Y4, Y5, Y4
+	VDIVPS       Y0, Y4, Y0
+	VADDPS       Y0, Y2, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y8
+	VSUBPS       Y14, Y8, Y9
+	VSUBPS       Y9, Y4, Y4
+	VMULPS       Y4, Y15, Y9
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y9, Y12, Y9
+	VMULPS       Y9, Y4, Y9
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y9, Y7, Y9
+	VMULPS       Y9, Y4, Y9
+	VMOVUPS      Y1, 1088(AX)
+	VBROADCASTSS narrow<>+928(SB), Y1
+	VADDPS       Y9, Y1, Y9
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y4, Y4
+	VBLENDVPS    Y2, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y4
+	VSUBPS       Y14, Y4, Y8
+	VSUBPS       Y8, Y0, Y0
+	VMULPS       Y0, Y15, Y8
+	VADDPS       Y8, Y12, Y8
+	VMULPS       Y8, Y0, Y8
+	VADDPS       Y8, Y7, Y8
+	VMULPS       Y8, Y0, Y8
+	VADDPS       Y8, Y1, Y8
+	VMULPS       Y8, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      1248(AX), Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      2944(DX)(BX*4), Y4
+	VMOVUPS      2880(DX)(BX*4), Y8
+	VSUBPS       Y8, Y4, Y9
+	VBROADCASTSS narrow<>+192(SB), Y2
+	VMAXPS       Y2, Y9, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y0, 1248(AX)
+	VMOVUPS      3008(DX)(BX*4), Y0
+	VSUBPS       Y4, Y0, Y1
+	VMAXPS       Y2, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      480(AX), Y2
+	VMULPS       Y9, Y2, Y7
+	VBROADCASTSS narrow<>+1440(SB), Y2
+	VMINPS       Y7, Y2, Y7
+	VCMPPS       $0x01, Y5, Y8, Y12
+	VBROADCASTSS narrow<>+1472(SB), Y15
+	VBLENDVPS    Y12, narrow<>+576(SB), Y15, Y12
+	VMULPS       Y12, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VBLENDVPS    Y10, Y7, Y8, Y8
+	VMOVUPS      Y8, 2880(DX)(BX*4)
+	VMOVUPS      448(AX), Y8
+	VMULPS       Y9, Y8, Y9
+	VMINPS       Y9, Y2, Y9
+	VCMPPS       $0x01, Y5, Y4, Y12
 	VMOVUPS      256(AX), Y15
-	VMULPS       Y5, Y15, Y12
-	VBLENDVPS    Y13, Y12, Y5, Y5
-	VMULPS       narrow<>+1632(SB), Y5, Y12
-	VADDPS       Y12, Y9, Y12
-	VMULPS       narrow<>+352(SB), Y5, Y5
-	VSUBPS       Y5, Y9, Y5
-	VBLENDVPS    Y13, Y12, Y5, Y5
-	VMAXPS       Y5, Y2, Y12
-	VMAXPS       Y2, Y5, Y13
-	VANDPS       Y13, Y12, Y12
-	VBLENDVPS    Y8, Y12, Y9, Y2
+	VMULPS       Y9, Y15, Y8
+	VBLENDVPS    Y12, Y8, Y9, Y8
+	VBROADCASTSS narrow<>+1504(SB), Y9
+	VBLENDVPS    Y12, narrow<>+1536(SB), Y9, Y12
+	VMULPS       Y12, Y8, Y8
+	VADDPS       Y8, Y4, Y8
+	VMAXPS       Y8, Y7, Y12
+	VMAXPS       Y7, Y8, Y9
+	VANDPS       Y9, Y12, Y12
+	VBLENDVPS    Y10, Y12, Y4, Y4
+	VMOVUPS      Y4, 2944(DX)(BX*4)
+	VMOVUPS      192(AX), Y4
+	VMULPS       Y1, Y4, Y1
+	VMINPS       Y1, Y2, Y1
+	VCMPPS       $0x01, Y5, Y0, Y5
+	VMULPS       Y1, Y15, Y7
+	VBLENDVPS    Y5, Y7, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y7
+	VBLENDVPS    Y5, narrow<>+1600(SB), Y7, Y5
+	VMULPS       Y5, Y1, Y1
+	VADDPS       Y1, Y0, Y1
+	VMAXPS       Y1, Y12, Y5
+	VMAXPS       Y12, Y1, Y8
+	VANDPS       Y8, Y5, Y5
+	VBLENDVPS    Y10, Y5, Y0, Y0
+	VMOVUPS      Y0, 3008(DX)(BX*4)
+	VMOVUPS      544(AX), Y0
+	VADDPS       Y3, Y0, Y1
+	VMOVUPS      1088(AX), Y3
+	VDIVPS       Y1, Y3, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y8
+	VPSUBD       Y8, Y3, Y3
+	VSUBPS       Y13, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y8
+	VBROADCASTSS narrow<>+1056(SB), Y9
+	VSUBPS       Y8, Y9, Y8
+	VMULPS       Y8, Y3, Y8
+	VADDPS       narrow<>+1088(SB), Y8, Y8
+	VMULPS       Y8, Y3, Y8
+	VADDPS       narrow<>+1120(SB), Y8, Y8
+	VMULPS       Y8, Y3, Y8
+	VADDPS       narrow<>+1152(SB), Y8, Y8
+	VMULPS       Y8, Y3, Y8
+	VADDPS       narrow<>+1184(SB), Y8, Y8
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y8, Y3, Y3
+	VADDPS       Y3, Y5, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
+	PREFETCHT0   13312(DX)(BX*4)
+	VMOVUPS      4416(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1248(SB), Y5, Y8
+	PREFETCHT0   13376(DX)(BX*4)
+	VMOVUPS      4480(DX)(BX*4), Y12
+	VMAXPS       narrow<>+1280(SB), Y12, Y0
+	VMOVUPS      Y1, 1088(AX)
+	VSUBPS       Y8, Y0, Y1
+	VBROADCASTSS narrow<>+256(SB), Y9
+	VMAXPS       Y9, Y1, Y1
+	VMOVUPS      4544(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1312(SB), Y7, Y2
+	VSUBPS       Y0, Y2, Y4
+	VMAXPS       Y9, Y4, Y4
+	VCMPPS       $0x01, Y3, Y0, Y9
+	VBLENDVPS    Y9, Y0, Y8, Y0
+	VBLENDVPS    Y9, Y4, Y1, Y1
+	VBLENDVPS    Y9, narrow<>+544(SB), Y13, Y8
+	VCMPPS       $0x01, Y3, Y2, Y9
+	VBLENDVPS    Y9, narrow<>+1344(SB), Y8, Y8
+	VBLENDVPS    Y9, Y2, Y0, Y0
+	VMAXPS       narrow<>+1376(SB), Y4, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y9, Y2, Y1, Y1
+	VSUBPS       Y0, Y3, Y0
+	VDIVPS       Y1, Y0, Y0
+	VADDPS       Y0, Y8, Y0
+	VCMPPS       $0x01, Y13, Y0, Y1
+	VSUBPS       Y13, Y0, Y2
+	VMULPS       narrow<>+704(SB), Y2, Y2
+	VMAXPS       Y6, Y2, Y2
+	VMINPS       Y2, Y11, Y2
+	VADDPS       Y2, Y14, Y4
+	VSUBPS       Y14, Y4, Y8
+	VSUBPS       Y8, Y2, Y2
+	VBROADCASTSS narrow<>+832(SB), Y8
+	VMULPS       Y2, Y8, Y9
+	VBROADCASTSS narrow<>+864(SB), Y15
+	VADDPS       Y9, Y15, Y9
+	VMULPS       Y9, Y2, Y9
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y9, Y7, Y9
+	VMULPS       Y9, Y2, Y9
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y9, Y10, Y9
+	VMULPS       Y9, Y2, Y2
+	VADDPS       Y2, Y13, Y2
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VBLENDVPS    Y1, Y2, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y2
+	VSUBPS       Y14, Y2, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y8, Y4
+	VADDPS       Y4, Y15, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y7, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y10, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVUPS      1280(AX), Y2
+	VADDPS       Y0, Y2, Y0
+	VSUBPS       Y5, Y12, Y2
+	VBROADCASTSS narrow<>+192(SB), Y4
+	VMAXPS       Y4, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      4544(DX)(BX*4), Y9
+	VSUBPS       Y12, Y9, Y1
+	VMAXPS       Y4, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y0, 1280(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y2, Y0, Y4
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y3, Y5, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y7
+	VBLENDVPS    Y10, narrow<>+576(SB), Y7, Y10
+	VMULPS       Y10, Y4, Y4
+	VADDPS       Y4, Y5, Y4
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y4, Y5, Y5
+	VMOVUPS      Y5, 4416(DX)(BX*4)
+	VMOVUPS      448(AX), Y5
+	VMULPS       Y2, Y5, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y3, Y12, Y7
+	VMOVUPS      256(AX), Y5
+	VMULPS       Y2, Y5, Y15
+	VBLENDVPS    Y7, Y15, Y2, Y2
+	VBROADCASTSS narrow<>+1504(SB), Y15
+	VBLENDVPS    Y7, narrow<>+1536(SB), Y15, Y7
+	VMULPS       Y7, Y2, Y2
+	VADDPS       Y2, Y12, Y2
+	VMAXPS       Y2, Y4, Y7
+	VMAXPS       Y4, Y2, Y15
+	VANDPS       Y15, Y7, Y7
+	VBLENDVPS    Y10, Y7, Y12, Y2
 	VMOVUPS      Y2, 4480(DX)(BX*4)
 	VMOVUPS      192(AX), Y2
-	VMULPS       Y7, Y2, Y5
-	VMINPS       Y5, Y4, Y5
-	VCMPPS       $0x01, Y1, Y6, Y1
-	VMULPS       Y5, Y15, Y7
-	VBLENDVPS    Y1, Y7, Y5, Y5
-	VMULPS       narrow<>+1664(SB), Y5, Y7
-	VADDPS       Y7, Y6, Y7
-	VMULPS       narrow<>+384(SB), Y5, Y5
-	VSUBPS       Y5, Y6, Y5
-	VBLENDVPS    Y1, Y7, Y5, Y1
-	VMAXPS       Y1, Y12, Y5
-	VMAXPS       Y12, Y1, Y7
-	VANDPS       Y7, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y6, Y1
+	VMULPS       Y1, Y2, Y1
+	VMINPS       Y1, Y0, Y1
+	VCMPPS       $0x01, Y3, Y9, Y3
+	VMULPS       Y1, Y5, Y4
+	VBLENDVPS    Y3, Y4, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y3, narrow<>+1600(SB), Y4, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y9, Y1
+	VMAXPS       Y1, Y7, Y3
+	VMAXPS       Y7, Y1, Y12
+	VANDPS       Y12, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y9, Y1
 	VMOVUPS      Y1, 4544(DX)(BX*4)
 	VMOVUPS      960(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y1
-	VMOVUPS      640(AX), Y5
-	VDIVPS       Y5, Y1, Y5
-	VADDPS       narrow<>+128(SB), Y5, Y5
-	VCMPPS       $0x00, Y5, Y5, Y6
-	VPSRLD       $0x17, Y5, Y7
-	VPSUBD       Y0, Y7, Y7
-	VANDPS       narrow<>+1088(SB), Y5, Y9
-	VORPS        Y9, Y11, Y9
-	VBROADCASTSS narrow<>+1120(SB), Y12
-	VCMPPS       $0x01, Y9, Y12, Y13
-	VMULPS       Y9, Y4, Y12
-	VBLENDVPS    Y13, Y12, Y9, Y9
-	VPADDD       narrow<>+1184(SB), Y7, Y12
-	VBLENDVPS    Y13, Y12, Y7, Y7
-	VSUBPS       Y11, Y9, Y9
-	VMULPS       narrow<>+1216(SB), Y9, Y12
-	VBROADCASTSS narrow<>+1248(SB), Y13
-	VSUBPS       Y12, Y13, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+1280(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+1312(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+1344(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+1376(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+1408(SB), Y12, Y12
-	VMULPS       Y12, Y9, Y12
-	VADDPS       narrow<>+704(SB), Y12, Y12
+	VMOVUPS      640(AX), Y3
+	VDIVPS       Y3, Y1, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y7
+	VPSRAD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y7, Y9
+	VPSUBD       Y9, Y3, Y3
+	VSUBPS       Y13, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y9
+	VBROADCASTSS narrow<>+1056(SB), Y12
+	VSUBPS       Y9, Y12, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y12, Y9, Y9
-	VADDPS       Y9, Y7, Y7
-	VBLENDVPS    Y6, Y7, Y5, Y5
-	VMULPS       narrow<>+992(SB), Y5, Y5
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y7, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
 	PREFETCHT0   11968(DX)(BX*4)
-	VMOVUPS      3072(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1440(SB), Y6, Y7
+	VMOVUPS      3072(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1248(SB), Y7, Y9
 	PREFETCHT0   12032(DX)(BX*4)
-	VMOVUPS      3136(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1472(SB), Y9, Y12
-	VSUBPS       Y7, Y12, Y13
-	VBROADCASTSS narrow<>+256(SB), Y4
-	VMAXPS       Y4, Y13, Y13
+	VMOVUPS      3136(DX)(BX*4), Y15
+	VMAXPS       narrow<>+1280(SB), Y15, Y12
+	VSUBPS       Y9, Y12, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
 	PREFETCHT0   12096(DX)(BX*4)
 	VMOVUPS      3200(DX)(BX*4), Y2
-	VMAXPS       narrow<>+1504(SB), Y2, Y6
-	VSUBPS       Y12, Y6, Y2
-	VMAXPS       Y4, Y2, Y2
-	VCMPPS       $0x01, Y5, Y12, Y4
-	VBLENDVPS    Y4, Y12, Y7, Y7
-	VBLENDVPS    Y4, Y2, Y13, Y12
-	VBLENDVPS    Y4, narrow<>+544(SB), Y11, Y4
-	VCMPPS       $0x01, Y5, Y6, Y13
-	VBLENDVPS    Y13, narrow<>+1536(SB), Y4, Y4
-	VBLENDVPS    Y13, Y6, Y7, Y6
-	VMAXPS       narrow<>+1568(SB), Y2, Y2
-	VMINPS       Y2, Y11, Y2
-	VBLENDVPS    Y13, Y2, Y12, Y2
-	VSUBPS       Y6, Y5, Y6
-	VDIVPS       Y2, Y6, Y2
-	VADDPS       Y2, Y4, Y2
-	VCMPPS       $0x01, Y11, Y2, Y4
-	VSUBPS       Y11, Y2, Y6
-	VMULPS       narrow<>+704(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y7
-	VCMPPS       $0x01, Y6, Y10, Y12
-	VMAXPS       Y6, Y14, Y13
-	VBLENDVPS    Y12, Y10, Y13, Y12
-	VADDPS       narrow<>+800(SB), Y12, Y13
-	VCVTTPS2DQ   Y13, Y13
-	VPSUBD       narrow<>+832(SB), Y13, Y13
-	VCVTDQ2PS    Y13, Y15
-	VSUBPS       Y15, Y12, Y12
-	VMULPS       narrow<>+864(SB), Y12, Y15
-	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y12, Y12
-	VADDPS       Y12, Y11, Y12
-	VPADDD       Y13, Y0, Y13
-	VPSLLD       $0x17, Y13, Y13
-	VMULPS       Y13, Y12, Y12
-	VBLENDVPS    Y7, Y12, Y6, Y6
-	VBLENDVPS    Y4, Y6, Y2, Y2
-	VBROADCASTSS narrow<>+416(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMULPS       narrow<>+1600(SB), Y2, Y2
-	VCMPPS       $0x00, Y2, Y2, Y4
-	VCMPPS       $0x01, Y2, Y10, Y6
-	VMAXPS       Y2, Y14, Y7
-	VBLENDVPS    Y6, Y10, Y7, Y6
-	VADDPS       narrow<>+800(SB), Y6, Y7
-	VCVTTPS2DQ   Y7, Y7
-	VPSUBD       narrow<>+832(SB), Y7, Y7
-	VCVTDQ2PS    Y7, Y12
-	VSUBPS       Y12, Y6, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VPADDD       Y7, Y0, Y7
+	VMAXPS       narrow<>+1312(SB), Y2, Y7
+	VSUBPS       Y12, Y7, Y2
+	VMAXPS       Y0, Y2, Y2
+	VCMPPS       $0x01, Y3, Y12, Y0
+	VBLENDVPS    Y0, Y12, Y9, Y9
+	VBLENDVPS    Y0, Y2, Y4, Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
+	VCMPPS       $0x01, Y3, Y7, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y12, Y7, Y9, Y7
+	VMAXPS       narrow<>+1376(SB), Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y12, Y2, Y4, Y2
+	VSUBPS       Y7, Y3, Y4
+	VDIVPS       Y2, Y4, Y2
+	VADDPS       Y2, Y0, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y4
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       Y6, Y4, Y4
+	VMINPS       Y4, Y11, Y4
+	VADDPS       Y4, Y14, Y7
+	VSUBPS       Y14, Y7, Y9
+	VSUBPS       Y9, Y4, Y4
+	VMULPS       Y4, Y8, Y9
+	VBROADCASTSS narrow<>+864(SB), Y12
+	VADDPS       Y9, Y12, Y9
+	VMULPS       Y9, Y4, Y9
+	VBROADCASTSS narrow<>+896(SB), Y5
+	VADDPS       Y9, Y5, Y9
+	VMULPS       Y9, Y4, Y9
+	VMOVUPS      Y1, 640(AX)
+	VBROADCASTSS narrow<>+928(SB), Y1
+	VADDPS       Y9, Y1, Y9
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y13, Y4
 	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VBLENDVPS    Y4, Y6, Y2, Y2
-	VMOVUPS      1216(AX), Y4
-	VADDPS       Y2, Y4, Y2
-	VMOVUPS      3072(DX)(BX*4), Y4
-	VSUBPS       Y4, Y9, Y6
+	VPADDD       Y7, Y4, Y4
+	VBLENDVPS    Y2, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMAXPS       Y6, Y0, Y0
+	VMINPS       Y0, Y11, Y0
+	VADDPS       Y0, Y14, Y2
+	VSUBPS       Y14, Y2, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y8, Y4
+	VADDPS       Y4, Y12, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y5, Y4
+	VMULPS       Y4, Y0, Y4
+	VADDPS       Y4, Y1, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y13, Y0
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y0, Y0
+	VMOVUPS      1248(AX), Y2
+	VADDPS       Y0, Y2, Y0
+	VMOVUPS      3072(DX)(BX*4), Y2
+	VSUBPS       Y2, Y15, Y4
 	VBROADCASTSS narrow<>+192(SB), Y7
-	VMAXPS       Y7, Y6, Y6
-	VMINPS       Y6, Y11, Y6
-	VMOVUPS      3200(DX)(BX*4), Y12
-	VSUBPS       Y9, Y12, Y13
-	VMAXPS       Y7, Y13, Y13
-	VMINPS       Y13, Y11, Y13
-	VMOVUPS      480(AX), Y15
-	VMULPS       Y6, Y15, Y14
-	VBROADCASTSS narrow<>+1152(SB), Y15
-	VMINPS       Y14, Y15, Y14
-	VMOVUPS      Y2, 1216(AX)
-	VCMPPS       $0x01, Y5, Y4, Y2
-	VMULPS       narrow<>+576(SB), Y14, Y10
-	VADDPS       Y10, Y4, Y10
-	VMULPS       Y14, Y7, Y14
-	VSUBPS       Y14, Y4, Y14
-	VBLENDVPS    Y2, Y10, Y14, Y2
-	VBLENDVPS    Y8, Y2, Y4, Y4
-	VMOVUPS      Y4, 3072(DX)(BX*4)
-	VMULPS       Y6, Y3, Y4
-	VMINPS       Y4, Y15, Y4
-	VCMPPS       $0x01, Y5, Y9, Y6
-	VMOVUPS      256(AX), Y10
-	VMULPS       Y4, Y10, Y14
-	VBLENDVPS    Y6, Y14, Y4, Y4
-	VMULPS       narrow<>+1632(SB), Y4, Y14
-	VADDPS       Y14, Y9, Y14
-	VMULPS       narrow<>+352(SB), Y4, Y4
-	VSUBPS       Y4, Y9, Y4
-	VBLENDVPS    Y6, Y14, Y4, Y4
-	VMAXPS       Y4, Y2, Y6
-	VMAXPS       Y2, Y4, Y14
-	VANDPS       Y14, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y9, Y2
+	VMAXPS       Y7, Y4, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      3200(DX)(BX*4), Y9
+	VSUBPS       Y15, Y9, Y1
+	VMAXPS       Y7, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      480(AX), Y7
+	VMULPS       Y4, Y7, Y5
+	VBROADCASTSS narrow<>+1440(SB), Y7
+	VMINPS       Y5, Y7, Y5
+	VCMPPS       $0x01, Y3, Y2, Y12
+	VBROADCASTSS narrow<>+1472(SB), Y8
+	VBLENDVPS    Y12, narrow<>+576(SB), Y8, Y12
+	VMULPS       Y12, Y5, Y5
+	VADDPS       Y5, Y2, Y5
+	VBLENDVPS    Y10, Y5, Y2, Y2
+	VMOVUPS      Y2, 3072(DX)(BX*4)
+	VMOVUPS      448(AX), Y2
+	VMULPS       Y4, Y2, Y4
+	VMINPS       Y4, Y7, Y4
+	VCMPPS       $0x01, Y3, Y15, Y12
+	VMOVUPS      256(AX), Y8
+	VMULPS       Y4, Y8, Y2
+	VBLENDVPS    Y12, Y2, Y4, Y2
+	VBROADCASTSS narrow<>+1504(SB), Y4
+	VBLENDVPS    Y12, narrow<>+1536(SB), Y4, Y12
+	VMULPS       Y12, Y2, Y2
+	VADDPS       Y2, Y15, Y2
+	VMAXPS       Y2, Y5, Y12
+	VMAXPS       Y5, Y2, Y4
+	VANDPS       Y4, Y12, Y12
+	VBLENDVPS    Y10, Y12, Y15, Y2
 	VMOVUPS      Y2, 3136(DX)(BX*4)
 	VMOVUPS      192(AX), Y2
-	VMULPS       Y13, Y2, Y4
-	VMINPS       Y4, Y15, Y4
-	VCMPPS       $0x01, Y5, Y12, Y5
-	VMULPS       Y4, Y10, Y9
-	VBLENDVPS    Y5, Y9, Y4, Y4
-	VMULPS       narrow<>+1664(SB), Y4, Y9
-	VADDPS       Y9, Y12, Y9
-	VMULPS       narrow<>+384(SB), Y4, Y4
-	VSUBPS       Y4, Y12, Y4
-	VBLENDVPS    Y5, Y9, Y4, Y4
-	VMAXPS       Y4, Y6, Y5
-	VMAXPS       Y6, Y4, Y9
-	VANDPS       Y9, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y12, Y4
-	VMOVUPS      Y4, 3200(DX)(BX*4)
-	VMOVUPS      1024(AX), Y4
-	VDIVPS       Y4, Y1, Y1
+	VMULPS       Y1, Y2, Y1
+	VMINPS       Y1, Y7, Y1
+	VCMPPS       $0x01, Y3, Y9, Y3
+	VMULPS       Y1, Y8, Y4
+	VBLENDVPS    Y3, Y4, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y4
+	VBLENDVPS    Y3, narrow<>+1600(SB), Y4, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y9, Y1
+	VMAXPS       Y1, Y12, Y3
+	VMAXPS       Y12, Y1, Y5
+	VANDPS       Y5, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y9, Y1
+	VMOVUPS      Y1, 3200(DX)(BX*4)
+	VMOVUPS      640(AX), Y1
+	VMOVUPS      1088(AX), Y3
+	VDIVPS       Y3, Y1, Y1
 	VADDPS       narrow<>+128(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y4
-	VPSRLD       $0x17, Y1, Y5
-	VPSUBD       Y0, Y5, Y5
-	VANDPS       narrow<>+1088(SB), Y1, Y6
-	VORPS        Y6, Y11, Y6
-	VBROADCASTSS narrow<>+1120(SB), Y9
-	VCMPPS       $0x01, Y6, Y9, Y12
-	VMULPS       Y6, Y15, Y13
-	VBLENDVPS    Y12, Y13, Y6, Y6
-	VPADDD       narrow<>+1184(SB), Y5, Y13
-	VBLENDVPS    Y12, Y13, Y5, Y5
-	VSUBPS       Y11, Y6, Y6
-	VMULPS       narrow<>+1216(SB), Y6, Y12
-	VBROADCASTSS narrow<>+1248(SB), Y13
-	VSUBPS       Y12, Y13, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+1280(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+1312(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+1344(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+1376(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+1408(SB), Y12, Y12
-	VMULPS       Y12, Y6, Y12
-	VADDPS       narrow<>+704(SB), Y12, Y12
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y1, Y1
-	VMULPS       narrow<>+992(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y3
+	VPSRAD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y3, Y5
+	VPSUBD       Y5, Y1, Y1
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y5
+	VBROADCASTSS narrow<>+1056(SB), Y9
+	VSUBPS       Y5, Y9, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1088(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1120(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1152(SB), Y5, Y5
+	VMULPS       Y5, Y1, Y5
+	VADDPS       narrow<>+1184(SB), Y5, Y5
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y5, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
 	PREFETCHT0   13504(DX)(BX*4)
-	VMOVUPS      4608(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1440(SB), Y4, Y5
+	VMOVUPS      4608(DX)(BX*4), Y3
+	VMAXPS       narrow<>+1248(SB), Y3, Y5
 	PREFETCHT0   13568(DX)(BX*4)
-	VMOVUPS      4672(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1472(SB), Y6, Y12
-	VSUBPS       Y5, Y12, Y14
-	VBROADCASTSS narrow<>+256(SB), Y13
-	VMAXPS       Y13, Y14, Y14
+	VMOVUPS      4672(DX)(BX*4), Y12
+	VMAXPS       narrow<>+1280(SB), Y12, Y15
+	VSUBPS       Y5, Y15, Y9
+	VBROADCASTSS narrow<>+256(SB), Y4
+	VMAXPS       Y4, Y9, Y9
 	PREFETCHT0   13632(DX)(BX*4)
-	VMOVUPS      4736(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1504(SB), Y9, Y15
-	VSUBPS       Y12, Y15, Y2
-	VMAXPS       Y13, Y2, Y2
-	VCMPPS       $0x01, Y1, Y12, Y13
-	VBLENDVPS    Y13, Y12, Y5, Y5
-	VBLENDVPS    Y13, Y2, Y14, Y12
-	VBLENDVPS    Y13, narrow<>+544(SB), Y11, Y13
-	VCMPPS       $0x01, Y1, Y15, Y14
-	VBLENDVPS    Y14, narrow<>+1536(SB), Y13, Y13
-	VBLENDVPS    Y14, Y15, Y5, Y5
-	VMAXPS       narrow<>+1568(SB), Y2, Y2
+	VMOVUPS      4736(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1312(SB), Y7, Y2
+	VSUBPS       Y15, Y2, Y7
+	VMAXPS       Y4, Y7, Y7
+	VCMPPS       $0x01, Y1, Y15, Y4
+	VBLENDVPS    Y4, Y15, Y5, Y5
+	VBLENDVPS    Y4, Y7, Y9, Y9
+	VBLENDVPS    Y4, narrow<>+544(SB), Y13, Y4
+	VCMPPS       $0x01, Y1, Y2, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y4, Y4
+	VBLENDVPS    Y15, Y2, Y5, Y2
+	VMAXPS       narrow<>+1376(SB), Y7, Y5
+	VMINPS       Y5, Y13, Y5
+	VBLENDVPS    Y15, Y5, Y9, Y5
+	VSUBPS       Y2, Y1, Y2
+	VDIVPS       Y5, Y2, Y2
+	VADDPS       Y2, Y4, Y2
+	VCMPPS       $0x01, Y13, Y2, Y4
+	VSUBPS       Y13, Y2, Y5
+	VMULPS       narrow<>+704(SB), Y5, Y5
+	VMAXPS       Y6, Y5, Y5
+	VMINPS       Y5, Y11, Y5
+	VADDPS       Y5, Y14, Y7
+	VSUBPS       Y14, Y7, Y9
+	VSUBPS       Y9, Y5, Y5
+	VBROADCASTSS narrow<>+832(SB), Y9
+	VMULPS       Y5, Y9, Y15
+	VBROADCASTSS narrow<>+864(SB), Y8
+	VADDPS       Y15, Y8, Y15
+	VMULPS       Y15, Y5, Y15
+	VMOVUPS      Y0, 1088(AX)
+	VBROADCASTSS narrow<>+896(SB), Y0
+	VADDPS       Y15, Y0, Y15
+	VMULPS       Y15, Y5, Y15
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y15, Y10, Y15
+	VMULPS       Y15, Y5, Y5
+	VADDPS       Y5, Y13, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y2, Y2
+	VBROADCASTSS narrow<>+1632(SB), Y4
+	VMINPS       Y2, Y4, Y2
+	VMULPS       narrow<>+1408(SB), Y2, Y2
+	VMAXPS       Y6, Y2, Y2
 	VMINPS       Y2, Y11, Y2
-	VBLENDVPS    Y14, Y2, Y12, Y2
-	VSUBPS       Y5, Y1, Y5
-	VDIVPS       Y2, Y5, Y2
+	VADDPS       Y2, Y14, Y4
+	VSUBPS       Y14, Y4, Y5
+	VSUBPS       Y5, Y2, Y2
+	VMULPS       Y2, Y9, Y5
+	VADDPS       Y5, Y8, Y5
+	VMULPS       Y5, Y2, Y5
+	VADDPS       Y5, Y0, Y5
+	VMULPS       Y5, Y2, Y5
+	VADDPS       Y5, Y10, Y5
+	VMULPS       Y5, Y2, Y2
 	VADDPS       Y2, Y13, Y2
-	VCMPPS       $0x01, Y11, Y2, Y5
-	VSUBPS       Y11, Y2, Y12
-	VMULPS       narrow<>+704(SB), Y12, Y12
-	VCMPPS       $0x00, Y12, Y12, Y13
-	VBROADCASTSS narrow<>+736(SB), Y14
-	VCMPPS       $0x01, Y12, Y14, Y15
-	VBROADCASTSS narrow<>+768(SB), Y9
-	VMAXPS       Y12, Y9, Y10
-	VBLENDVPS    Y15, Y14, Y10, Y10
-	VADDPS       narrow<>+800(SB), Y10, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y3
-	VSUBPS       Y3, Y10, Y3
-	VMULPS       narrow<>+864(SB), Y3, Y10
-	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+960(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+992(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y3
-	VADDPS       Y3, Y11, Y3
-	VPADDD       Y15, Y0, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y3, Y3
-	VBLENDVPS    Y13, Y3, Y12, Y3
-	VBLENDVPS    Y5, Y3, Y2, Y2
-	VBROADCASTSS narrow<>+1696(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMULPS       narrow<>+1600(SB), Y2, Y2
-	VCMPPS       $0x00, Y2, Y2, Y3
-	VCMPPS       $0x01, Y2, Y14, Y5
-	VMAXPS       Y2, Y9, Y10
-	VBLENDVPS    Y5, Y14, Y10, Y5
-	VADDPS       narrow<>+800(SB), Y5, Y10
-	VCVTTPS2DQ   Y10, Y10
-	VPSUBD       narrow<>+832(SB), Y10, Y10
-	VCVTDQ2PS    Y10, Y12
-	VSUBPS       Y12, Y5, Y5
-	VMULPS       narrow<>+864(SB), Y5, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+960(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y12
-	VADDPS       narrow<>+992(SB), Y12, Y12
-	VMULPS       Y12, Y5, Y5
-	VADDPS       Y5, Y11, Y5
-	VPADDD       Y10, Y0, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y5, Y5
-	VBLENDVPS    Y3, Y5, Y2, Y2
-	VMOVUPS      1280(AX), Y3
-	VADDPS       Y2, Y3, Y2
-	VSUBPS       Y4, Y6, Y3
-	VMAXPS       Y7, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      4736(DX)(BX*4), Y5
-	VSUBPS       Y6, Y5, Y10
-	VMAXPS       Y7, Y10, Y10
-	VMINPS       Y10, Y11, Y10
-	VMOVUPS      480(AX), Y12
-	VMULPS       Y3, Y12, Y13
-	VBROADCASTSS narrow<>+1152(SB), Y15
-	VMINPS       Y13, Y15, Y13
-	VCMPPS       $0x01, Y1, Y4, Y9
-	VMULPS       narrow<>+576(SB), Y13, Y14
-	VADDPS       Y14, Y4, Y14
-	VMULPS       Y13, Y7, Y13
-	VSUBPS       Y13, Y4, Y13
-	VBLENDVPS    Y9, Y14, Y13, Y9
-	VBLENDVPS    Y8, Y9, Y4, Y4
-	VMOVUPS      Y4, 4608(DX)(BX*4)
-	VMOVUPS      448(AX), Y4
-	VMULPS       Y3, Y4, Y3
-	VMINPS       Y3, Y15, Y3
-	VCMPPS       $0x01, Y1, Y6, Y13
-	VMOVUPS      256(AX), Y14
-	VMULPS       Y3, Y14, Y7
-	VBLENDVPS    Y13, Y7, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y7
-	VADDPS       Y7, Y6, Y7
-	VBROADCASTSS narrow<>+352(SB), Y4
-	VMULPS       Y3, Y4, Y3
-	VSUBPS       Y3, Y6, Y3
-	VBLENDVPS    Y13, Y7, Y3, Y3
-	VMAXPS       Y3, Y9, Y7
-	VMAXPS       Y9, Y3, Y13
-	VANDPS       Y13, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y6, Y3
-	VMOVUPS      Y3, 4672(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
-	VMULPS       Y10, Y3, Y6
-	VMINPS       Y6, Y15, Y6
-	VCMPPS       $0x01, Y1, Y5, Y1
-	VMULPS       Y6, Y14, Y9
-	VBLENDVPS    Y1, Y9, Y6, Y6
-	VMULPS       narrow<>+1664(SB), Y6, Y9
-	VADDPS       Y9, Y5, Y9
-	VMULPS       narrow<>+384(SB), Y6, Y6
-	VSUBPS       Y6, Y5, Y6
-	VBLENDVPS    Y1, Y9, Y6, Y1
-	VMAXPS       Y1, Y7, Y6
-	VMAXPS       Y7, Y1, Y9
-	VANDPS       Y9, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y5, Y1
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y2, Y2
+	VMOVUPS      1280(AX), Y4
+	VADDPS       Y2, Y4, Y2
+	VSUBPS       Y3, Y12, Y4
+	VBROADCASTSS narrow<>+192(SB), Y5
+	VMAXPS       Y5, Y4, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      4736(DX)(BX*4), Y7
+	VSUBPS       Y12, Y7, Y15
+	VMAXPS       Y5, Y15, Y15
+	VMINPS       Y15, Y13, Y15
+	VMOVUPS      480(AX), Y5
+	VMULPS       Y4, Y5, Y10
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y10, Y0, Y10
+	VCMPPS       $0x01, Y1, Y3, Y8
+	VBROADCASTSS narrow<>+1472(SB), Y9
+	VBLENDVPS    Y8, narrow<>+576(SB), Y9, Y8
+	VMULPS       Y8, Y10, Y8
+	VADDPS       Y8, Y3, Y8
+	VMOVUPS      576(AX), Y10
+	VBLENDVPS    Y10, Y8, Y3, Y3
+	VMOVUPS      Y3, 4608(DX)(BX*4)
+	VMOVUPS      448(AX), Y3
+	VMULPS       Y4, Y3, Y4
+	VMINPS       Y4, Y0, Y4
+	VCMPPS       $0x01, Y1, Y12, Y9
+	VMOVUPS      256(AX), Y3
+	VMULPS       Y4, Y3, Y14
+	VBLENDVPS    Y9, Y14, Y4, Y4
+	VBROADCASTSS narrow<>+1504(SB), Y14
+	VBLENDVPS    Y9, narrow<>+1536(SB), Y14, Y9
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y12, Y4
+	VMAXPS       Y4, Y8, Y9
+	VMAXPS       Y8, Y4, Y14
+	VANDPS       Y14, Y9, Y9
+	VBLENDVPS    Y10, Y9, Y12, Y4
+	VMOVUPS      Y4, 4672(DX)(BX*4)
+	VMOVUPS      192(AX), Y4
+	VMULPS       Y15, Y4, Y8
+	VMINPS       Y8, Y0, Y8
+	VCMPPS       $0x01, Y1, Y7, Y1
+	VMULPS       Y8, Y3, Y12
+	VBLENDVPS    Y1, Y12, Y8, Y8
+	VBROADCASTSS narrow<>+1568(SB), Y12
+	VBLENDVPS    Y1, narrow<>+1600(SB), Y12, Y1
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y1, Y7, Y1
+	VMAXPS       Y1, Y9, Y8
+	VMAXPS       Y9, Y1, Y14
+	VANDPS       Y14, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y7, Y1
 	VMOVUPS      Y1, 4736(DX)(BX*4)
 	VMOVUPS      928(AX), Y1
-	VMULPS       Y4, Y1, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      1216(AX), Y6
-	VMULPS       narrow<>+1728(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y7
-	VPSRLD       $0x17, Y6, Y9
-	VPSUBD       Y0, Y9, Y9
-	VANDPS       narrow<>+1088(SB), Y6, Y10
-	VORPS        Y10, Y11, Y10
-	VBROADCASTSS narrow<>+1120(SB), Y13
-	VCMPPS       $0x01, Y10, Y13, Y1
-	VMULPS       Y10, Y15, Y13
-	VBLENDVPS    Y1, Y13, Y10, Y10
-	VPADDD       narrow<>+1184(SB), Y9, Y13
-	VBLENDVPS    Y1, Y13, Y9, Y1
-	VSUBPS       Y11, Y10, Y9
-	VMULPS       narrow<>+1216(SB), Y9, Y10
-	VBROADCASTSS narrow<>+1248(SB), Y13
-	VSUBPS       Y10, Y13, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+1280(SB), Y10, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+1312(SB), Y10, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+1344(SB), Y10, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+1376(SB), Y10, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+1408(SB), Y10, Y10
-	VMULPS       Y10, Y9, Y10
-	VADDPS       narrow<>+704(SB), Y10, Y10
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       Y10, Y9, Y9
-	VADDPS       Y9, Y1, Y1
-	VBLENDVPS    Y7, Y1, Y6, Y1
-	VMULPS       narrow<>+1760(SB), Y1, Y1
-	VMULPS       Y1, Y5, Y1
+	VMULPS       narrow<>+352(SB), Y1, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      1088(AX), Y8
+	VMULPS       narrow<>+1664(SB), Y8, Y8
+	VPSUBD       narrow<>+992(SB), Y8, Y9
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y14
+	VPSUBD       Y14, Y8, Y8
+	VSUBPS       Y13, Y8, Y8
+	VMULPS       narrow<>+1024(SB), Y8, Y14
+	VBROADCASTSS narrow<>+1056(SB), Y15
+	VSUBPS       Y14, Y15, Y14
+	VMULPS       Y14, Y8, Y14
+	VADDPS       narrow<>+1088(SB), Y14, Y14
+	VMULPS       Y14, Y8, Y14
+	VADDPS       narrow<>+1120(SB), Y14, Y14
+	VMULPS       Y14, Y8, Y14
+	VADDPS       narrow<>+1152(SB), Y14, Y14
+	VMULPS       Y14, Y8, Y14
+	VADDPS       narrow<>+1184(SB), Y14, Y14
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y14, Y8, Y8
+	VADDPS       Y8, Y9, Y8
+	VMULPS       narrow<>+1696(SB), Y8, Y8
+	VMULPS       Y8, Y7, Y8
 	PREFETCHT0   12160(DX)(BX*4)
-	VMOVUPS      3264(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1792(SB), Y6, Y7
+	VMOVUPS      3264(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1728(SB), Y9, Y14
 	PREFETCHT0   12224(DX)(BX*4)
-	VMOVUPS      3328(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1824(SB), Y9, Y10
-	VSUBPS       Y7, Y10, Y13
-	VBROADCASTSS narrow<>+256(SB), Y4
-	VMAXPS       Y4, Y13, Y13
+	VMOVUPS      3328(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1760(SB), Y1, Y15
+	VSUBPS       Y14, Y15, Y12
+	VMOVUPS      Y7, 1088(AX)
+	VBROADCASTSS narrow<>+256(SB), Y7
+	VMAXPS       Y7, Y12, Y12
 	PREFETCHT0   12288(DX)(BX*4)
-	VMOVUPS      Y5, 1216(AX)
-	VMOVUPS      3392(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1856(SB), Y5, Y3
-	VSUBPS       Y10, Y3, Y15
-	VMAXPS       Y4, Y15, Y15
-	VCMPPS       $0x01, Y1, Y10, Y4
-	VBLENDVPS    Y4, Y10, Y7, Y7
-	VBLENDVPS    Y4, Y15, Y13, Y10
-	VBLENDVPS    Y4, narrow<>+544(SB), Y11, Y4
-	VCMPPS       $0x01, Y1, Y3, Y13
-	VBLENDVPS    Y13, narrow<>+1536(SB), Y4, Y4
-	VBLENDVPS    Y13, Y3, Y7, Y3
-	VMAXPS       Y11, Y15, Y7
-	VMINPS       Y7, Y11, Y7
-	VBLENDVPS    Y13, Y7, Y10, Y7
-	VSUBPS       Y3, Y1, Y3
-	VDIVPS       Y7, Y3, Y3
-	VADDPS       Y3, Y4, Y3
-	VCMPPS       $0x01, Y11, Y3, Y4
-	VSUBPS       Y11, Y3, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
-	VCMPPS       $0x00, Y7, Y7, Y10
-	VBROADCASTSS narrow<>+736(SB), Y13
-	VCMPPS       $0x01, Y7, Y13, Y15
+	VMOVUPS      3392(DX)(BX*4), Y4
+	VMAXPS       narrow<>+1792(SB), Y4, Y0
 	VMOVUPS      Y2, 1280(AX)
-	VBROADCASTSS narrow<>+768(SB), Y2
-	VMAXPS       Y7, Y2, Y14
-	VBLENDVPS    Y15, Y13, Y14, Y14
-	VADDPS       narrow<>+800(SB), Y14, Y15
-	VCVTTPS2DQ   Y15, Y15
-	VPSUBD       narrow<>+832(SB), Y15, Y15
-	VCVTDQ2PS    Y15, Y2
-	VSUBPS       Y2, Y14, Y2
-	VMULPS       narrow<>+864(SB), Y2, Y14
-	VADDPS       narrow<>+896(SB), Y14, Y14
-	VMULPS       Y14, Y2, Y14
-	VADDPS       narrow<>+928(SB), Y14, Y14
-	VMULPS       Y14, Y2, Y14
-	VADDPS       narrow<>+960(SB), Y14, Y14
-	VMULPS       Y14, Y2, Y14
-	VADDPS       narrow<>+992(SB), Y14, Y14
-	VMULPS       Y14, Y2, Y2
-	VADDPS       Y2, Y11, Y2
-	VPADDD       Y15, Y0, Y14
-	VPSLLD       $0x17, Y14, Y14
-	VMULPS       Y14, Y2, Y2
-	VBLENDVPS    Y10, Y2, Y7, Y2
-	VBLENDVPS    Y4, Y2, Y3, Y2
-	VSUBPS       Y6, Y9, Y3
-	VBROADCASTSS narrow<>+192(SB), Y4
-	VMAXPS       Y4, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VSUBPS       Y9, Y5, Y7
-	VMAXPS       Y4, Y7, Y7
+	VSUBPS       Y15, Y0, Y2
+	VMAXPS       Y7, Y2, Y2
+	VCMPPS       $0x01, Y8, Y15, Y7
+	VBLENDVPS    Y7, Y15, Y14, Y14
+	VBLENDVPS    Y7, Y2, Y12, Y12
+	VBLENDVPS    Y7, narrow<>+544(SB), Y13, Y7
+	VCMPPS       $0x01, Y8, Y0, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y7, Y7
+	VBLENDVPS    Y15, Y0, Y14, Y0
+	VMAXPS       Y13, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VBLENDVPS    Y15, Y2, Y12, Y2
+	VSUBPS       Y0, Y8, Y0
+	VDIVPS       Y2, Y0, Y0
+	VADDPS       Y0, Y7, Y0
+	VCMPPS       $0x01, Y13, Y0, Y2
+	VSUBPS       Y13, Y0, Y7
+	VMULPS       narrow<>+704(SB), Y7, Y7
+	VMAXPS       Y6, Y7, Y7
 	VMINPS       Y7, Y11, Y7
-	VMULPS       Y3, Y12, Y10
-	VBROADCASTSS narrow<>+1152(SB), Y14
-	VMINPS       Y10, Y14, Y10
-	VCMPPS       $0x01, Y1, Y6, Y15
-	VMOVUPS      Y2, 1024(AX)
-	VMULPS       narrow<>+576(SB), Y10, Y2
-	VADDPS       Y2, Y6, Y2
-	VMULPS       Y10, Y4, Y10
-	VSUBPS       Y10, Y6, Y10
-	VBLENDVPS    Y15, Y2, Y10, Y2
-	VBLENDVPS    Y8, Y2, Y6, Y6
-	VMOVUPS      Y6, 3264(DX)(BX*4)
-	VMOVUPS      448(AX), Y6
-	VMULPS       Y3, Y6, Y3
-	VMINPS       Y3, Y14, Y3
-	VCMPPS       $0x01, Y1, Y9, Y10
-	VMOVUPS      256(AX), Y15
-	VMULPS       Y3, Y15, Y4
-	VBLENDVPS    Y10, Y4, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y4
-	VADDPS       Y4, Y9, Y4
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y9, Y3
-	VBLENDVPS    Y10, Y4, Y3, Y3
-	VMAXPS       Y3, Y2, Y4
-	VMAXPS       Y2, Y3, Y10
-	VANDPS       Y10, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y9, Y2
-	VMOVUPS      Y2, 3328(DX)(BX*4)
-	VMOVUPS      192(AX), Y2
-	VMULPS       Y7, Y2, Y3
-	VMINPS       Y3, Y14, Y3
-	VCMPPS       $0x01, Y1, Y5, Y7
-	VMULPS       Y3, Y15, Y9
-	VBLENDVPS    Y7, Y9, Y3, Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y9
-	VADDPS       Y9, Y5, Y9
-	VMULPS       narrow<>+384(SB), Y3, Y3
-	VSUBPS       Y3, Y5, Y3
-	VBLENDVPS    Y7, Y9, Y3, Y3
-	VMAXPS       Y3, Y4, Y7
-	VMAXPS       Y4, Y3, Y9
-	VANDPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y5, Y3
-	VMOVUPS      Y3, 3392(DX)(BX*4)
-	VBROADCASTSS narrow<>+544(SB), Y3
-	VCMPPS       $0x01, Y1, Y3, Y1
-	VANDPS       Y11, Y1, Y1
-	VMOVUPS      1728(DX)(BX*4), Y4
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       narrow<>+1888(SB), Y1, Y1
-	VADDPS       Y1, Y4, Y1
-	VBROADCASTSS narrow<>+480(SB), Y5
-	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y5, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y4, Y1
-	VMOVUPS      Y1, 1728(DX)(BX*4)
-	VMOVUPS      1280(AX), Y1
-	VMULPS       narrow<>+1728(SB), Y1, Y1
-	VCMPPS       $0x00, Y1, Y1, Y4
-	VPSRLD       $0x17, Y1, Y7
-	VPSUBD       Y0, Y7, Y7
-	VANDPS       narrow<>+1088(SB), Y1, Y9
-	VORPS        Y9, Y11, Y9
-	VBROADCASTSS narrow<>+1120(SB), Y10
-	VCMPPS       $0x01, Y9, Y10, Y5
-	VMULPS       Y9, Y14, Y10
-	VBLENDVPS    Y5, Y10, Y9, Y9
-	VPADDD       narrow<>+1184(SB), Y7, Y10
-	VBLENDVPS    Y5, Y10, Y7, Y5
-	VSUBPS       Y11, Y9, Y7
-	VMULPS       narrow<>+1216(SB), Y7, Y9
-	VBROADCASTSS narrow<>+1248(SB), Y10
-	VSUBPS       Y9, Y10, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+1280(SB), Y9, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+1312(SB), Y9, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+1344(SB), Y9, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+1376(SB), Y9, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+1408(SB), Y9, Y9
-	VMULPS       Y9, Y7, Y9
-	VADDPS       narrow<>+704(SB), Y9, Y9
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y9, Y7, Y7
-	VADDPS       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y1, Y1
-	VMULPS       narrow<>+1760(SB), Y1, Y1
-	VMOVUPS      1216(AX), Y4
-	VMULPS       Y1, Y4, Y1
-	PREFETCHT0   13696(DX)(BX*4)
-	VMOVUPS      4800(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1792(SB), Y4, Y5
-	PREFETCHT0   13760(DX)(BX*4)
-	VMOVUPS      4864(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1824(SB), Y7, Y9
-	VSUBPS       Y5, Y9, Y10
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y10, Y10
-	PREFETCHT0   13824(DX)(BX*4)
-	VMOVUPS      4928(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1856(SB), Y14, Y15
-	VSUBPS       Y9, Y15, Y14
-	VMAXPS       Y2, Y14, Y14
-	VCMPPS       $0x01, Y1, Y9, Y2
-	VBLENDVPS    Y2, Y9, Y5, Y5
-	VBLENDVPS    Y2, Y14, Y10, Y9
-	VBLENDVPS    Y2, Y3, Y11, Y2
-	VCMPPS       $0x01, Y1, Y15, Y10
-	VBLENDVPS    Y10, narrow<>+1536(SB), Y2, Y2
-	VBLENDVPS    Y10, Y15, Y5, Y5
-	VMAXPS       Y11, Y14, Y14
-	VMINPS       Y14, Y11, Y14
-	VBLENDVPS    Y10, Y14, Y9, Y9
-	VSUBPS       Y5, Y1, Y5
-	VDIVPS       Y9, Y5, Y5
-	VADDPS       Y5, Y2, Y2
-	VCMPPS       $0x01, Y11, Y2, Y5
-	VSUBPS       Y11, Y2, Y9
-	VMULPS       narrow<>+704(SB), Y9, Y9
-	VCMPPS       $0x00, Y9, Y9, Y10
-	VCMPPS       $0x01, Y9, Y13, Y14
-	VBROADCASTSS narrow<>+768(SB), Y15
-	VMAXPS       Y9, Y15, Y3
-	VBLENDVPS    Y14, Y13, Y3, Y3
-	VADDPS       narrow<>+800(SB), Y3, Y14
-	VCVTTPS2DQ   Y14, Y14
-	VPSUBD       narrow<>+832(SB), Y14, Y14
-	VCVTDQ2PS    Y14, Y15
-	VSUBPS       Y15, Y3, Y3
-	VMULPS       narrow<>+864(SB), Y3, Y15
+	VBROADCASTSS narrow<>+800(SB), Y12
+	VADDPS       Y7, Y12, Y14
+	VSUBPS       Y12, Y14, Y15
+	VSUBPS       Y15, Y7, Y7
+	VMULPS       narrow<>+832(SB), Y7, Y15
+	VADDPS       narrow<>+864(SB), Y15, Y15
+	VMULPS       Y15, Y7, Y15
 	VADDPS       narrow<>+896(SB), Y15, Y15
-	VMULPS       Y15, Y3, Y15
+	VMULPS       Y15, Y7, Y15
 	VADDPS       narrow<>+928(SB), Y15, Y15
-	VMULPS       Y15, Y3, Y15
-	VADDPS       narrow<>+960(SB), Y15, Y15
-	VMULPS       Y15, Y3, Y15
-	VADDPS       narrow<>+992(SB), Y15, Y15
-	VMULPS       Y15, Y3, Y3
-	VADDPS       Y3, Y11, Y3
-	VPADDD       Y14, Y0, Y14
+	VMULPS       Y15, Y7, Y7
+	VADDPS       Y7, Y13, Y7
 	VPSLLD       $0x17, Y14, Y14
-	VMULPS       Y14, Y3, Y3
-	VBLENDVPS    Y10, Y3, Y9, Y3
-	VBLENDVPS    Y5, Y3, Y2, Y2
-	VSUBPS       Y4, Y7, Y3
-	VBROADCASTSS narrow<>+192(SB), Y5
-	VMAXPS       Y5, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      4928(DX)(BX*4), Y9
-	VSUBPS       Y7, Y9, Y10
-	VMAXPS       Y5, Y10, Y10
-	VMINPS       Y10, Y11, Y10
-	VMULPS       Y3, Y12, Y12
-	VBROADCASTSS narrow<>+1152(SB), Y14
-	VMINPS       Y12, Y14, Y12
-	VCMPPS       $0x01, Y1, Y4, Y15
-	VMULPS       narrow<>+576(SB), Y12, Y13
-	VADDPS       Y13, Y4, Y13
-	VMULPS       Y12, Y5, Y12
-	VSUBPS       Y12, Y4, Y12
-	VBLENDVPS    Y15, Y13, Y12, Y12
-	VBLENDVPS    Y8, Y12, Y4, Y4
-	VMOVUPS      Y4, 4800(DX)(BX*4)
-	VMULPS       Y3, Y6, Y3
-	VMINPS       Y3, Y14, Y3
-	VCMPPS       $0x01, Y1, Y7, Y4
-	VMOVUPS      256(AX), Y6
-	VMULPS       Y3, Y6, Y13
-	VBLENDVPS    Y4, Y13, Y3, Y3
-	VMULPS       narrow<>+1632(SB), Y3, Y13
-	VADDPS       Y13, Y7, Y13
-	VMULPS       narrow<>+352(SB), Y3, Y3
-	VSUBPS       Y3, Y7, Y3
-	VBLENDVPS    Y4, Y13, Y3, Y3
-	VMAXPS       Y3, Y12, Y4
-	VMAXPS       Y12, Y3, Y13
+	VPADDD       Y14, Y7, Y7
+	VBLENDVPS    Y2, Y7, Y0, Y0
+	VSUBPS       Y9, Y1, Y2
+	VBROADCASTSS narrow<>+192(SB), Y7
+	VMAXPS       Y7, Y2, Y2
+	VMINPS       Y2, Y13, Y2
+	VSUBPS       Y1, Y4, Y14
+	VMAXPS       Y7, Y14, Y14
+	VMINPS       Y14, Y13, Y14
+	VMULPS       Y2, Y5, Y15
+	VMOVUPS      Y0, 640(AX)
+	VBROADCASTSS narrow<>+1440(SB), Y0
+	VMINPS       Y15, Y0, Y15
+	VCMPPS       $0x01, Y8, Y9, Y7
+	VBROADCASTSS narrow<>+1472(SB), Y12
+	VBLENDVPS    Y7, narrow<>+576(SB), Y12, Y7
+	VMULPS       Y7, Y15, Y7
+	VADDPS       Y7, Y9, Y7
+	VBLENDVPS    Y10, Y7, Y9, Y9
+	VMOVUPS      Y9, 3264(DX)(BX*4)
+	VMOVUPS      448(AX), Y9
+	VMULPS       Y2, Y9, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y8, Y1, Y15
+	VMULPS       Y2, Y3, Y12
+	VBLENDVPS    Y15, Y12, Y2, Y2
+	VBROADCASTSS narrow<>+1504(SB), Y12
+	VBLENDVPS    Y15, narrow<>+1536(SB), Y12, Y15
+	VMULPS       Y15, Y2, Y2
+	VADDPS       Y2, Y1, Y2
+	VMAXPS       Y2, Y7, Y15
+	VMAXPS       Y7, Y2, Y12
+	VANDPS       Y12, Y15, Y15
+	VBLENDVPS    Y10, Y15, Y1, Y1
+	VMOVUPS      Y1, 3328(DX)(BX*4)
+	VMOVUPS      192(AX), Y1
+	VMULPS       Y14, Y1, Y2
+	VMINPS       Y2, Y0, Y2
+	VCMPPS       $0x01, Y8, Y4, Y7
+	VMULPS       Y2, Y3, Y12
+	VBLENDVPS    Y7, Y12, Y2, Y2
+	VBROADCASTSS narrow<>+1568(SB), Y12
+	VBLENDVPS    Y7, narrow<>+1600(SB), Y12, Y7
+	VMULPS       Y7, Y2, Y2
+	VADDPS       Y2, Y4, Y2
+	VMAXPS       Y2, Y15, Y7
+	VMAXPS       Y15, Y2, Y14
+	VANDPS       Y14, Y7, Y7
+	VBLENDVPS    Y10, Y7, Y4, Y2
+	VMOVUPS      Y2, 3392(DX)(BX*4)
+	VBROADCASTSS narrow<>+544(SB), Y2
+	VCMPPS       $0x01, Y8, Y2, Y4
 	VANDPS       Y13, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y7, Y3
-	VMOVUPS      Y3, 4864(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
-	VMULPS       Y10, Y3, Y3
-	VMINPS       Y3, Y14, Y3
-	VCMPPS       $0x01, Y1, Y9, Y1
-	VMULPS       Y3, Y6, Y6
-	VBLENDVPS    Y1, Y6, Y3, Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y6
-	VADDPS       Y6, Y9, Y6
-	VMULPS       narrow<>+384(SB), Y3, Y3
-	VSUBPS       Y3, Y9, Y3
-	VBLENDVPS    Y1, Y6, Y3, Y1
-	VMAXPS       Y1, Y4, Y3
-	VMAXPS       Y4, Y1, Y6
-	VANDPS       Y6, Y3, Y3
-	VBLENDVPS    Y8, Y3, Y9, Y1
+	VMOVUPS      1728(DX)(BX*4), Y7
+	VSUBPS       Y7, Y4, Y4
+	VMULPS       narrow<>+1824(SB), Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VBROADCASTSS narrow<>+480(SB), Y8
+	VADDPS       Y4, Y8, Y4
+	VSUBPS       Y8, Y4, Y4
+	VBLENDVPS    Y10, Y4, Y7, Y4
+	VMOVUPS      Y4, 1728(DX)(BX*4)
+	VMOVUPS      1280(AX), Y4
+	VMULPS       narrow<>+1664(SB), Y4, Y4
+	VPSUBD       narrow<>+992(SB), Y4, Y7
+	VPSRAD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y7, Y14
+	VPSUBD       Y14, Y4, Y4
+	VSUBPS       Y13, Y4, Y4
+	VMULPS       narrow<>+1024(SB), Y4, Y14
+	VBROADCASTSS narrow<>+1056(SB), Y15
+	VSUBPS       Y14, Y15, Y14
+	VMULPS       Y14, Y4, Y14
+	VADDPS       narrow<>+1088(SB), Y14, Y14
+	VMULPS       Y14, Y4, Y14
+	VADDPS       narrow<>+1120(SB), Y14, Y14
+	VMULPS       Y14, Y4, Y14
+	VADDPS       narrow<>+1152(SB), Y14, Y14
+	VMULPS       Y14, Y4, Y14
+	VADDPS       narrow<>+1184(SB), Y14, Y14
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y14, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VMULPS       narrow<>+1696(SB), Y4, Y4
+	VMOVUPS      1088(AX), Y7
+	VMULPS       Y4, Y7, Y4
+	PREFETCHT0   13696(DX)(BX*4)
+	VMOVUPS      4800(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1728(SB), Y7, Y14
+	PREFETCHT0   13760(DX)(BX*4)
+	VMOVUPS      4864(DX)(BX*4), Y15
+	VMAXPS       narrow<>+1760(SB), Y15, Y8
+	VSUBPS       Y14, Y8, Y12
+	VBROADCASTSS narrow<>+256(SB), Y1
+	VMAXPS       Y1, Y12, Y12
+	PREFETCHT0   13824(DX)(BX*4)
+	VMOVUPS      4928(DX)(BX*4), Y0
+	VMAXPS       narrow<>+1792(SB), Y0, Y3
+	VSUBPS       Y8, Y3, Y0
+	VMAXPS       Y1, Y0, Y0
+	VCMPPS       $0x01, Y4, Y8, Y1
+	VBLENDVPS    Y1, Y8, Y14, Y8
+	VBLENDVPS    Y1, Y0, Y12, Y12
+	VBLENDVPS    Y1, Y2, Y13, Y1
+	VCMPPS       $0x01, Y4, Y3, Y14
+	VBLENDVPS    Y14, narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y14, Y3, Y8, Y3
+	VMAXPS       Y13, Y0, Y0
+	VMINPS       Y0, Y13, Y0
+	VBLENDVPS    Y14, Y0, Y12, Y0
+	VSUBPS       Y3, Y4, Y3
+	VDIVPS       Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y0
+	VCMPPS       $0x01, Y13, Y0, Y1
+	VSUBPS       Y13, Y0, Y3
+	VMULPS       narrow<>+704(SB), Y3, Y3
+	VMAXPS       Y6, Y3, Y3
+	VMINPS       Y3, Y11, Y3
+	VBROADCASTSS narrow<>+800(SB), Y8
+	VADDPS       Y3, Y8, Y12
+	VSUBPS       Y8, Y12, Y14
+	VSUBPS       Y14, Y3, Y3
+	VMULPS       narrow<>+832(SB), Y3, Y14
+	VADDPS       narrow<>+864(SB), Y14, Y14
+	VMULPS       Y14, Y3, Y14
+	VADDPS       narrow<>+896(SB), Y14, Y14
+	VMULPS       Y14, Y3, Y14
+	VADDPS       narrow<>+928(SB), Y14, Y14
+	VMULPS       Y14, Y3, Y3
+	VADDPS       Y3, Y13, Y3
+	VPSLLD       $0x17, Y12, Y12
+	VPADDD       Y12, Y3, Y3
+	VBLENDVPS    Y1, Y3, Y0, Y0
+	VSUBPS       Y7, Y15, Y1
+	VBROADCASTSS narrow<>+192(SB), Y3
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      4928(DX)(BX*4), Y12
+	VSUBPS       Y15, Y12, Y14
+	VMAXPS       Y3, Y14, Y14
+	VMINPS       Y14, Y13, Y14
+	VMULPS       Y1, Y5, Y5
+	VBROADCASTSS narrow<>+1440(SB), Y2
+	VMINPS       Y5, Y2, Y5
+	VCMPPS       $0x01, Y4, Y7, Y8
+	VBROADCASTSS narrow<>+1472(SB), Y11
+	VBLENDVPS    Y8, narrow<>+576(SB), Y11, Y8
+	VMULPS       Y8, Y5, Y5
+	VADDPS       Y5, Y7, Y5
+	VBLENDVPS    Y10, Y5, Y7, Y7
+	VMOVUPS      Y7, 4800(DX)(BX*4)
+	VMULPS       Y1, Y9, Y1
+	VMINPS       Y1, Y2, Y1
+	VCMPPS       $0x01, Y4, Y15, Y7
+	VMOVUPS      256(AX), Y8
+	VMULPS       Y1, Y8, Y9
+	VBLENDVPS    Y7, Y9, Y1, Y1
+	VBROADCASTSS narrow<>+1504(SB), Y9
+	VBLENDVPS    Y7, narrow<>+1536(SB), Y9, Y7
+	VMULPS       Y7, Y1, Y1
+	VADDPS       Y1, Y15, Y1
+	VMAXPS       Y1, Y5, Y7
+	VMAXPS       Y5, Y1, Y9
+	VANDPS       Y9, Y7, Y7
+	VBLENDVPS    Y10, Y7, Y15, Y1
+	VMOVUPS      Y1, 4864(DX)(BX*4)
+	VMOVUPS      192(AX), Y1
+	VMULPS       Y14, Y1, Y1
+	VMINPS       Y1, Y2, Y1
+	VCMPPS       $0x01, Y4, Y12, Y4
+	VMULPS       Y1, Y8, Y5
+	VBLENDVPS    Y4, Y5, Y1, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y4, narrow<>+1600(SB), Y5, Y4
+	VMULPS       Y4, Y1, Y1
+	VADDPS       Y1, Y12, Y1
+	VMAXPS       Y1, Y7, Y4
+	VMAXPS       Y7, Y1, Y5
+	VANDPS       Y5, Y4, Y4
+	VBLENDVPS    Y10, Y4, Y12, Y1
 	VMOVUPS      Y1, 4928(DX)(BX*4)
-	VMOVUPS      1120(AX), Y1
-	VMULPS       narrow<>+1536(SB), Y1, Y1
-	VMOVUPS      64(AX), Y3
-	VCMPPS       $0x01, narrow<>+1920(SB), Y3, Y3
-	VBLENDVPS    Y3, narrow<>+1952(SB), Y1, Y1
-	VMOVUPS      1248(AX), Y4
-	VCMPPS       $0x01, Y4, Y1, Y6
-	VANDPS       Y11, Y6, Y6
+	VMOVUPS      1056(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VMOVUPS      64(AX), Y4
+	VCMPPS       $0x01, narrow<>+1856(SB), Y4, Y4
+	VBLENDVPS    Y4, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      1216(AX), Y5
+	VCMPPS       $0x01, Y5, Y1, Y7
+	VANDPS       Y13, Y7, Y7
 	PREFETCHT0   9856(DX)(BX*4)
-	VMOVUPS      960(DX)(BX*4), Y7
-	VSUBPS       Y7, Y6, Y6
+	VMOVUPS      960(DX)(BX*4), Y8
+	VSUBPS       Y8, Y7, Y7
 	VBROADCASTSS 36(SI), Y9
-	VMULPS       Y9, Y6, Y6
-	VADDPS       Y6, Y7, Y6
+	VMULPS       Y9, Y7, Y7
+	VADDPS       Y7, Y8, Y7
 	VBROADCASTSS narrow<>+480(SB), Y9
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y8, Y6, Y7, Y7
-	VMOVUPS      Y7, 960(DX)(BX*4)
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       narrow<>+1984(SB), Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y6, Y1, Y1
-	VMULPS       narrow<>+2016(SB), Y1, Y1
-	VMINPS       Y1, Y4, Y1
-	VMOVUPS      32(AX), Y4
-	VBROADCASTSS 16(SI), Y6
-	VMAXPS       Y6, Y4, Y7
-	VMAXPS       Y4, Y6, Y10
-	VANDPS       Y10, Y7, Y7
-	VMOVUPS      640(DX)(BX*4), Y6
-	VSUBPS       Y6, Y1, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y6, Y1
+	VADDPS       Y7, Y9, Y7
+	VSUBPS       Y9, Y7, Y7
+	VBLENDVPS    Y10, Y7, Y8, Y8
+	VMOVUPS      Y8, 960(DX)(BX*4)
+	VMULPS       Y7, Y7, Y7
+	VMULPS       Y7, Y7, Y7
+	VMULPS       narrow<>+1920(SB), Y7, Y7
+	VADDPS       Y7, Y13, Y7
+	VMULPS       Y7, Y1, Y1
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      32(AX), Y5
+	VBROADCASTSS 16(SI), Y7
+	VMAXPS       Y7, Y5, Y8
+	VMAXPS       Y5, Y7, Y12
+	VANDPS       Y12, Y8, Y8
+	VMOVUPS      640(DX)(BX*4), Y7
+	VSUBPS       Y7, Y1, Y1
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y1, Y7, Y1
 	VADDPS       Y1, Y9, Y1
 	VSUBPS       Y9, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y1
+	VBLENDVPS    Y10, Y1, Y7, Y1
 	VMOVUPS      Y1, 640(DX)(BX*4)
 	VMOVUPS      1312(AX), Y1
-	VMULPS       narrow<>+1536(SB), Y1, Y1
-	VBLENDVPS    Y3, narrow<>+1952(SB), Y1, Y1
-	VMOVUPS      1344(AX), Y6
-	VCMPPS       $0x01, Y6, Y1, Y7
-	VANDPS       Y11, Y7, Y7
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y4, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      1344(AX), Y7
+	VCMPPS       $0x01, Y7, Y1, Y8
+	VANDPS       Y13, Y8, Y8
 	PREFETCHT0   9920(DX)(BX*4)
-	VMOVUPS      1024(DX)(BX*4), Y10
-	VSUBPS       Y10, Y7, Y7
-	VBROADCASTSS 40(SI), Y12
-	VMULPS       Y12, Y7, Y7
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y10, Y10
-	VMOVUPS      Y10, 1024(DX)(BX*4)
-	VMULPS       Y7, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VMULPS       narrow<>+1984(SB), Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VMULPS       Y7, Y1, Y1
-	VBROADCASTSS (SI), Y7
-	VMAXPS       Y7, Y4, Y10
-	VMAXPS       Y4, Y7, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      320(AX), Y7
-	VCMPPS       $0x01, Y7, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y13
-	VMAXPS       Y7, Y13, Y7
-	VBLENDVPS    Y12, Y1, Y7, Y7
-	VMULPS       Y7, Y10, Y7
-	VMOVUPS      288(AX), Y10
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VMOVUPS      384(DX)(BX*4), Y10
-	VBLENDVPS    Y8, Y7, Y10, Y7
-	VMOVUPS      Y7, 384(DX)(BX*4)
-	VMULPS       narrow<>+2016(SB), Y1, Y1
-	VMINPS       Y1, Y6, Y1
-	VBROADCASTSS 20(SI), Y6
-	VMAXPS       Y6, Y4, Y7
-	VMAXPS       Y4, Y6, Y10
-	VANDPS       Y10, Y7, Y7
-	VMOVUPS      704(DX)(BX*4), Y6
-	VSUBPS       Y6, Y1, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y6, Y1
+	VMOVUPS      1024(DX)(BX*4), Y12
+	VSUBPS       Y12, Y8, Y8
+	VBROADCASTSS 40(SI), Y14
+	VMULPS       Y14, Y8, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y12, Y12
+	VMOVUPS      Y12, 1024(DX)(BX*4)
+	VMULPS       Y8, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VMULPS       narrow<>+1920(SB), Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS (SI), Y8
+	VMAXPS       Y8, Y5, Y12
+	VMAXPS       Y5, Y8, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      320(AX), Y8
+	VCMPPS       $0x01, Y8, Y1, Y14
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y8, Y15, Y8
+	VBLENDVPS    Y14, Y1, Y8, Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      288(AX), Y12
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMOVUPS      384(DX)(BX*4), Y12
+	VBLENDVPS    Y10, Y8, Y12, Y8
+	VMOVUPS      Y8, 384(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y7, Y1
+	VBROADCASTSS 20(SI), Y7
+	VMAXPS       Y7, Y5, Y8
+	VMAXPS       Y5, Y7, Y12
+	VANDPS       Y12, Y8, Y8
+	VMOVUPS      704(DX)(BX*4), Y7
+	VSUBPS       Y7, Y1, Y1
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y1, Y7, Y1
 	VADDPS       Y1, Y9, Y1
 	VSUBPS       Y9, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y1
+	VBLENDVPS    Y10, Y1, Y7, Y1
 	VMOVUPS      Y1, 704(DX)(BX*4)
 	VMOVUPS      1376(AX), Y1
-	VMULPS       narrow<>+1536(SB), Y1, Y1
-	VBLENDVPS    Y3, narrow<>+1952(SB), Y1, Y1
-	VMOVUPS      1184(AX), Y6
-	VCMPPS       $0x01, Y6, Y1, Y7
-	VANDPS       Y11, Y7, Y7
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y4, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      1408(AX), Y7
+	VCMPPS       $0x01, Y7, Y1, Y8
+	VANDPS       Y13, Y8, Y8
 	PREFETCHT0   9984(DX)(BX*4)
-	VMOVUPS      1088(DX)(BX*4), Y10
-	VSUBPS       Y10, Y7, Y7
-	VBROADCASTSS 44(SI), Y12
-	VMULPS       Y12, Y7, Y7
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y10, Y10
-	VMOVUPS      Y10, 1088(DX)(BX*4)
-	VMULPS       Y7, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VMULPS       narrow<>+1984(SB), Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VMULPS       Y7, Y1, Y1
-	VBROADCASTSS 4(SI), Y7
-	VMAXPS       Y7, Y4, Y10
-	VMAXPS       Y4, Y7, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      352(AX), Y7
-	VCMPPS       $0x01, Y7, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y13
-	VMAXPS       Y7, Y13, Y7
-	VBLENDVPS    Y12, Y1, Y7, Y7
-	VMULPS       Y7, Y10, Y7
-	VMOVUPS      512(AX), Y10
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VMOVUPS      448(DX)(BX*4), Y10
-	VBLENDVPS    Y8, Y7, Y10, Y7
-	VMOVUPS      Y7, 448(DX)(BX*4)
-	VMULPS       narrow<>+2016(SB), Y1, Y1
-	VMINPS       Y1, Y6, Y1
-	VBROADCASTSS 24(SI), Y6
-	VMAXPS       Y6, Y4, Y7
-	VMAXPS       Y4, Y6, Y10
-	VANDPS       Y10, Y7, Y7
-	VMOVUPS      768(DX)(BX*4), Y6
-	VSUBPS       Y6, Y1, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y6, Y1
+	VMOVUPS      1088(DX)(BX*4), Y12
+	VSUBPS       Y12, Y8, Y8
+	VBROADCASTSS 44(SI), Y14
+	VMULPS       Y14, Y8, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y12, Y12
+	VMOVUPS      Y12, 1088(DX)(BX*4)
+	VMULPS       Y8, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VMULPS       narrow<>+1920(SB), Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS 4(SI), Y8
+	VMAXPS       Y8, Y5, Y12
+	VMAXPS       Y5, Y8, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      352(AX), Y8
+	VCMPPS       $0x01, Y8, Y1, Y14
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y8, Y15, Y8
+	VBLENDVPS    Y14, Y1, Y8, Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      512(AX), Y12
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMOVUPS      448(DX)(BX*4), Y12
+	VBLENDVPS    Y10, Y8, Y12, Y8
+	VMOVUPS      Y8, 448(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y7, Y1
+	VBROADCASTSS 24(SI), Y7
+	VMAXPS       Y7, Y5, Y8
+	VMAXPS       Y5, Y7, Y12
+	VANDPS       Y12, Y8, Y8
+	VMOVUPS      768(DX)(BX*4), Y7
+	VSUBPS       Y7, Y1, Y1
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y1, Y7, Y1
 	VADDPS       Y1, Y9, Y1
 	VSUBPS       Y9, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y1
+	VBLENDVPS    Y10, Y1, Y7, Y1
 	VMOVUPS      Y1, 768(DX)(BX*4)
-	VMOVUPS      1408(AX), Y1
-	VMULPS       narrow<>+1536(SB), Y1, Y1
-	VBLENDVPS    Y3, narrow<>+1952(SB), Y1, Y1
-	VMOVUPS      1440(AX), Y6
-	VCMPPS       $0x01, Y6, Y1, Y7
-	VANDPS       Y11, Y7, Y7
+	VMOVUPS      1184(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y4, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      1440(AX), Y7
+	VCMPPS       $0x01, Y7, Y1, Y8
+	VANDPS       Y13, Y8, Y8
 	PREFETCHT0   10048(DX)(BX*4)
-	VMOVUPS      1152(DX)(BX*4), Y10
-	VSUBPS       Y10, Y7, Y7
-	VBROADCASTSS 48(SI), Y12
-	VMULPS       Y12, Y7, Y7
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y10, Y10
-	VMOVUPS      Y10, 1152(DX)(BX*4)
-	VMULPS       Y7, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VMULPS       narrow<>+1984(SB), Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VMULPS       Y7, Y1, Y1
-	VBROADCASTSS 8(SI), Y7
-	VMAXPS       Y7, Y4, Y10
-	VMAXPS       Y4, Y7, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      416(AX), Y7
-	VCMPPS       $0x01, Y7, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y13
-	VMAXPS       Y7, Y13, Y7
-	VBLENDVPS    Y12, Y1, Y7, Y7
-	VMULPS       Y7, Y10, Y7
-	VMOVUPS      384(AX), Y10
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VMOVUPS      512(DX)(BX*4), Y10
-	VBLENDVPS    Y8, Y7, Y10, Y7
-	VMOVUPS      Y7, 512(DX)(BX*4)
-	VMULPS       narrow<>+2016(SB), Y1, Y1
-	VMINPS       Y1, Y6, Y1
-	VBROADCASTSS 28(SI), Y6
-	VMAXPS       Y6, Y4, Y7
-	VMAXPS       Y4, Y6, Y10
-	VANDPS       Y10, Y7, Y7
-	VMOVUPS      832(DX)(BX*4), Y6
-	VSUBPS       Y6, Y1, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y6, Y1
+	VMOVUPS      1152(DX)(BX*4), Y12
+	VSUBPS       Y12, Y8, Y8
+	VBROADCASTSS 48(SI), Y14
+	VMULPS       Y14, Y8, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y12, Y12
+	VMOVUPS      Y12, 1152(DX)(BX*4)
+	VMULPS       Y8, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VMULPS       narrow<>+1920(SB), Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS 8(SI), Y8
+	VMAXPS       Y8, Y5, Y12
+	VMAXPS       Y5, Y8, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      416(AX), Y8
+	VCMPPS       $0x01, Y8, Y1, Y14
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y8, Y15, Y8
+	VBLENDVPS    Y14, Y1, Y8, Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      384(AX), Y12
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMOVUPS      512(DX)(BX*4), Y12
+	VBLENDVPS    Y10, Y8, Y12, Y8
+	VMOVUPS      Y8, 512(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y7, Y1
+	VBROADCASTSS 28(SI), Y7
+	VMAXPS       Y7, Y5, Y8
+	VMAXPS       Y5, Y7, Y12
+	VANDPS       Y12, Y8, Y8
+	VMOVUPS      832(DX)(BX*4), Y7
+	VSUBPS       Y7, Y1, Y1
+	VMULPS       Y1, Y8, Y1
+	VADDPS       Y1, Y7, Y1
 	VADDPS       Y1, Y9, Y1
 	VSUBPS       Y9, Y1, Y1
-	VBLENDVPS    Y8, Y1, Y6, Y6
-	VMOVUPS      Y6, 832(DX)(BX*4)
-	VMOVUPS      608(AX), Y6
-	VMULPS       narrow<>+1536(SB), Y6, Y6
-	VBLENDVPS    Y3, narrow<>+1952(SB), Y6, Y3
-	VMOVUPS      1152(AX), Y6
-	VCMPPS       $0x01, Y6, Y3, Y7
-	VANDPS       Y11, Y7, Y7
+	VBLENDVPS    Y10, Y1, Y7, Y7
+	VMOVUPS      Y7, 832(DX)(BX*4)
+	VMOVUPS      608(AX), Y7
+	VMULPS       narrow<>+1344(SB), Y7, Y7
+	VBLENDVPS    Y4, narrow<>+1888(SB), Y7, Y4
+	VMOVUPS      1152(AX), Y7
+	VCMPPS       $0x01, Y7, Y4, Y8
+	VANDPS       Y13, Y8, Y8
 	PREFETCHT0   10112(DX)(BX*4)
-	VMOVUPS      1216(DX)(BX*4), Y10
-	VSUBPS       Y10, Y7, Y7
-	VBROADCASTSS 52(SI), Y12
-	VMULPS       Y12, Y7, Y7
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y10, Y10
-	VMOVUPS      Y10, 1216(DX)(BX*4)
-	VMULPS       Y7, Y7, Y7
-	VMULPS       Y7, Y7, Y7
-	VMULPS       narrow<>+1984(SB), Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VMULPS       Y7, Y3, Y3
-	VBROADCASTSS 12(SI), Y7
-	VMAXPS       Y7, Y4, Y10
-	VMAXPS       Y4, Y7, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      896(AX), Y7
-	VCMPPS       $0x01, Y7, Y3, Y12
-	VXORPS       narrow<>+512(SB), Y3, Y13
-	VMAXPS       Y7, Y13, Y7
-	VBLENDVPS    Y12, Y3, Y7, Y7
-	VMULPS       Y7, Y10, Y7
-	VMOVUPS      224(AX), Y10
-	VADDPS       Y7, Y10, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VMOVUPS      576(DX)(BX*4), Y10
-	VBLENDVPS    Y8, Y7, Y10, Y7
-	VMOVUPS      Y7, 576(DX)(BX*4)
-	VMULPS       narrow<>+2016(SB), Y3, Y3
-	VMINPS       Y3, Y6, Y3
-	VBROADCASTSS 32(SI), Y6
-	VMAXPS       Y6, Y4, Y7
-	VMAXPS       Y4, Y6, Y10
-	VANDPS       Y10, Y7, Y7
-	VMOVUPS      896(DX)(BX*4), Y4
-	VSUBPS       Y4, Y3, Y3
-	VMULPS       Y3, Y7, Y3
-	VADDPS       Y3, Y4, Y3
-	VADDPS       Y3, Y9, Y3
-	VSUBPS       Y9, Y3, Y3
-	VBLENDVPS    Y8, Y3, Y4, Y3
-	VMOVUPS      Y3, 896(DX)(BX*4)
-	VMAXPS       narrow<>+2048(SB), Y1, Y1
-	VMOVUPS      6144(DI)(BX*4), Y3
-	VMULPS       narrow<>+1536(SB), Y3, Y4
-	VMOVUPS      544(AX), Y6
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      928(AX), Y7
-	VBROADCASTSS 104(SI), Y10
-	VMULPS       Y10, Y7, Y10
-	VBROADCASTSS 100(SI), Y12
-	VMAXPS       Y10, Y12, Y13
-	VMAXPS       Y12, Y10, Y15
-	VANDPS       Y15, Y13, Y13
-	VADDPS       Y13, Y11, Y10
-	VDIVPS       Y10, Y11, Y10
-	VBROADCASTSS 96(SI), Y12
-	VMAXPS       Y12, Y10, Y13
-	VMAXPS       Y10, Y12, Y15
-	VANDPS       Y15, Y13, Y13
-	VMOVUPS      864(AX), Y10
-	VCMPPS       $0x01, Y10, Y4, Y12
+	VMOVUPS      1216(DX)(BX*4), Y12
+	VSUBPS       Y12, Y8, Y8
+	VBROADCASTSS 52(SI), Y14
+	VMULPS       Y14, Y8, Y8
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y12, Y12
+	VMOVUPS      Y12, 1216(DX)(BX*4)
+	VMULPS       Y8, Y8, Y8
+	VMULPS       Y8, Y8, Y8
+	VMULPS       narrow<>+1920(SB), Y8, Y8
+	VADDPS       Y8, Y13, Y8
+	VMULPS       Y8, Y4, Y4
+	VBROADCASTSS 12(SI), Y8
+	VMAXPS       Y8, Y5, Y12
+	VMAXPS       Y5, Y8, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      896(AX), Y8
+	VCMPPS       $0x01, Y8, Y4, Y14
 	VXORPS       narrow<>+512(SB), Y4, Y15
-	VMOVUPS      Y2, 32(AX)
-	VMAXPS       Y10, Y15, Y2
-	VBLENDVPS    Y12, Y4, Y2, Y2
+	VMAXPS       Y8, Y15, Y8
+	VBLENDVPS    Y14, Y4, Y8, Y8
+	VMULPS       Y8, Y12, Y8
+	VMOVUPS      224(AX), Y12
+	VADDPS       Y8, Y12, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VMOVUPS      576(DX)(BX*4), Y12
+	VBLENDVPS    Y10, Y8, Y12, Y8
+	VMOVUPS      Y8, 576(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y4, Y4
+	VMINPS       Y4, Y7, Y4
+	VBROADCASTSS 32(SI), Y7
+	VMAXPS       Y7, Y5, Y8
+	VMAXPS       Y5, Y7, Y12
+	VANDPS       Y12, Y8, Y8
+	VMOVUPS      896(DX)(BX*4), Y5
+	VSUBPS       Y5, Y4, Y4
+	VMULPS       Y4, Y8, Y4
+	VADDPS       Y4, Y5, Y4
+	VADDPS       Y4, Y9, Y4
+	VSUBPS       Y9, Y4, Y4
+	VBLENDVPS    Y10, Y4, Y5, Y4
+	VMOVUPS      Y4, 896(DX)(BX*4)
+	VMAXPS       narrow<>+1984(SB), Y1, Y1
+	VMOVUPS      6144(DI)(BX*4), Y4
+	VMULPS       narrow<>+1344(SB), Y4, Y5
+	VMOVUPS      544(AX), Y7
+	VADDPS       Y5, Y7, Y5
+	VMOVUPS      928(AX), Y8
+	VBROADCASTSS 104(SI), Y12
+	VMULPS       Y12, Y8, Y12
+	VBROADCASTSS 100(SI), Y14
+	VMAXPS       Y12, Y14, Y15
+	VMAXPS       Y14, Y12, Y11
+	VANDPS       Y11, Y15, Y15
+	VADDPS       Y15, Y13, Y11
+	VDIVPS       Y11, Y13, Y11
+	VBROADCASTSS 96(SI), Y12
+	VMAXPS       Y12, Y11, Y14
+	VMAXPS       Y11, Y12, Y15
+	VANDPS       Y15, Y14, Y14
+	VMOVUPS      864(AX), Y11
+	VCMPPS       $0x01, Y11, Y5, Y12
+	VXORPS       narrow<>+512(SB), Y5, Y15
+	VMAXPS       Y11, Y15, Y2
+	VBLENDVPS    Y12, Y5, Y2, Y2
 	VMOVUPS      800(AX), Y12
-	VSUBPS       Y12, Y10, Y5
-	VMULPS       Y2, Y13, Y10
-	VMOVUPS      (DI)(BX*4), Y14
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y9, Y10
-	VSUBPS       Y9, Y10, Y10
-	VMOVUPS      832(AX), Y0
-	VMOVUPS      (CX)(BX*4), Y11
-	VBLENDVPS    Y0, Y10, Y11, Y10
-	VBLENDVPS    Y8, Y10, Y14, Y10
-	VMOVUPS      Y10, (DI)(BX*4)
-	VANDPS       narrow<>+96(SB), Y5, Y5
-	VMULPS       narrow<>+2080(SB), Y3, Y10
-	VADDPS       Y10, Y6, Y10
-	VMINPS       Y5, Y10, Y5
-	VSUBPS       Y3, Y5, Y5
-	VMULPS       Y5, Y13, Y5
-	VADDPS       Y5, Y3, Y5
+	VSUBPS       Y12, Y11, Y6
+	VMULPS       Y2, Y14, Y11
+	VMOVUPS      Y0, 32(AX)
+	VMOVUPS      (DI)(BX*4), Y0
+	VADDPS       Y11, Y0, Y11
+	VADDPS       Y11, Y9, Y11
+	VSUBPS       Y9, Y11, Y11
+	VMOVUPS      832(AX), Y3
+	VMOVUPS      (CX)(BX*4), Y13
+	VBLENDVPS    Y3, Y11, Y13, Y11
+	VBLENDVPS    Y10, Y11, Y0, Y0
+	VMOVUPS      Y0, (DI)(BX*4)
+	VANDPS       narrow<>+96(SB), Y6, Y0
+	VMULPS       narrow<>+2016(SB), Y4, Y6
+	VADDPS       Y6, Y7, Y6
+	VMINPS       Y0, Y6, Y0
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y14, Y0
+	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y12, Y2, Y2
 	VMULPS       narrow<>+256(SB), Y2, Y2
 	VADDPS       Y2, Y12, Y2
 	VADDPS       Y2, Y9, Y2
 	VSUBPS       Y9, Y2, Y2
-	VBLENDVPS    Y0, Y2, Y12, Y2
-	VMOVUPS      1280(DX)(BX*4), Y10
-	VBLENDVPS    Y8, Y2, Y10, Y10
-	VMOVUPS      Y10, 1280(DX)(BX*4)
-	VBROADCASTSS 112(SI), Y10
-	VCMPPS       $0x01, Y10, Y7, Y10
-	VBROADCASTSS narrow<>+0(SB), Y12
-	VBROADCASTSS 120(SI), Y13
-	VADDPS       Y13, Y12, Y13
-	VDIVPS       Y13, Y12, Y13
+	VBLENDVPS    Y3, Y2, Y12, Y2
+	VMOVUPS      1280(DX)(BX*4), Y6
+	VBLENDVPS    Y10, Y2, Y6, Y6
+	VMOVUPS      Y6, 1280(DX)(BX*4)
+	VBROADCASTSS 112(SI), Y6
+	VCMPPS       $0x01, Y6, Y8, Y6
+	VBROADCASTSS narrow<>+0(SB), Y11
+	VBROADCASTSS 120(SI), Y12
+	VADDPS       Y12, Y11, Y12
+	VDIVPS       Y12, Y11, Y12
 	VBROADCASTSS 116(SI), Y14
-	VBLENDVPS    Y10, Y13, Y14, Y10
-	VMOVUPS      672(AX), Y13
-	VCMPPS       $0x01, Y13, Y4, Y14
-	VMAXPS       Y13, Y15, Y13
-	VBLENDVPS    Y14, Y4, Y13, Y4
-	VMULPS       Y4, Y10, Y4
-	VMOVUPS      12288(R8)(BX*4), Y10
-	VADDPS       Y4, Y10, Y4
-	VADDPS       Y4, Y9, Y4
-	VSUBPS       Y9, Y4, Y4
-	VMOVUPS      736(AX), Y13
-	VBLENDVPS    Y13, Y4, Y10, Y4
-	VMOVUPS      Y4, 12288(R8)(BX*4)
-	VMAXPS       narrow<>+2048(SB), Y5, Y4
-	VBLENDVPS    Y0, Y4, Y1, Y0
-	VBLENDVPS    Y8, Y0, Y3, Y0
+	VBLENDVPS    Y6, Y12, Y14, Y6
+	VMOVUPS      672(AX), Y12
+	VCMPPS       $0x01, Y12, Y5, Y14
+	VMAXPS       Y12, Y15, Y12
+	VBLENDVPS    Y14, Y5, Y12, Y5
+	VMULPS       Y5, Y6, Y5
+	VMOVUPS      12288(R8)(BX*4), Y6
+	VADDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y9, Y5
+	VSUBPS       Y9, Y5, Y5
+	VMOVUPS      736(AX), Y12
+	VBLENDVPS    Y12, Y5, Y6, Y5
+	VMOVUPS      Y5, 12288(R8)(BX*4)
+	VMAXPS       narrow<>+1984(SB), Y0, Y0
+	VBLENDVPS    Y3, Y0, Y1, Y0
+	VBLENDVPS    Y10, Y0, Y4, Y0
 	VMOVUPS      Y0, 6144(DI)(BX*4)
-	VCMPPS       $0x00, Y12, Y7, Y0
+	VCMPPS       $0x00, Y11, Y8, Y0
 	PREFETCHT0   13952(DX)(BX*4)
 	VMOVUPS      5056(DX)(BX*4), Y1
-	VBLENDVPS    Y0, Y11, Y1, Y3
-	VSUBPS       Y3, Y11, Y4
+	VBLENDVPS    Y0, Y13, Y1, Y3
+	VSUBPS       Y3, Y13, Y4
 	VANDPS       narrow<>+96(SB), Y4, Y5
-	VCMPPS       $0x02, narrow<>+1536(SB), Y7, Y10
+	VCMPPS       $0x02, narrow<>+1344(SB), Y8, Y6
 	PREFETCHT0   9216(DX)(BX*4)
-	VMOVUPS      320(DX)(BX*4), Y13
+	VMOVUPS      320(DX)(BX*4), Y12
 	VMOVUPS      (AX), Y14
-	VBLENDVPS    Y8, Y14, Y13, Y14
+	VBLENDVPS    Y10, Y14, Y12, Y14
 	VMOVUPS      Y14, 320(DX)(BX*4)
-	VBLENDVPS    Y10, Y11, Y13, Y10
-	VSUBPS       Y10, Y11, Y10
-	VMOVUPS      704(AX), Y13
+	VBLENDVPS    Y6, Y13, Y12, Y6
+	VSUBPS       Y6, Y13, Y6
+	VMOVUPS      704(AX), Y12
 	VBROADCASTSS 56(SI), Y14
 	VMOVUPS      Y2, (AX)
-	VMAXPS       Y14, Y13, Y15
-	VMAXPS       Y13, Y14, Y2
+	VMAXPS       Y14, Y12, Y15
+	VMAXPS       Y12, Y14, Y2
 	VANDPS       Y2, Y15, Y15
 	PREFETCHT0   13888(DX)(BX*4)
 	VMOVUPS      4992(DX)(BX*4), Y2
-	VBLENDVPS    Y0, Y11, Y2, Y14
-	VSUBPS       Y14, Y11, Y7
-	VMULPS       Y7, Y15, Y15
+	VBLENDVPS    Y0, Y13, Y2, Y14
+	VSUBPS       Y14, Y13, Y8
+	VMULPS       Y8, Y15, Y15
 	VADDPS       Y15, Y14, Y14
 	VADDPS       Y14, Y9, Y14
 	VSUBPS       Y9, Y14, Y14
-	VBLENDVPS    Y8, Y14, Y2, Y2
+	VBLENDVPS    Y10, Y14, Y2, Y2
 	VMOVUPS      Y2, 4992(DX)(BX*4)
 	VBROADCASTSS 60(SI), Y2
-	VMOVUPS      Y7, 832(AX)
-	VMAXPS       Y2, Y13, Y15
-	VMAXPS       Y13, Y2, Y7
-	VANDPS       Y7, Y15, Y15
+	VMOVUPS      Y8, 832(AX)
+	VMAXPS       Y2, Y12, Y15
+	VMAXPS       Y12, Y2, Y8
+	VANDPS       Y8, Y15, Y15
 	VMULPS       Y15, Y4, Y2
 	VADDPS       Y2, Y3, Y2
 	VADDPS       Y2, Y9, Y2
 	VSUBPS       Y9, Y2, Y2
-	VBLENDVPS    Y8, Y2, Y1, Y1
+	VBLENDVPS    Y10, Y2, Y1, Y1
 	VMOVUPS      Y1, 5056(DX)(BX*4)
 	VSUBPS       Y2, Y14, Y1
 	VBROADCASTSS 64(SI), Y3
-	VMAXPS       Y3, Y13, Y7
-	VMAXPS       Y13, Y3, Y15
-	VANDPS       Y15, Y7, Y7
+	VMAXPS       Y3, Y12, Y8
+	VMAXPS       Y12, Y3, Y15
+	VANDPS       Y15, Y8, Y8
 	PREFETCHT0   14016(DX)(BX*4)
 	VMOVUPS      5120(DX)(BX*4), Y3
-	VBLENDVPS    Y0, Y11, Y3, Y15
+	VBLENDVPS    Y0, Y13, Y3, Y15
 	VMOVUPS      Y1, 736(AX)
-	VSUBPS       Y15, Y11, Y1
-	VMULPS       Y1, Y7, Y7
-	VADDPS       Y7, Y15, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y3, Y3
+	VSUBPS       Y15, Y13, Y1
+	VMULPS       Y1, Y8, Y8
+	VADDPS       Y8, Y15, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y3, Y3
 	VMOVUPS      Y3, 5120(DX)(BX*4)
-	VSUBPS       Y7, Y2, Y3
+	VSUBPS       Y8, Y2, Y3
 	VBROADCASTSS 68(SI), Y15
 	VMOVUPS      Y3, 672(AX)
 	VMOVUPS      Y2, 800(AX)
-	VMAXPS       Y15, Y13, Y3
-	VMAXPS       Y13, Y15, Y2
+	VMAXPS       Y15, Y12, Y3
+	VMAXPS       Y12, Y15, Y2
 	VANDPS       Y2, Y3, Y3
 	PREFETCHT0   14080(DX)(BX*4)
 	VMOVUPS      5184(DX)(BX*4), Y2
-	VBLENDVPS    Y0, Y11, Y2, Y15
+	VBLENDVPS    Y0, Y13, Y2, Y15
 	VMOVUPS      Y14, 1152(AX)
-	VSUBPS       Y15, Y11, Y14
+	VSUBPS       Y15, Y13, Y14
 	VMULPS       Y14, Y3, Y3
 	VADDPS       Y3, Y15, Y3
 	VADDPS       Y3, Y9, Y3
 	VSUBPS       Y9, Y3, Y3
-	VBLENDVPS    Y8, Y3, Y2, Y2
+	VBLENDVPS    Y10, Y3, Y2, Y2
 	VMOVUPS      Y2, 5184(DX)(BX*4)
-	VSUBPS       Y3, Y7, Y2
+	VSUBPS       Y3, Y8, Y2
 	VBROADCASTSS 72(SI), Y15
 	VMOVUPS      Y2, 224(AX)
-	VMOVUPS      Y7, 896(AX)
-	VMAXPS       Y15, Y13, Y2
-	VMAXPS       Y13, Y15, Y7
-	VANDPS       Y7, Y2, Y2
+	VMOVUPS      Y8, 896(AX)
+	VMAXPS       Y15, Y12, Y2
+	VMAXPS       Y12, Y15, Y8
+	VANDPS       Y8, Y2, Y2
 	PREFETCHT0   14144(DX)(BX*4)
-	VMOVUPS      5248(DX)(BX*4), Y7
-	VBLENDVPS    Y0, Y11, Y7, Y15
+	VMOVUPS      5248(DX)(BX*4), Y8
+	VBLENDVPS    Y0, Y13, Y8, Y15
 	VMOVUPS      Y0, 608(AX)
-	VSUBPS       Y15, Y11, Y0
+	VSUBPS       Y15, Y13, Y0
 	VMULPS       Y0, Y2, Y0
 	VADDPS       Y0, Y15, Y0
 	VADDPS       Y0, Y9, Y0
 	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y8, Y0, Y7, Y2
+	VBLENDVPS    Y10, Y0, Y8, Y2
 	VMOVUPS      Y2, 5248(DX)(BX*4)
 	VSUBPS       Y0, Y3, Y0
 	VBROADCASTSS 76(SI), Y2
-	VMAXPS       Y2, Y13, Y7
-	VMAXPS       Y13, Y2, Y15
-	VANDPS       Y15, Y7, Y7
+	VMAXPS       Y2, Y12, Y8
+	VMAXPS       Y12, Y2, Y15
+	VANDPS       Y15, Y8, Y8
 	PREFETCHT0   14208(DX)(BX*4)
 	VMOVUPS      5312(DX)(BX*4), Y2
 	VSUBPS       Y2, Y5, Y15
-	VMULPS       Y15, Y7, Y7
-	VADDPS       Y7, Y2, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y2, Y2
+	VMULPS       Y15, Y8, Y8
+	VADDPS       Y8, Y2, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y2, Y2
 	VMOVUPS      Y2, 5312(DX)(BX*4)
-	VADDPS       Y7, Y6, Y2
-	VCMPPS       $0x00, Y2, Y2, Y7
-	VPSRLD       $0x17, Y2, Y15
-	VPSUBD       narrow<>+1024(SB), Y15, Y15
+	VADDPS       Y8, Y7, Y2
+	VPSUBD       narrow<>+992(SB), Y2, Y8
+	VPSRAD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y8, Y15
+	VPSUBD       Y15, Y2, Y2
+	VSUBPS       Y11, Y2, Y2
+	VMULPS       narrow<>+1024(SB), Y2, Y15
 	VMOVUPS      Y0, 1440(AX)
-	VANDPS       narrow<>+1088(SB), Y2, Y0
-	VORPS        Y0, Y12, Y0
+	VBROADCASTSS narrow<>+1056(SB), Y0
+	VSUBPS       Y15, Y0, Y15
+	VMULPS       Y15, Y2, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y2, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y2, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y2, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y2, Y2
+	VADDPS       Y2, Y8, Y2
+	VMULPS       narrow<>+1216(SB), Y2, Y2
+	VBROADCASTSS 80(SI), Y8
 	VMOVUPS      Y3, 384(AX)
-	VBROADCASTSS narrow<>+1120(SB), Y3
-	VCMPPS       $0x01, Y0, Y3, Y11
-	VMOVUPS      Y14, 416(AX)
-	VMULPS       narrow<>+1152(SB), Y0, Y14
-	VBLENDVPS    Y11, Y14, Y0, Y0
-	VPADDD       narrow<>+1184(SB), Y15, Y14
-	VBLENDVPS    Y11, Y14, Y15, Y11
-	VSUBPS       Y12, Y0, Y0
-	VMULPS       narrow<>+1216(SB), Y0, Y14
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y14, Y15, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+1280(SB), Y14, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+1312(SB), Y14, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+1344(SB), Y14, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+1376(SB), Y14, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+1408(SB), Y14, Y14
-	VMULPS       Y14, Y0, Y14
-	VADDPS       narrow<>+704(SB), Y14, Y14
-	VCVTDQ2PS    Y11, Y11
-	VMULPS       Y14, Y0, Y0
-	VADDPS       Y0, Y11, Y0
-	VBLENDVPS    Y7, Y0, Y2, Y0
-	VMULPS       narrow<>+992(SB), Y0, Y0
-	VBROADCASTSS 80(SI), Y2
-	VMAXPS       Y2, Y13, Y7
-	VMAXPS       Y13, Y2, Y11
-	VANDPS       Y11, Y7, Y7
+	VMAXPS       Y8, Y12, Y15
+	VMAXPS       Y12, Y8, Y3
+	VANDPS       Y3, Y15, Y15
 	PREFETCHT0   14272(DX)(BX*4)
-	VMOVUPS      5376(DX)(BX*4), Y2
-	VSUBPS       Y2, Y5, Y11
-	VMULPS       Y11, Y7, Y7
-	VADDPS       Y7, Y2, Y7
-	VADDPS       Y7, Y9, Y7
-	VSUBPS       Y9, Y7, Y7
-	VBLENDVPS    Y8, Y7, Y2, Y2
-	VMOVUPS      Y2, 5376(DX)(BX*4)
-	VADDPS       Y7, Y6, Y2
-	VCMPPS       $0x00, Y2, Y2, Y7
-	VPSRLD       $0x17, Y2, Y11
-	VPSUBD       narrow<>+1024(SB), Y11, Y11
-	VANDPS       narrow<>+1088(SB), Y2, Y14
-	VORPS        Y14, Y12, Y14
-	VMOVUPS      Y1, 1408(AX)
-	VCMPPS       $0x01, Y14, Y3, Y1
-	VMOVUPS      Y4, 1184(AX)
-	VMULPS       narrow<>+1152(SB), Y14, Y4
-	VBLENDVPS    Y1, Y4, Y14, Y4
-	VPADDD       narrow<>+1184(SB), Y11, Y14
-	VBLENDVPS    Y1, Y14, Y11, Y1
-	VSUBPS       Y12, Y4, Y4
-	VMULPS       narrow<>+1216(SB), Y4, Y11
-	VSUBPS       Y11, Y15, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       Y11, Y4, Y4
-	VADDPS       Y4, Y1, Y1
-	VBLENDVPS    Y7, Y1, Y2, Y1
-	VMULPS       narrow<>+992(SB), Y1, Y1
-	VBROADCASTSS 84(SI), Y2
-	VMAXPS       Y2, Y13, Y4
-	VMAXPS       Y13, Y2, Y7
-	VANDPS       Y7, Y4, Y4
+	VMOVUPS      5376(DX)(BX*4), Y3
+	VSUBPS       Y3, Y5, Y8
+	VMULPS       Y8, Y15, Y8
+	VADDPS       Y8, Y3, Y8
+	VADDPS       Y8, Y9, Y8
+	VSUBPS       Y9, Y8, Y8
+	VBLENDVPS    Y10, Y8, Y3, Y3
+	VMOVUPS      Y3, 5376(DX)(BX*4)
+	VADDPS       Y8, Y7, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y8
+	VPSRAD       $0x17, Y8, Y8
+	VPSLLD       $0x17, Y8, Y15
+	VPSUBD       Y15, Y3, Y3
+	VSUBPS       Y11, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y15
+	VSUBPS       Y15, Y0, Y15
+	VMULPS       Y15, Y3, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y3, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y3, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y3, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y15, Y3, Y3
+	VADDPS       Y3, Y8, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VBROADCASTSS 84(SI), Y8
+	VMOVUPS      Y14, 416(AX)
+	VMAXPS       Y8, Y12, Y15
+	VMAXPS       Y12, Y8, Y14
+	VANDPS       Y14, Y15, Y15
 	PREFETCHT0   14336(DX)(BX*4)
-	VMOVUPS      5440(DX)(BX*4), Y2
-	VSUBPS       Y2, Y5, Y7
-	VMULPS       Y7, Y4, Y4
-	VADDPS       Y4, Y2, Y4
-	VADDPS       Y4, Y9, Y4
-	VSUBPS       Y9, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y2, Y2
-	VMOVUPS      Y2, 5440(DX)(BX*4)
-	VADDPS       Y4, Y6, Y2
-	VCMPPS       $0x00, Y2, Y2, Y4
-	VPSRLD       $0x17, Y2, Y7
-	VPSUBD       narrow<>+1024(SB), Y7, Y7
-	VANDPS       narrow<>+1088(SB), Y2, Y11
-	VORPS        Y11, Y12, Y11
-	VCMPPS       $0x01, Y11, Y3, Y14
-	VMOVUPS      Y10, 512(AX)
-	VMULPS       narrow<>+1152(SB), Y11, Y10
-	VBLENDVPS    Y14, Y10, Y11, Y10
-	VPADDD       narrow<>+1184(SB), Y7, Y11
-	VBLENDVPS    Y14, Y11, Y7, Y7
-	VSUBPS       Y12, Y10, Y10
-	VMULPS       narrow<>+1216(SB), Y10, Y11
-	VSUBPS       Y11, Y15, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y11, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VBLENDVPS    Y4, Y7, Y2, Y2
-	VMULPS       narrow<>+992(SB), Y2, Y2
-	VBROADCASTSS 88(SI), Y4
-	VMAXPS       Y4, Y13, Y7
-	VMAXPS       Y13, Y4, Y10
-	VANDPS       Y10, Y7, Y7
+	VMOVUPS      5440(DX)(BX*4), Y8
+	VSUBPS       Y8, Y5, Y14
+	VMULPS       Y14, Y15, Y14
+	VADDPS       Y14, Y8, Y14
+	VADDPS       Y14, Y9, Y14
+	VSUBPS       Y9, Y14, Y14
+	VBLENDVPS    Y10, Y14, Y8, Y8
+	VMOVUPS      Y8, 5440(DX)(BX*4)
+	VADDPS       Y14, Y7, Y8
+	VPSUBD       narrow<>+992(SB), Y8, Y14
+	VPSRAD       $0x17, Y14, Y14
+	VPSLLD       $0x17, Y14, Y15
+	VPSUBD       Y15, Y8, Y8
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       narrow<>+1024(SB), Y8, Y15
+	VSUBPS       Y15, Y0, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y15, Y8, Y8
+	VADDPS       Y8, Y14, Y8
+	VMULPS       narrow<>+1216(SB), Y8, Y8
+	VBROADCASTSS 88(SI), Y14
+	VMOVUPS      Y1, 1184(AX)
+	VMAXPS       Y14, Y12, Y15
+	VMAXPS       Y12, Y14, Y1
+	VANDPS       Y1, Y15, Y15
 	PREFETCHT0   14400(DX)(BX*4)
-	VMOVUPS      5504(DX)(BX*4), Y4
-	VSUBPS       Y4, Y5, Y5
-	VMULPS       Y5, Y7, Y5
-	VADDPS       Y5, Y4, Y5
+	VMOVUPS      5504(DX)(BX*4), Y1
+	VSUBPS       Y1, Y5, Y5
+	VMULPS       Y5, Y15, Y5
+	VADDPS       Y5, Y1, Y5
 	VADDPS       Y5, Y9, Y5
 	VSUBPS       Y9, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y4, Y4
-	VMOVUPS      Y4, 5504(DX)(BX*4)
-	VADDPS       Y5, Y6, Y4
-	VCMPPS       $0x00, Y4, Y4, Y5
-	VPSRLD       $0x17, Y4, Y7
-	VPSUBD       narrow<>+1024(SB), Y7, Y7
-	VANDPS       narrow<>+1088(SB), Y4, Y10
-	VORPS        Y10, Y12, Y10
-	VCMPPS       $0x01, Y10, Y3, Y11
-	VMULPS       narrow<>+1152(SB), Y10, Y14
-	VBLENDVPS    Y11, Y14, Y10, Y10
-	VPADDD       narrow<>+1184(SB), Y7, Y14
-	VBLENDVPS    Y11, Y14, Y7, Y7
-	VSUBPS       Y12, Y10, Y10
-	VMULPS       narrow<>+1216(SB), Y10, Y11
-	VSUBPS       Y11, Y15, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1280(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1312(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1344(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1376(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+1408(SB), Y11, Y11
-	VMULPS       Y11, Y10, Y11
-	VADDPS       narrow<>+704(SB), Y11, Y11
-	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y11, Y10, Y10
-	VADDPS       Y10, Y7, Y7
-	VBLENDVPS    Y5, Y7, Y4, Y4
-	VMULPS       narrow<>+992(SB), Y4, Y4
-	VSUBPS       Y2, Y0, Y5
-	VSUBPS       Y4, Y1, Y7
-	VBROADCASTSS narrow<>+448(SB), Y10
-	VMOVUPS      928(AX), Y11
-	VCMPPS       $0x01, Y11, Y10, Y10
-	VMOVUPS      160(AX), Y14
-	VADDPS       Y14, Y6, Y14
-	VMOVUPS      (CX)(BX*4), Y9
-	VMOVUPS      5568(DX)(BX*4), Y15
-	VSUBPS       Y15, Y9, Y3
-	VMOVUPS      7104(DX)(BX*4), Y12
-	VSUBPS       Y9, Y12, Y13
-	VMOVUPS      Y7, 160(AX)
-	VMOVUPS      Y5, 352(AX)
-	VMAXPS       Y13, Y3, Y7
-	VMAXPS       Y3, Y13, Y5
-	VANDPS       Y5, Y7, Y7
-	VXORPS       X3, X3, X3
-	VMAXPS       Y3, Y7, Y5
-	VMINPS       Y5, Y14, Y5
-	VBROADCASTSS narrow<>+192(SB), Y7
-	VMULPS       Y14, Y7, Y13
-	VADDPS       Y13, Y5, Y13
-	VDIVPS       Y13, Y5, Y5
-	VADDPS       Y5, Y3, Y5
-	VANDPS       Y5, Y10, Y5
-	VBROADCASTSS narrow<>+2112(SB), Y13
-	VCMPPS       $0x01, Y11, Y13, Y13
-	VANDPS       Y13, Y8, Y13
-	VMAXPS       Y15, Y9, Y14
-	VMAXPS       Y9, Y15, Y11
-	VANDPS       Y11, Y14, Y14
-	VBLENDVPS    Y8, Y14, Y15, Y11
-	VMOVUPS      Y11, 5568(DX)(BX*4)
-	VMINPS       Y12, Y9, Y11
-	VMINPS       Y9, Y12, Y14
-	VORPS        Y14, Y11, Y11
-	VBLENDVPS    Y8, Y11, Y12, Y11
-	VMOVUPS      Y11, 7104(DX)(BX*4)
+	VBLENDVPS    Y10, Y5, Y1, Y1
+	VMOVUPS      Y1, 5504(DX)(BX*4)
+	VADDPS       Y5, Y7, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y14
+	VPSUBD       Y14, Y1, Y1
+	VSUBPS       Y11, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y14
+	VSUBPS       Y14, Y0, Y14
+	VMULPS       Y14, Y1, Y14
+	VADDPS       narrow<>+1088(SB), Y14, Y14
+	VMULPS       Y14, Y1, Y14
+	VADDPS       narrow<>+1120(SB), Y14, Y14
+	VMULPS       Y14, Y1, Y14
+	VADDPS       narrow<>+1152(SB), Y14, Y14
+	VMULPS       Y14, Y1, Y14
+	VADDPS       narrow<>+1184(SB), Y14, Y14
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y14, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VSUBPS       Y8, Y2, Y5
+	VSUBPS       Y1, Y3, Y14
+	VBROADCASTSS narrow<>+448(SB), Y15
+	VMOVUPS      928(AX), Y9
+	VCMPPS       $0x01, Y9, Y15, Y15
+	VMOVUPS      160(AX), Y0
+	VADDPS       Y0, Y7, Y0
+	VMOVUPS      5568(DX)(BX*4), Y11
+	VSUBPS       Y11, Y13, Y12
+	VMOVUPS      Y14, 160(AX)
+	VMOVUPS      7104(DX)(BX*4), Y14
+	VMOVUPS      Y5, 1408(AX)
+	VSUBPS       Y13, Y14, Y5
+	VMOVUPS      Y1, 512(AX)
+	VMOVUPS      Y8, 352(AX)
+	VMAXPS       Y5, Y12, Y1
+	VMAXPS       Y12, Y5, Y8
+	VANDPS       Y8, Y1, Y1
+	VXORPS       X5, X5, X5
+	VMAXPS       Y5, Y1, Y1
+	VMINPS       Y1, Y0, Y1
+	VBROADCASTSS narrow<>+192(SB), Y8
+	VMULPS       Y0, Y8, Y0
+	VADDPS       Y0, Y1, Y0
+	VMOVUPS      Y3, 1376(AX)
+	VXORPS       Y12, Y12, Y12
+	VCMPPS       $0x04, Y12, Y1, Y3
+	VPTEST       Y3, Y3
+	JZ           none2648
+	VDIVPS       Y0, Y1, Y12
+	VANDPS       Y3, Y12, Y12
+
+none2648:
+	VADDPS       Y12, Y5, Y0
+	VANDPS       Y0, Y15, Y0
+	VBROADCASTSS narrow<>+2048(SB), Y1
+	VCMPPS       $0x01, Y9, Y1, Y1
+	VANDPS       Y1, Y10, Y1
+	VMAXPS       Y11, Y13, Y3
+	VMAXPS       Y13, Y11, Y12
+	VANDPS       Y12, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y11, Y3
+	VMOVUPS      Y3, 5568(DX)(BX*4)
+	VMINPS       Y14, Y13, Y3
+	VMINPS       Y13, Y14, Y11
+	VORPS        Y11, Y3, Y3
+	VBLENDVPS    Y10, Y3, Y14, Y3
+	VMOVUPS      Y3, 7104(DX)(BX*4)
 	PREFETCHT0   14528(DX)(BX*4)
 	PREFETCHT0   16064(DX)(BX*4)
-	VMOVUPS      5632(DX)(BX*4), Y11
-	VMOVUPS      7168(DX)(BX*4), Y12
-	VSUBPS       Y12, Y11, Y14
-	VADDPS       Y14, Y6, Y14
-	VMOVUPS      96(AX), Y15
-	VSUBPS       Y11, Y15, Y9
-	VSUBPS       Y15, Y12, Y8
-	VMOVUPS      Y4, 1376(AX)
+	VMOVUPS      5632(DX)(BX*4), Y3
+	VMOVUPS      7168(DX)(BX*4), Y11
+	VSUBPS       Y11, Y3, Y12
+	VADDPS       Y12, Y7, Y12
+	VMOVUPS      96(AX), Y14
+	VSUBPS       Y3, Y14, Y13
+	VSUBPS       Y14, Y11, Y10
 	VMOVUPS      Y2, 1344(AX)
-	VMAXPS       Y8, Y9, Y4
-	VMAXPS       Y9, Y8, Y2
-	VANDPS       Y2, Y4, Y4
-	VMAXPS       Y3, Y4, Y2
-	VMINPS       Y2, Y14, Y2
-	VMULPS       Y14, Y7, Y4
-	VADDPS       Y4, Y2, Y4
-	VDIVPS       Y4, Y2, Y2
-	VADDPS       Y2, Y5, Y2
-	VBLENDVPS    Y10, Y2, Y5, Y2
-	VMAXPS       Y11, Y15, Y4
-	VMAXPS       Y15, Y11, Y5
-	VANDPS       Y5, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y11, Y4
-	VMOVUPS      Y4, 5632(DX)(BX*4)
-	VMINPS       Y12, Y15, Y4
-	VMINPS       Y15, Y12, Y5
-	VORPS        Y5, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y12, Y4
-	VMOVUPS      Y4, 7168(DX)(BX*4)
-	PREFETCHT0   14592(DX)(BX*4)
-	PREFETCHT0   16128(DX)(BX*4)
-	VMOVUPS      5696(DX)(BX*4), Y4
-	VMOVUPS      7232(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      512(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y12, Y11, Y14
-	VMAXPS       Y11, Y12, Y15
-	VANDPS       Y15, Y14, Y14
-	VMAXPS       Y3, Y14, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y9, Y8
-	VMAXPS       Y9, Y4, Y11
-	VANDPS       Y11, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 5696(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VMINPS       Y9, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7232(DX)(BX*4)
-	PREFETCHT0   14656(DX)(BX*4)
-	PREFETCHT0   16192(DX)(BX*4)
-	VMOVUPS      5760(DX)(BX*4), Y4
-	VMOVUPS      7296(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      832(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y12, Y11, Y14
-	VMAXPS       Y11, Y12, Y15
-	VANDPS       Y15, Y14, Y14
-	VMAXPS       Y3, Y14, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y9, Y8
-	VMAXPS       Y9, Y4, Y11
-	VANDPS       Y11, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 5760(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VMINPS       Y9, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7296(DX)(BX*4)
-	PREFETCHT0   14720(DX)(BX*4)
-	PREFETCHT0   16256(DX)(BX*4)
-	VMOVUPS      5824(DX)(BX*4), Y4
-	VMOVUPS      7360(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      1184(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y12, Y11, Y14
-	VMAXPS       Y11, Y12, Y15
-	VANDPS       Y15, Y14, Y14
-	VMAXPS       Y3, Y14, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y9, Y8
-	VMAXPS       Y9, Y4, Y11
-	VANDPS       Y11, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 5824(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VMINPS       Y9, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7360(DX)(BX*4)
-	PREFETCHT0   14784(DX)(BX*4)
-	PREFETCHT0   16320(DX)(BX*4)
-	VMOVUPS      5888(DX)(BX*4), Y4
-	VMOVUPS      7424(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      1408(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y12, Y11, Y14
-	VMAXPS       Y11, Y12, Y15
-	VANDPS       Y15, Y14, Y14
-	VMAXPS       Y3, Y14, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y9, Y8
-	VMAXPS       Y9, Y4, Y11
-	VANDPS       Y11, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 5888(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VMINPS       Y9, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7424(DX)(BX*4)
-	PREFETCHT0   14848(DX)(BX*4)
-	PREFETCHT0   16384(DX)(BX*4)
-	VMOVUPS      5952(DX)(BX*4), Y4
-	VMOVUPS      7488(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      416(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y12, Y11, Y14
-	VMAXPS       Y11, Y12, Y15
-	VANDPS       Y15, Y14, Y14
-	VMAXPS       Y3, Y14, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y9, Y8
-	VMAXPS       Y9, Y4, Y11
-	VANDPS       Y11, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 5952(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VMINPS       Y9, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7488(DX)(BX*4)
-	PREFETCHT0   14912(DX)(BX*4)
-	PREFETCHT0   16448(DX)(BX*4)
-	VMOVUPS      6016(DX)(BX*4), Y4
-	VMOVUPS      7552(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      1152(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6016(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7552(DX)(BX*4)
-	PREFETCHT0   14976(DX)(BX*4)
-	PREFETCHT0   16512(DX)(BX*4)
-	VMOVUPS      6080(DX)(BX*4), Y4
-	VMOVUPS      7616(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      800(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6080(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7616(DX)(BX*4)
-	PREFETCHT0   15040(DX)(BX*4)
-	PREFETCHT0   16576(DX)(BX*4)
-	VMOVUPS      6144(DX)(BX*4), Y4
-	VMOVUPS      7680(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      896(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6144(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7680(DX)(BX*4)
-	PREFETCHT0   15104(DX)(BX*4)
-	PREFETCHT0   16640(DX)(BX*4)
-	VMOVUPS      6208(DX)(BX*4), Y4
-	VMOVUPS      7744(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      384(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6208(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7744(DX)(BX*4)
-	PREFETCHT0   15168(DX)(BX*4)
-	PREFETCHT0   16704(DX)(BX*4)
-	VMOVUPS      6272(DX)(BX*4), Y4
-	VMOVUPS      7808(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      736(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6272(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7808(DX)(BX*4)
-	PREFETCHT0   15232(DX)(BX*4)
-	PREFETCHT0   16768(DX)(BX*4)
-	VMOVUPS      6336(DX)(BX*4), Y4
-	VMOVUPS      7872(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      672(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6336(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7872(DX)(BX*4)
-	PREFETCHT0   15296(DX)(BX*4)
-	PREFETCHT0   16832(DX)(BX*4)
-	VMOVUPS      6400(DX)(BX*4), Y4
-	VMOVUPS      7936(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      224(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6400(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 7936(DX)(BX*4)
-	PREFETCHT0   15360(DX)(BX*4)
-	PREFETCHT0   16896(DX)(BX*4)
-	VMOVUPS      6464(DX)(BX*4), Y4
-	VMOVUPS      8000(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VMOVUPS      1440(AX), Y9
-	VSUBPS       Y4, Y9, Y11
-	VSUBPS       Y9, Y5, Y12
-	VMAXPS       Y11, Y12, Y11
-	VMAXPS       Y3, Y11, Y11
-	VMINPS       Y11, Y8, Y11
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y11, Y8
-	VDIVPS       Y8, Y11, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y9, Y4, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6464(DX)(BX*4)
-	VMINPS       Y5, Y9, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y4
-	VMOVUPS      Y4, 8000(DX)(BX*4)
-	PREFETCHT0   15424(DX)(BX*4)
-	PREFETCHT0   16960(DX)(BX*4)
-	VMOVUPS      6528(DX)(BX*4), Y4
-	VMOVUPS      8064(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
-	VADDPS       Y8, Y6, Y8
-	VSUBPS       Y4, Y0, Y9
-	VSUBPS       Y0, Y5, Y11
-	VMAXPS       Y11, Y9, Y12
-	VMAXPS       Y9, Y11, Y14
-	VANDPS       Y14, Y12, Y12
-	VMAXPS       Y3, Y12, Y9
-	VMINPS       Y9, Y8, Y9
-	VMULPS       Y8, Y7, Y8
-	VADDPS       Y8, Y9, Y8
-	VDIVPS       Y8, Y9, Y8
-	VADDPS       Y8, Y2, Y8
-	VBLENDVPS    Y10, Y8, Y2, Y2
-	VMAXPS       Y4, Y0, Y8
-	VMAXPS       Y0, Y4, Y9
-	VANDPS       Y9, Y8, Y8
-	VBLENDVPS    Y13, Y8, Y4, Y4
-	VMOVUPS      Y4, 6528(DX)(BX*4)
-	VMINPS       Y5, Y0, Y4
-	VMINPS       Y0, Y5, Y8
-	VORPS        Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y5, Y0
-	VMOVUPS      Y0, 8064(DX)(BX*4)
-	PREFETCHT0   15488(DX)(BX*4)
-	PREFETCHT0   17024(DX)(BX*4)
-	VMOVUPS      6592(DX)(BX*4), Y0
-	VMOVUPS      8128(DX)(BX*4), Y4
-	VSUBPS       Y4, Y0, Y5
-	VADDPS       Y5, Y6, Y5
-	VSUBPS       Y0, Y1, Y8
-	VSUBPS       Y1, Y4, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y5, Y8
-	VMULPS       Y5, Y7, Y5
-	VADDPS       Y5, Y8, Y5
-	VDIVPS       Y5, Y8, Y5
-	VADDPS       Y5, Y2, Y5
-	VBLENDVPS    Y10, Y5, Y2, Y2
-	VMAXPS       Y0, Y1, Y5
-	VMAXPS       Y1, Y0, Y8
-	VANDPS       Y8, Y5, Y5
-	VBLENDVPS    Y13, Y5, Y0, Y0
-	VMOVUPS      Y0, 6592(DX)(BX*4)
-	VMINPS       Y4, Y1, Y0
-	VMINPS       Y1, Y4, Y5
-	VORPS        Y5, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y4, Y0
-	VMOVUPS      Y0, 8128(DX)(BX*4)
-	PREFETCHT0   15552(DX)(BX*4)
-	PREFETCHT0   17088(DX)(BX*4)
-	VMOVUPS      6656(DX)(BX*4), Y0
-	VMOVUPS      8192(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      1344(AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6656(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8192(DX)(BX*4)
-	PREFETCHT0   15616(DX)(BX*4)
-	PREFETCHT0   17152(DX)(BX*4)
-	VMOVUPS      6720(DX)(BX*4), Y0
-	VMOVUPS      8256(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      1376(AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6720(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8256(DX)(BX*4)
-	PREFETCHT0   15680(DX)(BX*4)
-	PREFETCHT0   17216(DX)(BX*4)
-	VMOVUPS      6784(DX)(BX*4), Y0
-	VMOVUPS      8320(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      864(AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6784(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8320(DX)(BX*4)
-	PREFETCHT0   15744(DX)(BX*4)
-	PREFETCHT0   17280(DX)(BX*4)
-	VMOVUPS      6848(DX)(BX*4), Y0
-	VMOVUPS      8384(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      768(AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6848(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8384(DX)(BX*4)
-	PREFETCHT0   15808(DX)(BX*4)
-	PREFETCHT0   17344(DX)(BX*4)
-	VMOVUPS      6912(DX)(BX*4), Y0
-	VMOVUPS      8448(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      (AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6912(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8448(DX)(BX*4)
-	PREFETCHT0   15872(DX)(BX*4)
-	PREFETCHT0   17408(DX)(BX*4)
-	VMOVUPS      6976(DX)(BX*4), Y0
-	VMOVUPS      8512(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      352(AX), Y5
-	VSUBPS       Y0, Y5, Y8
-	VSUBPS       Y5, Y1, Y9
-	VMAXPS       Y9, Y8, Y11
-	VMAXPS       Y8, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMAXPS       Y3, Y11, Y8
-	VMINPS       Y8, Y4, Y8
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y8, Y4
-	VDIVPS       Y4, Y8, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y8
-	VANDPS       Y8, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 6976(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8512(DX)(BX*4)
-	PREFETCHT0   15936(DX)(BX*4)
-	PREFETCHT0   17472(DX)(BX*4)
-	VMOVUPS      7040(DX)(BX*4), Y0
-	VMOVUPS      8576(DX)(BX*4), Y1
-	VSUBPS       Y1, Y0, Y4
-	VADDPS       Y4, Y6, Y4
-	VMOVUPS      160(AX), Y5
-	VSUBPS       Y0, Y5, Y6
-	VSUBPS       Y5, Y1, Y8
-	VMAXPS       Y8, Y6, Y9
-	VMAXPS       Y6, Y8, Y11
-	VANDPS       Y11, Y9, Y9
-	VMAXPS       Y3, Y9, Y6
-	VMINPS       Y6, Y4, Y6
-	VMULPS       Y4, Y7, Y4
-	VADDPS       Y4, Y6, Y4
-	VDIVPS       Y4, Y6, Y4
-	VADDPS       Y4, Y2, Y4
-	VBLENDVPS    Y10, Y4, Y2, Y2
-	VMAXPS       Y0, Y5, Y4
-	VMAXPS       Y5, Y0, Y6
-	VANDPS       Y6, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y0, Y0
-	VMOVUPS      Y0, 7040(DX)(BX*4)
-	VMINPS       Y1, Y5, Y0
-	VMINPS       Y5, Y1, Y4
-	VORPS        Y4, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y1, Y0
-	VMOVUPS      Y0, 8576(DX)(BX*4)
-	VMOVUPS      704(AX), Y0
-	VBROADCASTSS 128(SI), Y1
+	VMAXPS       Y10, Y13, Y9
+	VMAXPS       Y13, Y10, Y2
+	VANDPS       Y2, Y9, Y9
+	VMAXPS       Y5, Y9, Y2
+	VMINPS       Y2, Y12, Y2
+	VMULPS       Y12, Y8, Y9
+	VADDPS       Y9, Y2, Y9
+	VXORPS       Y10, Y10, Y10
+	VCMPPS       $0x04, Y10, Y2, Y12
+	VPTEST       Y12, Y12
+	JZ           none2668
+	VDIVPS       Y9, Y2, Y10
+	VANDPS       Y12, Y10, Y10
+
+none2668:
+	VADDPS     Y10, Y0, Y2
+	VBLENDVPS  Y15, Y2, Y0, Y0
+	VMAXPS     Y3, Y14, Y2
+	VMAXPS     Y14, Y3, Y9
+	VANDPS     Y9, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 5632(DX)(BX*4)
+	VMINPS     Y11, Y14, Y2
+	VMINPS     Y14, Y11, Y3
+	VORPS      Y3, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y11, Y2
+	VMOVUPS    Y2, 7168(DX)(BX*4)
+	PREFETCHT0 14592(DX)(BX*4)
+	PREFETCHT0 16128(DX)(BX*4)
+	VMOVUPS    5696(DX)(BX*4), Y2
+	VMOVUPS    7232(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y9
+	VADDPS     Y9, Y7, Y9
+	VSUBPS     Y2, Y6, Y10
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y10, Y12
+	VMAXPS     Y10, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y5, Y12, Y10
+	VMINPS     Y10, Y9, Y10
+	VMULPS     Y9, Y8, Y9
+	VADDPS     Y9, Y10, Y9
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y10, Y12
+	VPTEST     Y12, Y12
+	JZ         none2688
+	VDIVPS     Y9, Y10, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2688:
+	VADDPS     Y11, Y0, Y9
+	VBLENDVPS  Y15, Y9, Y0, Y0
+	VMAXPS     Y2, Y6, Y9
+	VMAXPS     Y6, Y2, Y10
+	VANDPS     Y10, Y9, Y9
+	VBLENDVPS  Y1, Y9, Y2, Y2
+	VMOVUPS    Y2, 5696(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y9
+	VORPS      Y9, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7232(DX)(BX*4)
+	PREFETCHT0 14656(DX)(BX*4)
+	PREFETCHT0 16192(DX)(BX*4)
+	VMOVUPS    5760(DX)(BX*4), Y2
+	VMOVUPS    7296(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y6
+	VADDPS     Y6, Y7, Y6
+	VMOVUPS    832(AX), Y9
+	VSUBPS     Y2, Y9, Y10
+	VSUBPS     Y9, Y3, Y11
+	VMAXPS     Y11, Y10, Y12
+	VMAXPS     Y10, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y5, Y12, Y10
+	VMINPS     Y10, Y6, Y10
+	VMULPS     Y6, Y8, Y6
+	VADDPS     Y6, Y10, Y6
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y10, Y12
+	VPTEST     Y12, Y12
+	JZ         none2708
+	VDIVPS     Y6, Y10, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2708:
+	VADDPS     Y11, Y0, Y6
+	VBLENDVPS  Y15, Y6, Y0, Y0
+	VMAXPS     Y2, Y9, Y6
+	VMAXPS     Y9, Y2, Y10
+	VANDPS     Y10, Y6, Y6
+	VBLENDVPS  Y1, Y6, Y2, Y2
+	VMOVUPS    Y2, 5760(DX)(BX*4)
+	VMINPS     Y3, Y9, Y2
+	VMINPS     Y9, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7296(DX)(BX*4)
+	PREFETCHT0 14720(DX)(BX*4)
+	PREFETCHT0 16256(DX)(BX*4)
+	VMOVUPS    5824(DX)(BX*4), Y2
+	VMOVUPS    7360(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y6
+	VADDPS     Y6, Y7, Y6
+	VSUBPS     Y2, Y4, Y9
+	VSUBPS     Y4, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y6, Y9
+	VMULPS     Y6, Y8, Y6
+	VADDPS     Y6, Y9, Y6
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2728
+	VDIVPS     Y6, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2728:
+	VADDPS     Y10, Y0, Y6
+	VBLENDVPS  Y15, Y6, Y0, Y0
+	VMAXPS     Y2, Y4, Y6
+	VMAXPS     Y4, Y2, Y9
+	VANDPS     Y9, Y6, Y6
+	VBLENDVPS  Y1, Y6, Y2, Y2
+	VMOVUPS    Y2, 5824(DX)(BX*4)
+	VMINPS     Y3, Y4, Y2
+	VMINPS     Y4, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7360(DX)(BX*4)
+	PREFETCHT0 14784(DX)(BX*4)
+	PREFETCHT0 16320(DX)(BX*4)
+	VMOVUPS    5888(DX)(BX*4), Y2
+	VMOVUPS    7424(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1184(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2748
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2748:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 5888(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7424(DX)(BX*4)
+	PREFETCHT0 14848(DX)(BX*4)
+	PREFETCHT0 16384(DX)(BX*4)
+	VMOVUPS    5952(DX)(BX*4), Y2
+	VMOVUPS    7488(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    416(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2768
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2768:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 5952(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7488(DX)(BX*4)
+	PREFETCHT0 14912(DX)(BX*4)
+	PREFETCHT0 16448(DX)(BX*4)
+	VMOVUPS    6016(DX)(BX*4), Y2
+	VMOVUPS    7552(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1152(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2788
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2788:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6016(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7552(DX)(BX*4)
+	PREFETCHT0 14976(DX)(BX*4)
+	PREFETCHT0 16512(DX)(BX*4)
+	VMOVUPS    6080(DX)(BX*4), Y2
+	VMOVUPS    7616(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    800(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2808
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2808:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6080(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7616(DX)(BX*4)
+	PREFETCHT0 15040(DX)(BX*4)
+	PREFETCHT0 16576(DX)(BX*4)
+	VMOVUPS    6144(DX)(BX*4), Y2
+	VMOVUPS    7680(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    896(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2828
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2828:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6144(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7680(DX)(BX*4)
+	PREFETCHT0 15104(DX)(BX*4)
+	PREFETCHT0 16640(DX)(BX*4)
+	VMOVUPS    6208(DX)(BX*4), Y2
+	VMOVUPS    7744(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    384(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2848
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2848:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6208(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7744(DX)(BX*4)
+	PREFETCHT0 15168(DX)(BX*4)
+	PREFETCHT0 16704(DX)(BX*4)
+	VMOVUPS    6272(DX)(BX*4), Y2
+	VMOVUPS    7808(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    736(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2868
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2868:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6272(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7808(DX)(BX*4)
+	PREFETCHT0 15232(DX)(BX*4)
+	PREFETCHT0 16768(DX)(BX*4)
+	VMOVUPS    6336(DX)(BX*4), Y2
+	VMOVUPS    7872(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    672(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2888
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2888:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6336(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7872(DX)(BX*4)
+	PREFETCHT0 15296(DX)(BX*4)
+	PREFETCHT0 16832(DX)(BX*4)
+	VMOVUPS    6400(DX)(BX*4), Y2
+	VMOVUPS    7936(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    224(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2908
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2908:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6400(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 7936(DX)(BX*4)
+	PREFETCHT0 15360(DX)(BX*4)
+	PREFETCHT0 16896(DX)(BX*4)
+	VMOVUPS    6464(DX)(BX*4), Y2
+	VMOVUPS    8000(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1440(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y9, Y10, Y9
+	VMAXPS     Y5, Y9, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2928
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2928:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6464(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8000(DX)(BX*4)
+	PREFETCHT0 15424(DX)(BX*4)
+	PREFETCHT0 16960(DX)(BX*4)
+	VMOVUPS    6528(DX)(BX*4), Y2
+	VMOVUPS    8064(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1344(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2948
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2948:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6528(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8064(DX)(BX*4)
+	PREFETCHT0 15488(DX)(BX*4)
+	PREFETCHT0 17024(DX)(BX*4)
+	VMOVUPS    6592(DX)(BX*4), Y2
+	VMOVUPS    8128(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1376(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2968
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2968:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6592(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8128(DX)(BX*4)
+	PREFETCHT0 15552(DX)(BX*4)
+	PREFETCHT0 17088(DX)(BX*4)
+	VMOVUPS    6656(DX)(BX*4), Y2
+	VMOVUPS    8192(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    352(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none2988
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2988:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6656(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8192(DX)(BX*4)
+	PREFETCHT0 15616(DX)(BX*4)
+	PREFETCHT0 17152(DX)(BX*4)
+	VMOVUPS    6720(DX)(BX*4), Y2
+	VMOVUPS    8256(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    512(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none3008
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none3008:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6720(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8256(DX)(BX*4)
+	PREFETCHT0 15680(DX)(BX*4)
+	PREFETCHT0 17216(DX)(BX*4)
+	VMOVUPS    6784(DX)(BX*4), Y2
+	VMOVUPS    8320(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    864(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none3028
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none3028:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6784(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8320(DX)(BX*4)
+	PREFETCHT0 15744(DX)(BX*4)
+	PREFETCHT0 17280(DX)(BX*4)
+	VMOVUPS    6848(DX)(BX*4), Y2
+	VMOVUPS    8384(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    768(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none3048
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none3048:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6848(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8384(DX)(BX*4)
+	PREFETCHT0 15808(DX)(BX*4)
+	PREFETCHT0 17344(DX)(BX*4)
+	VMOVUPS    6912(DX)(BX*4), Y2
+	VMOVUPS    8448(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    (AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none3068
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none3068:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6912(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8448(DX)(BX*4)
+	PREFETCHT0 15872(DX)(BX*4)
+	PREFETCHT0 17408(DX)(BX*4)
+	VMOVUPS    6976(DX)(BX*4), Y2
+	VMOVUPS    8512(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    1408(AX), Y6
+	VSUBPS     Y2, Y6, Y9
+	VSUBPS     Y6, Y3, Y10
+	VMAXPS     Y10, Y9, Y11
+	VMAXPS     Y9, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y5, Y11, Y9
+	VMINPS     Y9, Y4, Y9
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y9, Y4
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y9, Y11
+	VPTEST     Y11, Y11
+	JZ         none3088
+	VDIVPS     Y4, Y9, Y10
+	VANDPS     Y11, Y10, Y10
+
+none3088:
+	VADDPS     Y10, Y0, Y4
+	VBLENDVPS  Y15, Y4, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y9
+	VANDPS     Y9, Y4, Y4
+	VBLENDVPS  Y1, Y4, Y2, Y2
+	VMOVUPS    Y2, 6976(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y1, Y2, Y3, Y2
+	VMOVUPS    Y2, 8512(DX)(BX*4)
+	PREFETCHT0 15936(DX)(BX*4)
+	PREFETCHT0 17472(DX)(BX*4)
+	VMOVUPS    7040(DX)(BX*4), Y2
+	VMOVUPS    8576(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y7, Y4
+	VMOVUPS    160(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y9
+	VMAXPS     Y9, Y7, Y10
+	VMAXPS     Y7, Y9, Y11
+	VANDPS     Y11, Y10, Y10
+	VMAXPS     Y5, Y10, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y8, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y9, Y9, Y9
+	VCMPPS     $0x04, Y9, Y7, Y10
+	VPTEST     Y10, Y10
+	JZ         none3108
+	VDIVPS     Y4, Y7, Y9
+	VANDPS     Y10, Y9, Y9
+
+none3108:
+	VADDPS       Y9, Y0, Y4
+	VBLENDVPS    Y15, Y4, Y0, Y0
+	VMAXPS       Y2, Y6, Y4
+	VMAXPS       Y6, Y2, Y7
+	VANDPS       Y7, Y4, Y4
+	VBLENDVPS    Y1, Y4, Y2, Y2
+	VMOVUPS      Y2, 7040(DX)(BX*4)
+	VMINPS       Y3, Y6, Y2
+	VMINPS       Y6, Y3, Y4
+	VORPS        Y4, Y2, Y2
+	VBLENDVPS    Y1, Y2, Y3, Y1
+	VMOVUPS      Y1, 8576(DX)(BX*4)
+	VMOVUPS      704(AX), Y1
+	VBROADCASTSS 128(SI), Y2
+	VMULPS       Y2, Y1, Y1
+	VMAXPS       narrow<>+2080(SB), Y1, Y1
+	VBROADCASTSS narrow<>+1920(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMOVUPS      928(AX), Y2
+	VMULPS       narrow<>+2112(SB), Y2, Y3
+	VBROADCASTSS narrow<>+0(SB), Y4
+	VADDPS       Y3, Y4, Y3
+	VDIVPS       Y3, Y2, Y3
+	VMOVUPS      640(AX), Y6
+	VMULPS       narrow<>+1408(SB), Y6, Y6
+	VMAXPS       narrow<>+736(SB), Y6, Y6
+	VBROADCASTSS narrow<>+768(SB), Y7
+	VMINPS       Y6, Y7, Y6
+	VBROADCASTSS narrow<>+800(SB), Y9
+	VADDPS       Y6, Y9, Y10
+	VSUBPS       Y9, Y10, Y11
+	VSUBPS       Y11, Y6, Y6
+	VMULPS       narrow<>+832(SB), Y6, Y11
+	VADDPS       narrow<>+864(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y11
+	VADDPS       narrow<>+896(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y11
+	VADDPS       narrow<>+928(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y6
+	VADDPS       Y6, Y4, Y6
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VMULPS       narrow<>+2144(SB), Y6, Y6
 	VMULPS       Y1, Y0, Y0
-	VMAXPS       narrow<>+2144(SB), Y0, Y0
-	VBROADCASTSS narrow<>+1984(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      928(AX), Y1
-	VMULPS       narrow<>+2176(SB), Y1, Y4
-	VBROADCASTSS narrow<>+0(SB), Y5
-	VADDPS       Y4, Y5, Y4
-	VDIVPS       Y4, Y1, Y4
-	VMOVUPS      1024(AX), Y6
-	VMULPS       narrow<>+1600(SB), Y6, Y6
-	VCMPPS       $0x00, Y6, Y6, Y8
-	VBROADCASTSS narrow<>+736(SB), Y9
-	VCMPPS       $0x01, Y6, Y9, Y10
-	VBROADCASTSS narrow<>+768(SB), Y11
-	VMAXPS       Y6, Y11, Y12
-	VBLENDVPS    Y10, Y9, Y12, Y10
-	VADDPS       narrow<>+800(SB), Y10, Y12
-	VCVTTPS2DQ   Y12, Y12
-	VPSUBD       narrow<>+832(SB), Y12, Y12
-	VCVTDQ2PS    Y12, Y13
-	VSUBPS       Y13, Y10, Y10
-	VMULPS       narrow<>+864(SB), Y10, Y13
-	VADDPS       narrow<>+896(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+928(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+960(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y13
-	VADDPS       narrow<>+992(SB), Y13, Y13
-	VMULPS       Y13, Y10, Y10
-	VADDPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+1024(SB), Y13
-	VPADDD       Y12, Y13, Y12
-	VPSLLD       $0x17, Y12, Y12
-	VMULPS       Y12, Y10, Y10
-	VBLENDVPS    Y8, Y10, Y6, Y6
-	VMULPS       narrow<>+2208(SB), Y6, Y6
-	VMULPS       Y0, Y2, Y0
 	VADDPS       Y0, Y6, Y0
-	VMULPS       Y0, Y4, Y0
-	VADDPS       narrow<>+384(SB), Y0, Y2
-	VCMPPS       $0x00, Y2, Y2, Y6
-	VPSRLD       $0x17, Y2, Y8
-	VPSUBD       Y13, Y8, Y8
-	VANDPS       narrow<>+1088(SB), Y2, Y10
-	VORPS        Y10, Y5, Y10
-	VBROADCASTSS narrow<>+1120(SB), Y12
-	VCMPPS       $0x01, Y10, Y12, Y14
-	VMULPS       narrow<>+1152(SB), Y10, Y15
-	VBLENDVPS    Y14, Y15, Y10, Y10
-	VPADDD       narrow<>+1184(SB), Y8, Y15
-	VBLENDVPS    Y14, Y15, Y8, Y8
-	VSUBPS       Y5, Y10, Y10
-	VMULPS       narrow<>+1216(SB), Y10, Y14
-	VBROADCASTSS narrow<>+1248(SB), Y15
-	VSUBPS       Y14, Y15, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1280(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1312(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1344(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1376(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+1408(SB), Y14, Y14
-	VMULPS       Y14, Y10, Y14
-	VADDPS       narrow<>+704(SB), Y14, Y14
-	VCVTDQ2PS    Y8, Y8
-	VMULPS       Y14, Y10, Y10
-	VADDPS       Y10, Y8, Y8
-	VBLENDVPS    Y6, Y8, Y2, Y2
-	VMULPS       narrow<>+1760(SB), Y2, Y2
+	VMULPS       Y0, Y3, Y0
+	VADDPS       narrow<>+384(SB), Y0, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y6
+	VPSRAD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y6, Y10
+	VPSUBD       Y10, Y1, Y1
+	VSUBPS       Y4, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y10
+	VBROADCASTSS narrow<>+1056(SB), Y11
+	VSUBPS       Y10, Y11, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1088(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1120(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1152(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1184(SB), Y10, Y10
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y10, Y1, Y1
+	VADDPS       Y1, Y6, Y1
+	VMULPS       narrow<>+1696(SB), Y1, Y1
 	PREFETCHT0   17536(DX)(BX*4)
 	VMOVUPS      8640(DX)(BX*4), Y6
-	VCMPPS       $0x01, Y0, Y6, Y8
-	VBROADCASTSS narrow<>+2240(SB), Y10
-	VBLENDVPS    Y8, Y2, Y10, Y8
-	VBROADCASTSS 92(SI), Y10
-	VMULPS       Y10, Y6, Y10
-	VMAXPS       Y10, Y0, Y14
-	VMAXPS       Y0, Y10, Y7
-	VANDPS       Y7, Y14, Y14
+	VCMPPS       $0x01, Y0, Y6, Y10
+	VBROADCASTSS narrow<>+2176(SB), Y12
+	VBLENDVPS    Y10, Y1, Y12, Y10
+	VBROADCASTSS 92(SI), Y12
+	VMULPS       Y12, Y6, Y12
+	VMAXPS       Y12, Y0, Y13
+	VMAXPS       Y0, Y12, Y14
+	VANDPS       Y14, Y13, Y13
 	VBROADCASTSS narrow<>+480(SB), Y0
-	VADDPS       Y14, Y0, Y7
-	VSUBPS       Y0, Y7, Y0
-	VMOVUPS      576(AX), Y7
-	VBLENDVPS    Y7, Y0, Y6, Y0
+	VADDPS       Y13, Y0, Y12
+	VSUBPS       Y0, Y12, Y0
+	VMOVUPS      576(AX), Y12
+	VBLENDVPS    Y12, Y0, Y6, Y0
 	VMOVUPS      Y0, 8640(DX)(BX*4)
 	VBROADCASTSS narrow<>+544(SB), Y0
 	VMOVUPS      32(AX), Y6
 	VMULPS       Y6, Y0, Y6
-	VADDPS       Y6, Y2, Y6
+	VADDPS       Y6, Y1, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMULPS       narrow<>+2272(SB), Y6, Y6
-	VBROADCASTSS narrow<>+1152(SB), Y10
-	VMULPS       Y6, Y10, Y14
-	VADDPS       Y14, Y5, Y14
-	VMINPS       Y6, Y14, Y6
+	VMULPS       narrow<>+2208(SB), Y6, Y6
+	VMULPS       narrow<>+1440(SB), Y6, Y13
+	VADDPS       Y13, Y4, Y13
+	VMINPS       Y6, Y13, Y6
 	PREFETCHT0   17728(DX)(BX*4)
-	VMOVUPS      8832(DX)(BX*4), Y14
-	VBLENDVPS    Y7, Y6, Y14, Y6
+	VMOVUPS      8832(DX)(BX*4), Y13
+	VBLENDVPS    Y12, Y6, Y13, Y6
 	VMOVUPS      Y6, 8832(DX)(BX*4)
-	VMULPS       narrow<>+2208(SB), Y4, Y4
-	VCMPPS       $0x00, Y4, Y4, Y6
-	VPSRLD       $0x17, Y4, Y14
-	VPSUBD       Y13, Y14, Y14
-	VANDPS       narrow<>+1088(SB), Y4, Y1
-	VORPS        Y1, Y5, Y1
-	VCMPPS       $0x01, Y1, Y12, Y12
-	VMULPS       Y1, Y10, Y7
-	VBLENDVPS    Y12, Y7, Y1, Y1
-	VPADDD       narrow<>+1184(SB), Y14, Y7
-	VBLENDVPS    Y12, Y7, Y14, Y7
-	VSUBPS       Y5, Y1, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y12
-	VSUBPS       Y12, Y15, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+1280(SB), Y12, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+1312(SB), Y12, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+1344(SB), Y12, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+1376(SB), Y12, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+1408(SB), Y12, Y12
-	VMULPS       Y12, Y1, Y12
-	VADDPS       narrow<>+704(SB), Y12, Y12
-	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y12, Y1, Y1
-	VADDPS       Y1, Y7, Y1
-	VBLENDVPS    Y6, Y1, Y4, Y1
-	VMULPS       narrow<>+1760(SB), Y1, Y1
+	VMULPS       narrow<>+2144(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y6
+	VPSRAD       $0x17, Y6, Y6
+	VPSLLD       $0x17, Y6, Y13
+	VPSUBD       Y13, Y3, Y3
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y13
+	VSUBPS       Y13, Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1088(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1120(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1152(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1184(SB), Y11, Y11
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y11, Y3, Y3
+	VADDPS       Y3, Y6, Y3
+	VMULPS       narrow<>+1696(SB), Y3, Y3
 	PREFETCHT0   17600(DX)(BX*4)
-	VMOVUPS      608(AX), Y4
-	VMOVUPS      8704(DX)(BX*4), Y6
-	VBLENDVPS    Y4, narrow<>+608(SB), Y6, Y7
-	VADDPS       Y7, Y1, Y12
+	VMOVUPS      608(AX), Y6
+	VMOVUPS      8704(DX)(BX*4), Y11
+	VBLENDVPS    Y6, narrow<>+608(SB), Y11, Y13
+	VADDPS       Y13, Y3, Y14
 	PREFETCHT0   17664(DX)(BX*4)
-	VMOVUPS      8768(DX)(BX*4), Y14
-	VBLENDVPS    Y4, narrow<>+2304(SB), Y14, Y4
-	VADDPS       Y4, Y1, Y15
-	VBROADCASTSS 152(SI), Y14
-	VSUBPS       narrow<>+2336(SB), Y14, Y6
-	VMOVUPS      Y1, 608(AX)
-	VMINPS       Y6, Y12, Y10
-	VMINPS       Y12, Y6, Y1
-	VORPS        Y1, Y10, Y10
-	VBROADCASTSS 156(SI), Y1
-	VCMPPS       $0x01, Y1, Y3, Y1
-	VSUBPS       narrow<>+256(SB), Y14, Y3
-	VMINPS       Y3, Y15, Y6
-	VMINPS       Y15, Y3, Y12
-	VORPS        Y12, Y6, Y6
-	VADDPS       narrow<>+352(SB), Y10, Y3
-	VMAXPS       Y3, Y6, Y3
-	VBROADCASTSS 136(SI), Y6
-	VBLENDVPS    Y1, Y3, Y6, Y1
-	VSUBPS       Y10, Y1, Y3
-	VCMPPS       $0x01, Y8, Y1, Y6
-	VBLENDVPS    Y6, Y1, Y10, Y12
+	VMOVUPS      8768(DX)(BX*4), Y15
+	VBLENDVPS    Y6, narrow<>+2240(SB), Y15, Y6
+	VADDPS       Y6, Y3, Y15
+	VBROADCASTSS 152(SI), Y11
+	VSUBPS       narrow<>+2272(SB), Y11, Y8
+	VMINPS       Y8, Y14, Y2
+	VMINPS       Y14, Y8, Y12
+	VORPS        Y12, Y2, Y2
+	VBROADCASTSS 156(SI), Y8
+	VCMPPS       $0x01, Y8, Y5, Y5
+	VSUBPS       narrow<>+256(SB), Y11, Y8
+	VMINPS       Y8, Y15, Y11
+	VMINPS       Y15, Y8, Y12
+	VORPS        Y12, Y11, Y11
+	VADDPS       narrow<>+352(SB), Y2, Y8
+	VMAXPS       Y8, Y11, Y8
+	VBROADCASTSS 136(SI), Y11
+	VBLENDVPS    Y5, Y8, Y11, Y5
+	VSUBPS       Y2, Y5, Y8
+	VCMPPS       $0x01, Y10, Y5, Y11
+	VBLENDVPS    Y11, Y5, Y2, Y12
 	VBROADCASTSS 140(SI), Y14
-	VSUBPS       Y1, Y14, Y15
-	VMOVUPS      Y4, 32(AX)
-	VBLENDVPS    Y6, Y15, Y3, Y4
-	VBLENDVPS    Y6, Y0, Y5, Y6
-	VMOVUPS      Y7, 1024(AX)
-	VCMPPS       $0x01, Y8, Y14, Y7
-	VBLENDVPS    Y7, narrow<>+1536(SB), Y6, Y6
-	VBLENDVPS    Y7, Y14, Y12, Y12
+	VSUBPS       Y5, Y14, Y15
+	VMOVUPS      Y3, 608(AX)
+	VBLENDVPS    Y11, Y15, Y8, Y3
+	VBLENDVPS    Y11, Y0, Y4, Y11
+	VMOVUPS      Y6, 32(AX)
+	VCMPPS       $0x01, Y10, Y14, Y6
+	VBLENDVPS    Y6, narrow<>+1344(SB), Y11, Y11
+	VBLENDVPS    Y6, Y14, Y12, Y12
+	VMOVUPS      Y13, 640(AX)
 	VBROADCASTSS 144(SI), Y13
-	VMOVUPS      Y3, 704(AX)
-	VSUBPS       Y14, Y13, Y3
-	VBLENDVPS    Y7, Y3, Y4, Y4
-	VCMPPS       $0x01, Y8, Y13, Y7
-	VBLENDVPS    Y7, narrow<>+2368(SB), Y6, Y6
-	VBLENDVPS    Y7, Y13, Y12, Y12
+	VMOVUPS      Y8, 704(AX)
+	VSUBPS       Y14, Y13, Y8
+	VBLENDVPS    Y6, Y8, Y3, Y3
+	VCMPPS       $0x01, Y10, Y13, Y6
+	VBLENDVPS    Y6, narrow<>+2304(SB), Y11, Y11
+	VBLENDVPS    Y6, Y13, Y12, Y12
 	VBROADCASTSS 148(SI), Y14
 	VSUBPS       Y13, Y14, Y14
-	VBLENDVPS    Y7, Y14, Y4, Y4
-	VSUBPS       Y12, Y8, Y7
-	VDIVPS       Y4, Y7, Y4
-	VADDPS       Y4, Y6, Y4
-	VCMPPS       $0x01, Y5, Y4, Y6
-	VSUBPS       Y10, Y8, Y7
-	VMULPS       Y7, Y0, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
-	VCMPPS       $0x00, Y7, Y7, Y12
-	VMOVUPS      Y8, 160(AX)
-	VCMPPS       $0x01, Y7, Y9, Y8
-	VMAXPS       Y7, Y11, Y13
-	VBLENDVPS    Y8, Y9, Y13, Y8
-	VADDPS       narrow<>+800(SB), Y8, Y13
-	VCVTTPS2DQ   Y13, Y13
-	VPSUBD       narrow<>+832(SB), Y13, Y13
-	VCVTDQ2PS    Y13, Y11
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       narrow<>+864(SB), Y8, Y11
+	VBLENDVPS    Y6, Y14, Y3, Y3
+	VSUBPS       Y12, Y10, Y6
+	VDIVPS       Y3, Y6, Y3
+	VADDPS       Y3, Y11, Y3
+	VCMPPS       $0x01, Y4, Y3, Y6
+	VSUBPS       Y2, Y10, Y11
+	VMULPS       Y11, Y0, Y11
+	VMULPS       narrow<>+704(SB), Y11, Y11
+	VMAXPS       narrow<>+736(SB), Y11, Y11
+	VMINPS       Y11, Y7, Y11
+	VADDPS       Y11, Y9, Y12
+	VSUBPS       Y9, Y12, Y7
+	VSUBPS       Y7, Y11, Y7
+	VMULPS       narrow<>+832(SB), Y7, Y11
+	VADDPS       narrow<>+864(SB), Y11, Y11
+	VMULPS       Y11, Y7, Y11
 	VADDPS       narrow<>+896(SB), Y11, Y11
-	VMULPS       Y11, Y8, Y11
+	VMULPS       Y11, Y7, Y11
 	VADDPS       narrow<>+928(SB), Y11, Y11
-	VMULPS       Y11, Y8, Y11
-	VADDPS       narrow<>+960(SB), Y11, Y11
-	VMULPS       Y11, Y8, Y11
-	VADDPS       narrow<>+992(SB), Y11, Y11
-	VMULPS       Y11, Y8, Y8
-	VADDPS       Y8, Y5, Y8
-	VPADDD       narrow<>+1024(SB), Y13, Y11
-	VPSLLD       $0x17, Y11, Y11
-	VMULPS       Y11, Y8, Y8
-	VBLENDVPS    Y12, Y8, Y7, Y7
-	VBLENDVPS    Y6, Y7, Y4, Y4
-	VCMPPS       $0x01, Y2, Y1, Y6
-	VBLENDVPS    Y6, Y1, Y10, Y1
+	VMULPS       Y11, Y7, Y7
+	VADDPS       Y7, Y4, Y7
+	VPSLLD       $0x17, Y12, Y11
+	VPADDD       Y11, Y7, Y7
+	VBLENDVPS    Y6, Y7, Y3, Y3
+	VCMPPS       $0x01, Y1, Y5, Y6
+	VBLENDVPS    Y6, Y5, Y2, Y5
 	VMOVUPS      704(AX), Y7
 	VBLENDVPS    Y6, Y15, Y7, Y7
-	VBLENDVPS    Y6, Y0, Y5, Y6
-	VBROADCASTSS 140(SI), Y8
-	VCMPPS       $0x01, Y2, Y8, Y11
-	VBLENDVPS    Y11, narrow<>+1536(SB), Y6, Y6
-	VBLENDVPS    Y11, Y8, Y1, Y1
-	VBLENDVPS    Y11, Y3, Y7, Y3
-	VBROADCASTSS 144(SI), Y7
-	VCMPPS       $0x01, Y2, Y7, Y8
-	VBLENDVPS    Y8, narrow<>+2368(SB), Y6, Y6
-	VBLENDVPS    Y8, Y7, Y1, Y1
-	VBLENDVPS    Y8, Y14, Y3, Y3
-	VSUBPS       Y1, Y2, Y1
-	VDIVPS       Y3, Y1, Y1
-	VADDPS       Y1, Y6, Y1
-	VCMPPS       $0x01, Y5, Y1, Y3
-	VSUBPS       Y10, Y2, Y2
-	VMULPS       Y2, Y0, Y0
+	VBLENDVPS    Y6, Y0, Y4, Y6
+	VBROADCASTSS 140(SI), Y11
+	VCMPPS       $0x01, Y1, Y11, Y12
+	VBLENDVPS    Y12, narrow<>+1344(SB), Y6, Y6
+	VBLENDVPS    Y12, Y11, Y5, Y5
+	VBLENDVPS    Y12, Y8, Y7, Y7
+	VCMPPS       $0x01, Y1, Y13, Y8
+	VBLENDVPS    Y8, narrow<>+2304(SB), Y6, Y6
+	VBLENDVPS    Y8, Y13, Y5, Y5
+	VBLENDVPS    Y8, Y14, Y7, Y7
+	VSUBPS       Y5, Y1, Y5
+	VDIVPS       Y7, Y5, Y5
+	VADDPS       Y5, Y6, Y5
+	VCMPPS       $0x01, Y4, Y5, Y6
+	VSUBPS       Y2, Y1, Y1
+	VMULPS       Y1, Y0, Y0
 	VMULPS       narrow<>+704(SB), Y0, Y0
-	VCMPPS       $0x00, Y0, Y0, Y2
-	VCMPPS       $0x01, Y0, Y9, Y6
-	VBROADCASTSS narrow<>+768(SB), Y7
-	VMAXPS       Y0, Y7, Y7
-	VBLENDVPS    Y6, Y9, Y7, Y6
-	VADDPS       narrow<>+800(SB), Y6, Y7
-	VCVTTPS2DQ   Y7, Y7
-	VPSUBD       narrow<>+832(SB), Y7, Y7
-	VCVTDQ2PS    Y7, Y8
-	VSUBPS       Y8, Y6, Y6
-	VMULPS       narrow<>+864(SB), Y6, Y8
-	VADDPS       narrow<>+896(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+928(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+960(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y8
-	VADDPS       narrow<>+992(SB), Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VADDPS       Y6, Y5, Y6
-	VPADDD       narrow<>+1024(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
-	VBLENDVPS    Y2, Y6, Y0, Y0
-	VBLENDVPS    Y3, Y0, Y1, Y0
+	VMAXPS       narrow<>+736(SB), Y0, Y0
+	VBROADCASTSS narrow<>+768(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VADDPS       Y0, Y9, Y1
+	VSUBPS       Y9, Y1, Y2
+	VSUBPS       Y2, Y0, Y0
+	VMULPS       narrow<>+832(SB), Y0, Y2
+	VADDPS       narrow<>+864(SB), Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VADDPS       narrow<>+896(SB), Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VADDPS       narrow<>+928(SB), Y2, Y2
+	VMULPS       Y2, Y0, Y0
+	VADDPS       Y0, Y4, Y0
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y0, Y0
+	VBLENDVPS    Y6, Y0, Y5, Y0
 	VMOVUPS      128(AX), Y1
-	VADDPS       narrow<>+2400(SB), Y1, Y1
+	VADDPS       narrow<>+2336(SB), Y1, Y1
 	VMOVUPS      32(AX), Y2
-	VMOVUPS      1024(AX), Y3
-	VSUBPS       Y3, Y2, Y6
-	VMAXPS       narrow<>+2432(SB), Y6, Y6
-	VBROADCASTSS narrow<>+1152(SB), Y7
+	VMOVUPS      640(AX), Y5
+	VSUBPS       Y5, Y2, Y6
+	VMAXPS       narrow<>+2368(SB), Y6, Y6
+	VBROADCASTSS narrow<>+1440(SB), Y7
 	VMINPS       Y6, Y7, Y6
-	VMOVUPS      160(AX), Y7
-	VMOVUPS      608(AX), Y8
-	VSUBPS       Y8, Y7, Y7
-	VBROADCASTSS narrow<>+192(SB), Y8
-	VMULPS       Y1, Y8, Y9
-	VADDPS       Y9, Y5, Y9
-	VBROADCASTSS narrow<>+608(SB), Y10
-	VDIVPS       Y9, Y10, Y9
-	VCMPPS       $0x01, Y7, Y3, Y10
-	VMULPS       narrow<>+576(SB), Y9, Y11
-	VADDPS       Y11, Y3, Y11
+	VMOVUPS      608(AX), Y7
+	VSUBPS       Y7, Y10, Y7
+	VMULPS       narrow<>+192(SB), Y1, Y8
+	VADDPS       Y8, Y4, Y8
+	VBROADCASTSS narrow<>+608(SB), Y9
+	VDIVPS       Y8, Y9, Y8
+	VCMPPS       $0x01, Y7, Y5, Y9
+	VBROADCASTSS narrow<>+1472(SB), Y10
+	VBLENDVPS    Y9, narrow<>+576(SB), Y10, Y9
 	VMULPS       Y9, Y8, Y8
-	VSUBPS       Y8, Y3, Y3
-	VBLENDVPS    Y10, Y11, Y3, Y3
+	VADDPS       Y8, Y5, Y5
 	VMOVUPS      576(AX), Y8
 	VMOVUPS      8704(DX)(BX*4), Y9
-	VBLENDVPS    Y8, Y3, Y9, Y9
+	VBLENDVPS    Y8, Y5, Y9, Y9
 	VMOVUPS      Y9, 8704(DX)(BX*4)
-	VBROADCASTSS narrow<>+352(SB), Y9
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+352(SB), Y1, Y1
+	VADDPS       Y1, Y4, Y1
 	VDIVPS       Y1, Y6, Y1
-	VCMPPS       $0x01, Y7, Y2, Y5
-	VMULPS       narrow<>+1632(SB), Y1, Y6
-	VADDPS       Y6, Y2, Y6
-	VMULPS       Y1, Y9, Y1
-	VSUBPS       Y1, Y2, Y1
-	VBLENDVPS    Y5, Y6, Y1, Y1
-	VMAXPS       Y1, Y3, Y2
-	VMAXPS       Y3, Y1, Y5
-	VANDPS       Y5, Y2, Y2
+	VCMPPS       $0x01, Y7, Y2, Y4
+	VBROADCASTSS narrow<>+1504(SB), Y6
+	VBLENDVPS    Y4, narrow<>+1536(SB), Y6, Y4
+	VMULPS       Y4, Y1, Y1
+	VADDPS       Y1, Y2, Y1
+	VMAXPS       Y1, Y5, Y2
+	VMAXPS       Y5, Y1, Y4
+	VANDPS       Y4, Y2, Y2
 	VMOVUPS      8768(DX)(BX*4), Y1
 	VBLENDVPS    Y8, Y2, Y1, Y1
 	VMOVUPS      Y1, 8768(DX)(BX*4)
 	VMOVUPS      992(AX), Y1
-	VMOVUPS      1088(AX), Y2
-	VSUBPS       Y2, Y1, Y3
+	VMOVUPS      1024(AX), Y2
+	VSUBPS       Y2, Y1, Y4
 	VADDPS       Y2, Y1, Y2
 	VMOVUPS      928(AX), Y5
 	VBROADCASTSS 164(SI), Y6
 	VCMPPS       $0x02, Y6, Y5, Y5
-	VBROADCASTSS narrow<>+2464(SB), Y6
-	VBLENDVPS    Y5, Y6, Y4, Y4
+	VBROADCASTSS narrow<>+2400(SB), Y6
+	VBLENDVPS    Y5, Y6, Y3, Y3
 	VBLENDVPS    Y5, Y6, Y0, Y0
 	VBLENDVPS    Y5, Y6, Y1, Y1
-	VBLENDVPS    Y5, Y6, Y3, Y3
+	VBLENDVPS    Y5, Y6, Y4, Y4
 	VBLENDVPS    Y5, Y6, Y2, Y2
 	VMOVUPS      (CX)(BX*4), Y5
-	VBLENDVPS    Y8, Y4, Y5, Y4
+	VBLENDVPS    Y8, Y3, Y5, Y3
 	VBLENDVPS    Y8, Y0, Y5, Y0
 	VBLENDVPS    Y8, Y1, Y5, Y1
-	VBLENDVPS    Y8, Y3, Y5, Y3
+	VBLENDVPS    Y8, Y4, Y5, Y4
 	VBLENDVPS    Y8, Y2, Y5, Y2
-	VMOVUPS      Y4, (R9)(BX*4)
+	VMOVUPS      Y3, (R9)(BX*4)
 	VMOVUPS      Y0, (R10)(BX*4)
 	VMOVUPS      Y1, (R11)(BX*4)
-	VMOVUPS      Y3, (R12)(BX*4)
+	VMOVUPS      Y4, (R12)(BX*4)
 	VMOVUPS      Y2, (R13)(BX*4)
 	XORQ         $+8, BX
 	JNZ          block
@@ -4725,7 +4355,7 @@ block:
 
 // func tickAVX512(n int, news *float32, score *float32, center *float32, lower *float32, upper *float32, b *float32, s *float32, y *float32, p *float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+, SSE
-TEXT ·tickAVX512(SB), $2136-80
+TEXT ·tickAVX512(SB), $2392-80
 	MOVQ    y+64(FP), BX
 	MOVQ    b+48(FP), CX
 	MOVQ    p+72(FP), DX
@@ -4976,42 +4606,34 @@ block:
 	VBROADCASTSS   wide<>+84(SB), Z28
 	VMINPS         Z24, Z28, Z24
 	VMULPS.BCST    wide<>+88(SB), Z24, Z24
-	VCMPPS         $0x00, Z24, Z24, K4
-	VBROADCASTSS   wide<>+92(SB), Z30
-	VCMPPS         $0x01, Z24, Z30, K5
-	VBROADCASTSS   wide<>+96(SB), Z12
+	VMAXPS.BCST    wide<>+92(SB), Z24, Z24
+	VBROADCASTSS   wide<>+96(SB), Z30
+	VMINPS         Z24, Z30, Z24
+	VBROADCASTSS   wide<>+100(SB), Z12
 	VMOVUPS        Z21, 704(AX)
-	VMAXPS         Z24, Z12, Z21
-	VBLENDMPS      Z30, Z21, K5, Z21
+	VADDPS         Z12, Z24, Z21
 	VMOVUPS        Z23, 768(AX)
-	VADDPS.BCST    wide<>+100(SB), Z21, Z23
-	VCVTTPS2DQ     Z23, Z23
-	VPSUBD.BCST    wide<>+104(SB), Z23, Z23
-	VMOVUPS        Z6, 832(AX)
-	VCVTDQ2PS      Z23, Z6
-	VSUBPS         Z6, Z21, Z6
-	VMULPS.BCST    wide<>+108(SB), Z6, Z21
-	VADDPS.BCST    wide<>+112(SB), Z21, Z21
-	VMULPS         Z21, Z6, Z21
-	VADDPS.BCST    wide<>+116(SB), Z21, Z21
-	VMULPS         Z21, Z6, Z21
-	VADDPS.BCST    wide<>+120(SB), Z21, Z21
-	VMULPS         Z21, Z6, Z21
-	VADDPS.BCST    wide<>+124(SB), Z21, Z21
-	VMULPS         Z21, Z6, Z6
-	VADDPS         Z6, Z4, Z6
-	VPADDD.BCST    wide<>+128(SB), Z23, Z21
+	VSUBPS         Z12, Z21, Z23
+	VSUBPS         Z23, Z24, Z23
+	VMULPS.BCST    wide<>+104(SB), Z23, Z24
+	VADDPS.BCST    wide<>+108(SB), Z24, Z24
+	VMULPS         Z24, Z23, Z24
+	VADDPS.BCST    wide<>+112(SB), Z24, Z24
+	VMULPS         Z24, Z23, Z24
+	VADDPS.BCST    wide<>+116(SB), Z24, Z24
+	VMULPS         Z24, Z23, Z23
+	VADDPS         Z23, Z4, Z23
 	VPSLLD         $0x17, Z21, Z21
-	VMULPS         Z21, Z6, Z6
-	VBLENDMPS      Z6, Z24, K4, Z6
+	VPADDD         Z21, Z23, Z21
 	PREFETCHT0     9664(CX)
-	VMOVUPS        768(CX), Z21
-	VADDPS         Z21, Z14, Z23
-	VMULPS         Z23, Z6, Z6
-	VMOVUPS        6144(SI), Z24
-	VCMPPS         $0x01, Z21, Z24, K4
+	VMOVUPS        768(CX), Z23
+	VADDPS         Z23, Z14, Z24
+	VMULPS         Z24, Z21, Z21
+	VMOVUPS        Z6, 832(AX)
+	VMOVUPS        6144(SI), Z6
+	VCMPPS         $0x01, Z23, Z6, K4
 	KANDW          K4, K1, K4
-	VMULPS.BCST    wide<>+132(SB), Z8, Z8
+	VMULPS.BCST    wide<>+120(SB), Z8, Z8
 	VCMPPS         $0x01, Z8, Z15, K5
 	KANDW          K5, K4, K4
 	VSUBPS         Z9, Z0, Z8
@@ -5021,3698 +4643,3257 @@ block:
 	VMAXPS.BCST    wide<>+80(SB), Z15, Z0
 	VMINPS         Z0, Z28, Z0
 	VMULPS.BCST    wide<>+88(SB), Z0, Z0
-	VCMPPS         $0x00, Z0, Z0, K5
-	VCMPPS         $0x01, Z0, Z30, K6
-	VMAXPS         Z0, Z12, Z28
-	VBLENDMPS      Z30, Z28, K6, Z28
+	VMAXPS.BCST    wide<>+92(SB), Z0, Z0
+	VMINPS         Z0, Z30, Z0
+	VADDPS         Z0, Z12, Z28
 	VMOVUPS        Z8, 896(AX)
-	VADDPS.BCST    wide<>+100(SB), Z28, Z8
-	VCVTTPS2DQ     Z8, Z8
-	VPSUBD.BCST    wide<>+104(SB), Z8, Z8
-	VCVTDQ2PS      Z8, Z15
-	VSUBPS         Z15, Z28, Z15
-	VMULPS.BCST    wide<>+108(SB), Z15, Z28
-	VADDPS.BCST    wide<>+112(SB), Z28, Z28
-	VMULPS         Z28, Z15, Z28
-	VADDPS.BCST    wide<>+116(SB), Z28, Z28
-	VMULPS         Z28, Z15, Z28
-	VADDPS.BCST    wide<>+120(SB), Z28, Z28
-	VMULPS         Z28, Z15, Z28
-	VADDPS.BCST    wide<>+124(SB), Z28, Z28
-	VMULPS         Z28, Z15, Z15
-	VADDPS         Z15, Z4, Z15
-	VBROADCASTSS   wide<>+128(SB), Z28
-	VPADDD         Z8, Z28, Z8
-	VPSLLD         $0x17, Z8, Z8
-	VMULPS         Z8, Z15, Z8
-	VBLENDMPS      Z8, Z0, K5, Z0
-	VADDPS         Z14, Z24, Z8
+	VSUBPS         Z12, Z28, Z8
+	VSUBPS         Z8, Z0, Z0
+	VMULPS.BCST    wide<>+104(SB), Z0, Z8
+	VADDPS.BCST    wide<>+108(SB), Z8, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+112(SB), Z8, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+116(SB), Z8, Z8
 	VMULPS         Z8, Z0, Z0
-	VBLENDMPS      Z0, Z6, K4, Z0
-	VPANDD         Z1, Z2, Z6
+	VADDPS         Z0, Z4, Z0
+	VPSLLD         $0x17, Z28, Z8
+	VPADDD         Z8, Z0, Z0
+	VADDPS         Z14, Z6, Z8
+	VMULPS         Z8, Z0, Z0
+	VBLENDMPS      Z0, Z21, K4, Z0
+	VPANDD         Z1, Z2, Z8
 	PREFETCHT0     9536(CX)
-	VADDPS         640(CX), Z11, Z8
-	VDIVPS         Z8, Z6, Z15
-	VADDPS.BCST    wide<>+16(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K4
+	VADDPS         640(CX), Z11, Z21
+	VDIVPS         Z21, Z8, Z28
+	VADDPS.BCST    wide<>+16(SB), Z28, Z28
 	VMOVUPS        Z0, 960(AX)
-	VPSRLD         $0x17, Z15, Z0
-	VPSUBD         Z28, Z0, Z0
-	VPANDD.BCST    wide<>+136(SB), Z15, Z24
-	VPORD          Z24, Z4, Z24
-	VMOVUPS        Z2, 1024(AX)
-	VBROADCASTSS   wide<>+140(SB), Z2
-	VCMPPS         $0x01, Z24, Z2, K5
-	VMOVUPS        Z26, 1088(AX)
-	VMULPS.BCST    wide<>+144(SB), Z24, Z26
-	VBLENDMPS      Z26, Z24, K5, Z24
-	VPADDD.BCST    wide<>+148(SB), Z0, Z26
-	VBLENDMPS      Z26, Z0, K5, Z0
-	VSUBPS         Z4, Z24, Z24
-	VMULPS.BCST    wide<>+152(SB), Z24, Z26
-	VMOVUPS        Z8, 1152(AX)
-	VBROADCASTSS   wide<>+156(SB), Z8
-	VSUBPS         Z26, Z8, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+160(SB), Z26, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+164(SB), Z26, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+168(SB), Z26, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+172(SB), Z26, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+176(SB), Z26, Z26
-	VMULPS         Z26, Z24, Z26
-	VADDPS.BCST    wide<>+88(SB), Z26, Z26
+	VPSUBD.BCST    wide<>+124(SB), Z28, Z0
+	VPSRAD         $0x17, Z0, Z0
+	VPSLLD         $0x17, Z0, Z15
+	VPSUBD         Z15, Z28, Z15
+	VSUBPS         Z4, Z15, Z15
+	VMULPS.BCST    wide<>+128(SB), Z15, Z28
+	VBROADCASTSS   wide<>+132(SB), Z6
+	VSUBPS         Z28, Z6, Z28
+	VMULPS         Z28, Z15, Z28
+	VADDPS.BCST    wide<>+136(SB), Z28, Z28
+	VMULPS         Z28, Z15, Z28
+	VADDPS.BCST    wide<>+140(SB), Z28, Z28
+	VMULPS         Z28, Z15, Z28
+	VADDPS.BCST    wide<>+144(SB), Z28, Z28
+	VMULPS         Z28, Z15, Z28
+	VADDPS.BCST    wide<>+148(SB), Z28, Z28
 	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z26, Z24, Z24
-	VADDPS         Z24, Z0, Z0
-	VBLENDMPS      Z0, Z15, K4, Z0
-	VMULPS.BCST    wide<>+124(SB), Z0, Z0
+	VMULPS         Z28, Z15, Z15
+	VADDPS         Z15, Z0, Z0
+	VMULPS.BCST    wide<>+152(SB), Z0, Z0
 	PREFETCHT0     10816(CX)
 	VMOVUPS        1920(CX), Z15
-	VMAXPS.BCST    wide<>+180(SB), Z15, Z24
+	VMAXPS.BCST    wide<>+156(SB), Z15, Z28
 	PREFETCHT0     10880(CX)
-	VMOVUPS        1984(CX), Z26
-	VMOVUPS        Z5, 1216(AX)
-	VMAXPS.BCST    wide<>+184(SB), Z26, Z5
-	VMOVUPS        Z10, 1280(AX)
-	VSUBPS         Z24, Z5, Z10
-	VMAXPS         Z16, Z10, Z10
-	PREFETCHT0     10944(CX)
-	VMOVUPS        2048(CX), Z17
-	VMOVUPS        Z9, 1344(AX)
-	VMAXPS.BCST    wide<>+188(SB), Z17, Z9
-	VMOVUPS        Z3, 1408(AX)
-	VSUBPS         Z5, Z9, Z3
-	VMAXPS         Z16, Z3, Z3
-	VCMPPS         $0x01, Z0, Z5, K4
-	VBLENDMPS      Z5, Z24, K4, Z5
-	VBLENDMPS      Z3, Z10, K4, Z10
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
-	VCMPPS         $0x01, Z0, Z9, K4
-	VBLENDMPS.BCST wide<>+192(SB), Z24, K4, Z24
-	VBLENDMPS      Z9, Z5, K4, Z5
-	VMAXPS.BCST    wide<>+196(SB), Z3, Z3
-	VMINPS         Z3, Z4, Z3
-	VBLENDMPS      Z3, Z10, K4, Z3
-	VSUBPS         Z5, Z0, Z5
-	VDIVPS         Z3, Z5, Z3
-	VADDPS         Z3, Z24, Z3
-	VCMPPS         $0x01, Z4, Z3, K4
-	VSUBPS         Z4, Z3, Z5
-	VMULPS.BCST    wide<>+88(SB), Z5, Z5
-	VCMPPS         $0x00, Z5, Z5, K5
-	VCMPPS         $0x01, Z5, Z30, K6
-	VMAXPS         Z5, Z12, Z9
-	VBLENDMPS      Z30, Z9, K6, Z9
-	VADDPS.BCST    wide<>+100(SB), Z9, Z10
-	VCVTTPS2DQ     Z10, Z10
-	VPSUBD.BCST    wide<>+104(SB), Z10, Z10
-	VCVTDQ2PS      Z10, Z24
-	VSUBPS         Z24, Z9, Z9
-	VMULPS.BCST    wide<>+108(SB), Z9, Z24
-	VADDPS.BCST    wide<>+112(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+116(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+120(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+124(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z9
-	VADDPS         Z9, Z4, Z9
-	VPADDD         Z10, Z28, Z10
-	VPSLLD         $0x17, Z10, Z10
-	VMULPS         Z10, Z9, Z9
-	VBLENDMPS      Z9, Z5, K5, Z5
-	VBLENDMPS      Z5, Z3, K4, Z3
-	VBROADCASTSS   wide<>+52(SB), Z5
-	VMINPS         Z3, Z5, Z3
-	VMULPS.BCST    wide<>+200(SB), Z3, Z3
-	VCMPPS         $0x00, Z3, Z3, K4
-	VCMPPS         $0x01, Z3, Z30, K5
-	VMAXPS         Z3, Z12, Z9
-	VBLENDMPS      Z30, Z9, K5, Z9
-	VADDPS.BCST    wide<>+100(SB), Z9, Z10
-	VCVTTPS2DQ     Z10, Z10
-	VPSUBD.BCST    wide<>+104(SB), Z10, Z10
-	VCVTDQ2PS      Z10, Z24
-	VSUBPS         Z24, Z9, Z9
-	VMULPS.BCST    wide<>+108(SB), Z9, Z24
-	VADDPS.BCST    wide<>+112(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+116(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+120(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z24
-	VADDPS.BCST    wide<>+124(SB), Z24, Z24
-	VMULPS         Z24, Z9, Z9
-	VADDPS         Z9, Z4, Z9
-	VPADDD         Z10, Z28, Z10
-	VPSLLD         $0x17, Z10, Z10
-	VMULPS         Z10, Z9, Z9
-	VBLENDMPS      Z9, Z3, K4, Z3
-	VADDPS         Z3, Z7, Z3
-	VSUBPS         Z15, Z26, Z9
-	VMAXPS         Z13, Z9, Z9
-	VMINPS         Z9, Z4, Z9
-	VSUBPS         Z26, Z17, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VMULPS         Z9, Z19, Z24
-	VMOVUPS        Z31, 1472(AX)
-	VBROADCASTSS   wide<>+144(SB), Z31
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z0, Z15, K4
-	VMULPS.BCST    wide<>+72(SB), Z24, Z21
-	VADDPS         Z21, Z15, Z21
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z15, Z15
-	VBLENDMPS      Z21, Z15, K4, Z15
-	KMOVW          8(SP), K4
-	VMOVUPS        Z15, K4, 1920(CX)
-	VMULPS         Z9, Z20, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z0, Z26, K5
-	VMULPS         Z9, Z22, Z21
-	VBLENDMPS      Z21, Z9, K5, Z9
-	VMULPS.BCST    wide<>+204(SB), Z9, Z21
-	VADDPS         Z21, Z26, Z21
-	VMULPS.BCST    wide<>+44(SB), Z9, Z9
-	VSUBPS         Z9, Z26, Z9
-	VBLENDMPS      Z21, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z15, Z9
-	VMOVUPS        Z9, K4, 1984(CX)
-	VMULPS         Z10, Z18, Z10
-	VMINPS         Z10, Z31, Z10
-	VCMPPS         $0x01, Z0, Z17, K5
-	VMULPS         Z10, Z22, Z0
-	VBLENDMPS      Z0, Z10, K5, Z0
-	VMULPS.BCST    wide<>+208(SB), Z0, Z10
-	VADDPS         Z10, Z17, Z10
-	VMULPS.BCST    wide<>+48(SB), Z0, Z0
-	VSUBPS         Z0, Z17, Z0
-	VBLENDMPS      Z10, Z0, K5, Z0
-	VRANGEPS       $0x05, Z0, Z9, Z0
-	VMOVUPS        Z0, K4, 2048(CX)
-	VADDPS         640(CX), Z14, Z0
-	VDIVPS         Z0, Z6, Z0
-	VADDPS.BCST    wide<>+16(SB), Z0, Z0
-	VCMPPS         $0x00, Z0, Z0, K5
-	VPSRLD         $0x17, Z0, Z9
-	VPSUBD         Z28, Z9, Z9
-	VPANDD.BCST    wide<>+136(SB), Z0, Z10
-	VPORD          Z10, Z4, Z10
-	VCMPPS         $0x01, Z10, Z2, K6
-	VMULPS         Z10, Z31, Z15
-	VBLENDMPS      Z15, Z10, K6, Z10
-	VPADDD.BCST    wide<>+148(SB), Z9, Z15
-	VBLENDMPS      Z15, Z9, K6, Z9
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z15
-	VSUBPS         Z15, Z8, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+160(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+164(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+168(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+172(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+176(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+88(SB), Z15, Z15
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z15, Z10, Z10
-	VADDPS         Z10, Z9, Z9
-	VBLENDMPS      Z9, Z0, K5, Z0
-	VMULPS.BCST    wide<>+124(SB), Z0, Z0
-	PREFETCHT0     12352(CX)
-	VMOVUPS        3456(CX), Z9
-	VMAXPS.BCST    wide<>+180(SB), Z9, Z10
-	PREFETCHT0     12416(CX)
-	VMOVUPS        3520(CX), Z15
-	VMAXPS.BCST    wide<>+184(SB), Z15, Z17
-	VSUBPS         Z10, Z17, Z21
+	VMOVUPS        Z2, 1024(AX)
+	VMOVUPS        1984(CX), Z2
+	VMOVUPS        Z26, 1088(AX)
+	VMAXPS.BCST    wide<>+160(SB), Z2, Z26
+	VMOVUPS        Z21, 1152(AX)
+	VSUBPS         Z28, Z26, Z21
 	VMAXPS         Z16, Z21, Z21
-	PREFETCHT0     12480(CX)
-	VMOVUPS        3584(CX), Z24
-	VMAXPS.BCST    wide<>+188(SB), Z24, Z26
-	VMOVUPS        Z6, 1536(AX)
-	VSUBPS         Z17, Z26, Z6
-	VMAXPS         Z16, Z6, Z6
-	VCMPPS         $0x01, Z0, Z17, K5
-	VBLENDMPS      Z17, Z10, K5, Z10
-	VBLENDMPS      Z6, Z21, K5, Z17
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z21
-	VCMPPS         $0x01, Z0, Z26, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z21, K5, Z21
-	VBLENDMPS      Z26, Z10, K5, Z10
-	VMAXPS.BCST    wide<>+196(SB), Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VBLENDMPS      Z6, Z17, K5, Z6
+	PREFETCHT0     10944(CX)
+	VMOVUPS        Z5, 1216(AX)
+	VMOVUPS        2048(CX), Z5
+	VMOVUPS        Z10, 1280(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z5, Z10
+	VSUBPS         Z26, Z10, Z17
+	VMAXPS         Z16, Z17, Z17
+	VCMPPS         $0x01, Z0, Z26, K4
+	VBLENDMPS      Z26, Z28, K4, Z26
+	VBLENDMPS      Z17, Z21, K4, Z21
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z0, Z10, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
+	VBLENDMPS      Z10, Z26, K4, Z10
+	VMAXPS.BCST    wide<>+172(SB), Z17, Z17
+	VMINPS         Z17, Z4, Z17
+	VBLENDMPS      Z17, Z21, K4, Z17
 	VSUBPS         Z10, Z0, Z10
-	VDIVPS         Z6, Z10, Z6
-	VADDPS         Z6, Z21, Z6
-	VCMPPS         $0x01, Z4, Z6, K5
-	VSUBPS         Z4, Z6, Z10
-	VMULPS.BCST    wide<>+88(SB), Z10, Z10
-	VCMPPS         $0x00, Z10, Z10, K6
-	VCMPPS         $0x01, Z10, Z30, K7
-	VMAXPS         Z10, Z12, Z17
-	VBLENDMPS      Z30, Z17, K7, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z21
-	VCVTTPS2DQ     Z21, Z21
-	VPSUBD.BCST    wide<>+104(SB), Z21, Z21
-	VCVTDQ2PS      Z21, Z26
-	VSUBPS         Z26, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z21, Z28, Z21
-	VPSLLD         $0x17, Z21, Z21
-	VMULPS         Z21, Z17, Z17
-	VBLENDMPS      Z17, Z10, K6, Z10
-	VBLENDMPS      Z10, Z6, K5, Z6
-	VBROADCASTSS   wide<>+212(SB), Z10
-	VMINPS         Z6, Z10, Z6
-	VMULPS.BCST    wide<>+200(SB), Z6, Z6
-	VCMPPS         $0x00, Z6, Z6, K5
-	VCMPPS         $0x01, Z6, Z30, K6
-	VMAXPS         Z6, Z12, Z17
-	VBLENDMPS      Z30, Z17, K6, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z21
-	VCVTTPS2DQ     Z21, Z21
-	VPSUBD.BCST    wide<>+104(SB), Z21, Z21
-	VCVTDQ2PS      Z21, Z26
-	VSUBPS         Z26, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z21, Z28, Z21
-	VPSLLD         $0x17, Z21, Z21
-	VMULPS         Z21, Z17, Z17
-	VBLENDMPS      Z17, Z6, K5, Z6
-	VADDPS         Z6, Z7, Z6
-	VSUBPS         Z9, Z15, Z17
+	VDIVPS         Z17, Z10, Z10
+	VADDPS         Z10, Z28, Z10
+	VCMPPS         $0x01, Z4, Z10, K4
+	VSUBPS         Z4, Z10, Z17
+	VMULPS.BCST    wide<>+88(SB), Z17, Z17
+	VBROADCASTSS   wide<>+92(SB), Z21
+	VMAXPS         Z21, Z17, Z17
+	VMINPS         Z17, Z30, Z17
+	VADDPS         Z17, Z12, Z26
+	VSUBPS         Z12, Z26, Z28
+	VSUBPS         Z28, Z17, Z17
+	VBROADCASTSS   wide<>+104(SB), Z28
+	VMOVUPS        Z9, 1344(AX)
+	VMULPS         Z17, Z28, Z9
+	VMOVUPS        Z3, 1408(AX)
+	VBROADCASTSS   wide<>+108(SB), Z3
+	VADDPS         Z9, Z3, Z9
+	VMULPS         Z9, Z17, Z9
+	VMOVUPS        Z31, 1472(AX)
+	VBROADCASTSS   wide<>+112(SB), Z31
+	VADDPS         Z9, Z31, Z9
+	VMULPS         Z9, Z17, Z9
+	VBROADCASTSS   wide<>+116(SB), Z23
+	VADDPS         Z9, Z23, Z9
+	VMULPS         Z9, Z17, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z26, Z17
+	VPADDD         Z17, Z9, Z9
+	VBLENDMPS      Z9, Z10, K4, Z9
+	VBROADCASTSS   wide<>+52(SB), Z10
+	VMINPS         Z9, Z10, Z9
+	VMULPS.BCST    wide<>+176(SB), Z9, Z9
+	VMAXPS         Z21, Z9, Z9
+	VMINPS         Z9, Z30, Z9
+	VADDPS         Z9, Z12, Z17
+	VSUBPS         Z12, Z17, Z26
+	VSUBPS         Z26, Z9, Z9
+	VMULPS         Z9, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z9, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z9, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z9, Z9
+	VADDPS         Z9, Z7, Z9
+	VSUBPS         Z15, Z2, Z17
 	VMAXPS         Z13, Z17, Z17
 	VMINPS         Z17, Z4, Z17
-	VSUBPS         Z15, Z24, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VMULPS         Z17, Z19, Z26
-	VMINPS         Z26, Z31, Z26
-	VCMPPS         $0x01, Z0, Z9, K5
-	VMULPS.BCST    wide<>+72(SB), Z26, Z7
-	VADDPS         Z7, Z9, Z7
-	VMULPS         Z26, Z13, Z26
-	VSUBPS         Z26, Z9, Z9
-	VBLENDMPS      Z7, Z9, K5, Z7
-	VMOVUPS        Z7, K4, 3456(CX)
-	VMULPS         Z17, Z20, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z0, Z15, K5
-	VMULPS         Z9, Z22, Z17
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VMULPS.BCST    wide<>+204(SB), Z9, Z17
-	VADDPS         Z17, Z15, Z17
-	VMULPS.BCST    wide<>+44(SB), Z9, Z9
-	VSUBPS         Z9, Z15, Z9
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z7, Z7
-	VMOVUPS        Z7, K4, 3520(CX)
-	VMULPS         Z21, Z18, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z0, Z24, K5
-	VMULPS         Z9, Z22, Z0
-	VBLENDMPS      Z0, Z9, K5, Z0
-	VMULPS.BCST    wide<>+208(SB), Z0, Z9
-	VADDPS         Z9, Z24, Z9
-	VMULPS.BCST    wide<>+48(SB), Z0, Z0
-	VSUBPS         Z0, Z24, Z0
-	VBLENDMPS      Z9, Z0, K5, Z0
-	VRANGEPS       $0x05, Z0, Z7, Z0
+	VSUBPS         Z2, Z5, Z26
+	VMAXPS         Z13, Z26, Z26
+	VMINPS         Z26, Z4, Z26
+	VMOVUPS        Z29, 1536(AX)
+	VMULPS         Z17, Z19, Z29
+	VMOVUPS        Z24, 1600(AX)
+	VBROADCASTSS   wide<>+180(SB), Z24
+	VMINPS         Z29, Z24, Z29
+	VCMPPS         $0x01, Z0, Z15, K4
+	VBROADCASTSS   wide<>+184(SB), Z10
+	VMOVUPS        Z27, 1664(AX)
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K4, Z27
+	VMULPS         Z27, Z29, Z27
+	VADDPS         Z27, Z15, Z15
+	KMOVW          8(SP), K4
+	VMOVUPS        Z15, K4, 1920(CX)
+	VMULPS         Z17, Z20, Z17
+	VMINPS         Z17, Z24, Z17
+	VCMPPS         $0x01, Z0, Z2, K5
+	VMULPS         Z17, Z22, Z27
+	VBLENDMPS      Z27, Z17, K5, Z17
+	VBROADCASTSS   wide<>+188(SB), Z27
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z29
+	VMULPS         Z29, Z17, Z17
+	VADDPS         Z17, Z2, Z2
+	VRANGEPS       $0x05, Z2, Z15, Z2
+	VMOVUPS        Z2, K4, 1984(CX)
+	VMULPS         Z26, Z18, Z15
+	VMINPS         Z15, Z24, Z15
+	VCMPPS         $0x01, Z0, Z5, K5
+	VMULPS         Z15, Z22, Z0
+	VBLENDMPS      Z0, Z15, K5, Z0
+	VBROADCASTSS   wide<>+196(SB), Z15
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z17
+	VMULPS         Z17, Z0, Z0
+	VADDPS         Z0, Z5, Z0
+	VRANGEPS       $0x05, Z0, Z2, Z0
+	VMOVUPS        Z0, K4, 2048(CX)
+	VADDPS         640(CX), Z14, Z0
+	VDIVPS         Z0, Z8, Z0
+	VADDPS.BCST    wide<>+16(SB), Z0, Z0
+	VPSUBD.BCST    wide<>+124(SB), Z0, Z2
+	VPSRAD         $0x17, Z2, Z2
+	VPSLLD         $0x17, Z2, Z5
+	VPSUBD         Z5, Z0, Z0
+	VSUBPS         Z4, Z0, Z0
+	VMULPS.BCST    wide<>+128(SB), Z0, Z5
+	VSUBPS         Z5, Z6, Z5
+	VMULPS         Z5, Z0, Z5
+	VADDPS.BCST    wide<>+136(SB), Z5, Z5
+	VMULPS         Z5, Z0, Z5
+	VADDPS.BCST    wide<>+140(SB), Z5, Z5
+	VMULPS         Z5, Z0, Z5
+	VADDPS.BCST    wide<>+144(SB), Z5, Z5
+	VMULPS         Z5, Z0, Z5
+	VADDPS.BCST    wide<>+148(SB), Z5, Z5
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z5, Z0, Z0
+	VADDPS         Z0, Z2, Z0
+	VMULPS.BCST    wide<>+152(SB), Z0, Z0
+	PREFETCHT0     12352(CX)
+	VMOVUPS        3456(CX), Z2
+	VMAXPS.BCST    wide<>+156(SB), Z2, Z5
+	PREFETCHT0     12416(CX)
+	VMOVUPS        3520(CX), Z17
+	VMAXPS.BCST    wide<>+160(SB), Z17, Z26
+	VSUBPS         Z5, Z26, Z29
+	VMAXPS         Z16, Z29, Z29
+	PREFETCHT0     12480(CX)
+	VMOVUPS        Z8, 1728(AX)
+	VMOVUPS        3584(CX), Z8
+	VMOVUPS        Z14, 1792(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z8, Z14
+	VSUBPS         Z26, Z14, Z6
+	VMAXPS         Z16, Z6, Z6
+	VCMPPS         $0x01, Z0, Z26, K5
+	VBLENDMPS      Z26, Z5, K5, Z5
+	VBLENDMPS      Z6, Z29, K5, Z26
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z29
+	VCMPPS         $0x01, Z0, Z14, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
+	VBLENDMPS      Z14, Z5, K5, Z5
+	VMAXPS.BCST    wide<>+172(SB), Z6, Z6
+	VMINPS         Z6, Z4, Z6
+	VBLENDMPS      Z6, Z26, K5, Z6
+	VSUBPS         Z5, Z0, Z5
+	VDIVPS         Z6, Z5, Z5
+	VADDPS         Z5, Z29, Z5
+	VCMPPS         $0x01, Z4, Z5, K5
+	VSUBPS         Z4, Z5, Z6
+	VMULPS.BCST    wide<>+88(SB), Z6, Z6
+	VMAXPS         Z21, Z6, Z6
+	VMINPS         Z6, Z30, Z6
+	VADDPS         Z6, Z12, Z14
+	VSUBPS         Z12, Z14, Z26
+	VSUBPS         Z26, Z6, Z6
+	VMULPS         Z6, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z6, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z6, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z6, Z6
+	VADDPS         Z6, Z4, Z6
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z6, Z6
+	VBLENDMPS      Z6, Z5, K5, Z5
+	VBROADCASTSS   wide<>+204(SB), Z6
+	VMINPS         Z5, Z6, Z5
+	VMULPS.BCST    wide<>+176(SB), Z5, Z5
+	VMAXPS         Z21, Z5, Z5
+	VMINPS         Z5, Z30, Z5
+	VADDPS         Z5, Z12, Z14
+	VSUBPS         Z12, Z14, Z26
+	VSUBPS         Z26, Z5, Z5
+	VMULPS         Z5, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z5, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z5, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z5, Z5
+	VADDPS         Z5, Z7, Z5
+	VSUBPS         Z2, Z17, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VSUBPS         Z17, Z8, Z26
+	VMAXPS         Z13, Z26, Z26
+	VMINPS         Z26, Z4, Z26
+	VMULPS         Z14, Z19, Z29
+	VMINPS         Z29, Z24, Z29
+	VCMPPS         $0x01, Z0, Z2, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z7
+	VMULPS         Z7, Z29, Z7
+	VADDPS         Z7, Z2, Z2
+	VMOVUPS        Z2, K4, 3456(CX)
+	VMULPS         Z14, Z20, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z0, Z17, K5
+	VMULPS         Z7, Z22, Z14
+	VBLENDMPS      Z14, Z7, K5, Z7
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z14
+	VMULPS         Z14, Z7, Z7
+	VADDPS         Z7, Z17, Z7
+	VRANGEPS       $0x05, Z7, Z2, Z2
+	VMOVUPS        Z2, K4, 3520(CX)
+	VMULPS         Z26, Z18, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z0, Z8, K5
+	VMULPS         Z7, Z22, Z0
+	VBLENDMPS      Z0, Z7, K5, Z0
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z7
+	VMULPS         Z7, Z0, Z0
+	VADDPS         Z0, Z8, Z0
+	VRANGEPS       $0x05, Z0, Z2, Z0
 	VMOVUPS        Z0, K4, 3584(CX)
 	VPANDD         Z25, Z1, Z0
 	PREFETCHT0     9600(CX)
-	VADDPS         704(CX), Z11, Z7
-	VDIVPS         Z7, Z0, Z9
-	VADDPS.BCST    wide<>+16(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VPSRLD         $0x17, Z9, Z15
-	VPSUBD         Z28, Z15, Z15
-	VPANDD.BCST    wide<>+136(SB), Z9, Z17
-	VPORD          Z17, Z4, Z17
-	VCMPPS         $0x01, Z17, Z2, K6
-	VMULPS         Z17, Z31, Z21
-	VBLENDMPS      Z21, Z17, K6, Z17
-	VPADDD.BCST    wide<>+148(SB), Z15, Z21
-	VBLENDMPS      Z21, Z15, K6, Z15
-	VSUBPS         Z4, Z17, Z17
-	VMULPS.BCST    wide<>+152(SB), Z17, Z21
-	VSUBPS         Z21, Z8, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+160(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+164(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+168(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+172(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+176(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+88(SB), Z21, Z21
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z21, Z17, Z17
-	VADDPS         Z17, Z15, Z15
-	VBLENDMPS      Z15, Z9, K5, Z9
-	VMULPS.BCST    wide<>+124(SB), Z9, Z9
-	PREFETCHT0     11008(CX)
-	VMOVUPS        2112(CX), Z15
-	VMAXPS.BCST    wide<>+180(SB), Z15, Z17
-	PREFETCHT0     11072(CX)
-	VMOVUPS        2176(CX), Z21
-	VMAXPS.BCST    wide<>+184(SB), Z21, Z24
-	VSUBPS         Z17, Z24, Z26
-	VMAXPS         Z16, Z26, Z26
-	PREFETCHT0     11136(CX)
-	VMOVUPS        Z25, 1600(AX)
-	VMOVUPS        2240(CX), Z25
-	VMOVUPS        Z7, 1664(AX)
-	VMAXPS.BCST    wide<>+188(SB), Z25, Z7
-	VMOVUPS        Z29, 1728(AX)
-	VSUBPS         Z24, Z7, Z29
-	VMAXPS         Z16, Z29, Z29
-	VCMPPS         $0x01, Z9, Z24, K5
-	VBLENDMPS      Z24, Z17, K5, Z17
-	VBLENDMPS      Z29, Z26, K5, Z24
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z26
-	VCMPPS         $0x01, Z9, Z7, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z26, K5, Z26
-	VBLENDMPS      Z7, Z17, K5, Z7
-	VMAXPS.BCST    wide<>+196(SB), Z29, Z17
-	VMINPS         Z17, Z4, Z17
-	VBLENDMPS      Z17, Z24, K5, Z17
-	VSUBPS         Z7, Z9, Z7
-	VDIVPS         Z17, Z7, Z7
-	VADDPS         Z7, Z26, Z7
-	VCMPPS         $0x01, Z4, Z7, K5
-	VSUBPS         Z4, Z7, Z17
-	VMULPS.BCST    wide<>+88(SB), Z17, Z17
-	VCMPPS         $0x00, Z17, Z17, K6
-	VCMPPS         $0x01, Z17, Z30, K7
-	VMAXPS         Z17, Z12, Z24
-	VBLENDMPS      Z30, Z24, K7, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z29
-	VSUBPS         Z29, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z29
-	VADDPS.BCST    wide<>+112(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+116(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+120(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+124(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z17, K6, Z17
-	VBLENDMPS      Z17, Z7, K5, Z7
-	VMINPS         Z7, Z5, Z7
-	VMULPS.BCST    wide<>+200(SB), Z7, Z7
-	VCMPPS         $0x00, Z7, Z7, K5
-	VCMPPS         $0x01, Z7, Z30, K6
-	VMAXPS         Z7, Z12, Z17
-	VBLENDMPS      Z30, Z17, K6, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z17, Z17
-	VBLENDMPS      Z17, Z7, K5, Z7
-	VADDPS         Z7, Z3, Z3
-	VSUBPS         Z15, Z21, Z7
-	VMAXPS         Z13, Z7, Z7
-	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z21, Z25, Z17
-	VMAXPS         Z13, Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VMULPS         Z7, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z9, Z15, K5
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
-	VADDPS         Z26, Z15, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z15, Z15
-	VBLENDMPS      Z26, Z15, K5, Z15
-	VMOVUPS        Z15, K4, 2112(CX)
-	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z31, Z7
-	VCMPPS         $0x01, Z9, Z21, K5
-	VMULPS         Z7, Z22, Z24
-	VBLENDMPS      Z24, Z7, K5, Z7
-	VMULPS.BCST    wide<>+204(SB), Z7, Z24
-	VADDPS         Z24, Z21, Z24
-	VMULPS.BCST    wide<>+44(SB), Z7, Z7
-	VSUBPS         Z7, Z21, Z7
-	VBLENDMPS      Z24, Z7, K5, Z7
-	VRANGEPS       $0x05, Z7, Z15, Z7
-	VMOVUPS        Z7, K4, 2176(CX)
-	VMULPS         Z17, Z18, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z9, Z25, K5
-	VMULPS         Z15, Z22, Z9
-	VBLENDMPS      Z9, Z15, K5, Z9
-	VMULPS.BCST    wide<>+208(SB), Z9, Z15
-	VADDPS         Z15, Z25, Z15
-	VMULPS.BCST    wide<>+48(SB), Z9, Z9
-	VSUBPS         Z9, Z25, Z9
-	VBLENDMPS      Z15, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z7, Z7
-	VMOVUPS        Z7, K4, 2240(CX)
-	VADDPS         704(CX), Z14, Z7
-	VDIVPS         Z7, Z0, Z7
+	VADDPS         704(CX), Z11, Z2
+	VDIVPS         Z2, Z0, Z7
 	VADDPS.BCST    wide<>+16(SB), Z7, Z7
-	VCMPPS         $0x00, Z7, Z7, K5
-	VPSRLD         $0x17, Z7, Z9
-	VPSUBD         Z28, Z9, Z9
-	VPANDD.BCST    wide<>+136(SB), Z7, Z15
-	VPORD          Z15, Z4, Z15
-	VCMPPS         $0x01, Z15, Z2, K6
-	VMULPS         Z15, Z31, Z17
-	VBLENDMPS      Z17, Z15, K6, Z15
-	VPADDD.BCST    wide<>+148(SB), Z9, Z17
-	VBLENDMPS      Z17, Z9, K6, Z9
-	VSUBPS         Z4, Z15, Z15
-	VMULPS.BCST    wide<>+152(SB), Z15, Z17
-	VSUBPS         Z17, Z8, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+160(SB), Z17, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+164(SB), Z17, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+168(SB), Z17, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+172(SB), Z17, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+176(SB), Z17, Z17
-	VMULPS         Z17, Z15, Z17
-	VADDPS.BCST    wide<>+88(SB), Z17, Z17
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z17, Z15, Z15
-	VADDPS         Z15, Z9, Z9
-	VBLENDMPS      Z9, Z7, K5, Z7
-	VMULPS.BCST    wide<>+124(SB), Z7, Z7
-	PREFETCHT0     12544(CX)
-	VMOVUPS        3648(CX), Z9
-	VMAXPS.BCST    wide<>+180(SB), Z9, Z15
-	PREFETCHT0     12608(CX)
-	VMOVUPS        3712(CX), Z17
-	VMAXPS.BCST    wide<>+184(SB), Z17, Z21
-	VSUBPS         Z15, Z21, Z24
-	VMAXPS         Z16, Z24, Z24
-	PREFETCHT0     12672(CX)
-	VMOVUPS        3776(CX), Z25
-	VMAXPS.BCST    wide<>+188(SB), Z25, Z26
-	VSUBPS         Z21, Z26, Z29
-	VMAXPS         Z16, Z29, Z29
-	VCMPPS         $0x01, Z7, Z21, K5
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VBLENDMPS      Z29, Z24, K5, Z21
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z24
-	VCMPPS         $0x01, Z7, Z26, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z24, K5, Z24
-	VBLENDMPS      Z26, Z15, K5, Z15
-	VMAXPS.BCST    wide<>+196(SB), Z29, Z26
-	VMINPS         Z26, Z4, Z26
-	VBLENDMPS      Z26, Z21, K5, Z21
-	VSUBPS         Z15, Z7, Z15
-	VDIVPS         Z21, Z15, Z15
-	VADDPS         Z15, Z24, Z15
-	VCMPPS         $0x01, Z4, Z15, K5
-	VSUBPS         Z4, Z15, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K6
-	VCMPPS         $0x01, Z21, Z30, K7
-	VMAXPS         Z21, Z12, Z24
-	VBLENDMPS      Z30, Z24, K7, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z29
-	VSUBPS         Z29, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z29
-	VADDPS.BCST    wide<>+112(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+116(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+120(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z29
-	VADDPS.BCST    wide<>+124(SB), Z29, Z29
-	VMULPS         Z29, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z21, K6, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VMINPS         Z15, Z10, Z15
-	VMULPS.BCST    wide<>+200(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VCMPPS         $0x01, Z15, Z30, K6
-	VMAXPS         Z15, Z12, Z21
-	VBLENDMPS      Z30, Z21, K6, Z21
-	VADDPS.BCST    wide<>+100(SB), Z21, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z21, Z21
-	VMULPS.BCST    wide<>+108(SB), Z21, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z21
-	VADDPS         Z21, Z4, Z21
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z21, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VADDPS         Z15, Z6, Z6
-	VSUBPS         Z9, Z17, Z15
-	VMAXPS         Z13, Z15, Z15
-	VMINPS         Z15, Z4, Z15
-	VSUBPS         Z17, Z25, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VMULPS         Z15, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z7, Z9, K5
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
-	VADDPS         Z26, Z9, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z9, Z9
-	VBLENDMPS      Z26, Z9, K5, Z9
-	VMOVUPS        Z9, K4, 3648(CX)
-	VMULPS         Z15, Z20, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z7, Z17, K5
-	VMULPS         Z15, Z22, Z24
-	VBLENDMPS      Z24, Z15, K5, Z15
-	VMULPS.BCST    wide<>+204(SB), Z15, Z24
-	VADDPS         Z24, Z17, Z24
-	VMULPS.BCST    wide<>+44(SB), Z15, Z15
-	VSUBPS         Z15, Z17, Z15
-	VBLENDMPS      Z24, Z15, K5, Z15
-	VRANGEPS       $0x05, Z15, Z9, Z9
-	VMOVUPS        Z9, K4, 3712(CX)
-	VMULPS         Z21, Z18, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z7, Z25, K5
-	VMULPS         Z15, Z22, Z7
-	VBLENDMPS      Z7, Z15, K5, Z7
-	VMULPS.BCST    wide<>+208(SB), Z7, Z15
-	VADDPS         Z15, Z25, Z15
-	VMULPS.BCST    wide<>+48(SB), Z7, Z7
-	VSUBPS         Z7, Z25, Z7
-	VBLENDMPS      Z15, Z7, K5, Z7
-	VRANGEPS       $0x05, Z7, Z9, Z7
-	VMOVUPS        Z7, K4, 3776(CX)
-	VPANDD         Z27, Z1, Z7
-	VADDPS         768(CX), Z11, Z9
-	VDIVPS         Z9, Z7, Z15
-	VADDPS.BCST    wide<>+16(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VPSRLD         $0x17, Z15, Z17
-	VPSUBD         Z28, Z17, Z17
-	VPANDD.BCST    wide<>+136(SB), Z15, Z21
-	VPORD          Z21, Z4, Z21
-	VCMPPS         $0x01, Z21, Z2, K6
-	VMULPS         Z21, Z31, Z24
-	VBLENDMPS      Z24, Z21, K6, Z21
-	VPADDD.BCST    wide<>+148(SB), Z17, Z24
-	VBLENDMPS      Z24, Z17, K6, Z17
-	VSUBPS         Z4, Z21, Z21
-	VMULPS.BCST    wide<>+152(SB), Z21, Z24
-	VSUBPS         Z24, Z8, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+160(SB), Z24, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+164(SB), Z24, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+168(SB), Z24, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+172(SB), Z24, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+176(SB), Z24, Z24
-	VMULPS         Z24, Z21, Z24
-	VADDPS.BCST    wide<>+88(SB), Z24, Z24
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z24, Z21, Z21
-	VADDPS         Z21, Z17, Z17
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VMULPS.BCST    wide<>+124(SB), Z15, Z15
-	PREFETCHT0     11200(CX)
-	VMOVUPS        2304(CX), Z17
-	VMAXPS.BCST    wide<>+180(SB), Z17, Z21
-	PREFETCHT0     11264(CX)
-	VMOVUPS        2368(CX), Z24
-	VMAXPS.BCST    wide<>+184(SB), Z24, Z25
-	VSUBPS         Z21, Z25, Z26
-	VMAXPS         Z16, Z26, Z26
-	PREFETCHT0     11328(CX)
-	VMOVUPS        2432(CX), Z29
-	VMOVUPS        Z27, 1792(AX)
-	VMAXPS.BCST    wide<>+188(SB), Z29, Z27
-	VMOVUPS        Z9, 1856(AX)
-	VSUBPS         Z25, Z27, Z9
-	VMAXPS         Z16, Z9, Z9
-	VCMPPS         $0x01, Z15, Z25, K5
-	VBLENDMPS      Z25, Z21, K5, Z21
-	VBLENDMPS      Z9, Z26, K5, Z25
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z26
-	VCMPPS         $0x01, Z15, Z27, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z26, K5, Z26
-	VBLENDMPS      Z27, Z21, K5, Z21
-	VMAXPS.BCST    wide<>+196(SB), Z9, Z9
-	VMINPS         Z9, Z4, Z9
-	VBLENDMPS      Z9, Z25, K5, Z9
-	VSUBPS         Z21, Z15, Z21
-	VDIVPS         Z9, Z21, Z9
-	VADDPS         Z9, Z26, Z9
-	VCMPPS         $0x01, Z4, Z9, K5
-	VSUBPS         Z4, Z9, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K6
-	VCMPPS         $0x01, Z21, Z30, K7
-	VMAXPS         Z21, Z12, Z25
-	VBLENDMPS      Z30, Z25, K7, Z25
-	VADDPS.BCST    wide<>+100(SB), Z25, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z25, Z25
-	VMULPS.BCST    wide<>+108(SB), Z25, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z25, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z25, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z25, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z25, Z25
-	VADDPS         Z25, Z4, Z25
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z25, Z25
-	VBLENDMPS      Z25, Z21, K6, Z21
-	VBLENDMPS      Z21, Z9, K5, Z9
-	VMINPS         Z9, Z5, Z9
-	VMULPS.BCST    wide<>+200(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VCMPPS         $0x01, Z9, Z30, K6
-	VMAXPS         Z9, Z12, Z21
-	VBLENDMPS      Z30, Z21, K6, Z21
-	VADDPS.BCST    wide<>+100(SB), Z21, Z25
-	VCVTTPS2DQ     Z25, Z25
-	VPSUBD.BCST    wide<>+104(SB), Z25, Z25
-	VCVTDQ2PS      Z25, Z26
-	VSUBPS         Z26, Z21, Z21
-	VMULPS.BCST    wide<>+108(SB), Z21, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z21, Z21
-	VADDPS         Z21, Z4, Z21
-	VPADDD         Z25, Z28, Z25
-	VPSLLD         $0x17, Z25, Z25
-	VMULPS         Z25, Z21, Z21
-	VBLENDMPS      Z21, Z9, K5, Z9
-	VADDPS         Z9, Z3, Z3
-	VSUBPS         Z17, Z24, Z9
+	VPSUBD.BCST    wide<>+124(SB), Z7, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z14
+	VPSUBD         Z14, Z7, Z7
+	VSUBPS         Z4, Z7, Z7
+	VMULPS.BCST    wide<>+128(SB), Z7, Z14
+	VBROADCASTSS   wide<>+132(SB), Z17
+	VSUBPS         Z14, Z17, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS.BCST    wide<>+148(SB), Z14, Z14
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z14, Z7, Z7
+	VADDPS         Z7, Z8, Z7
+	VMULPS.BCST    wide<>+152(SB), Z7, Z7
+	PREFETCHT0     11008(CX)
+	VMOVUPS        2112(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z14
+	PREFETCHT0     11072(CX)
+	VMOVUPS        2176(CX), Z26
+	VMAXPS.BCST    wide<>+160(SB), Z26, Z29
+	VMOVUPS        Z25, 1856(AX)
+	VSUBPS         Z14, Z29, Z25
+	VMAXPS         Z16, Z25, Z25
+	PREFETCHT0     11136(CX)
+	VMOVUPS        Z2, 1920(AX)
+	VMOVUPS        2240(CX), Z2
+	VMAXPS.BCST    wide<>+164(SB), Z2, Z1
+	VSUBPS         Z29, Z1, Z6
+	VMAXPS         Z16, Z6, Z6
+	VCMPPS         $0x01, Z7, Z29, K5
+	VBLENDMPS      Z29, Z14, K5, Z14
+	VBLENDMPS      Z6, Z25, K5, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z29
+	VCMPPS         $0x01, Z7, Z1, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
+	VBLENDMPS      Z1, Z14, K5, Z1
+	VMAXPS.BCST    wide<>+172(SB), Z6, Z6
+	VMINPS         Z6, Z4, Z6
+	VBLENDMPS      Z6, Z25, K5, Z6
+	VSUBPS         Z1, Z7, Z1
+	VDIVPS         Z6, Z1, Z1
+	VADDPS         Z1, Z29, Z1
+	VCMPPS         $0x01, Z4, Z1, K5
+	VSUBPS         Z4, Z1, Z6
+	VMULPS.BCST    wide<>+88(SB), Z6, Z6
+	VMAXPS         Z21, Z6, Z6
+	VMINPS         Z6, Z30, Z6
+	VADDPS         Z6, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z6, Z6
+	VMULPS         Z6, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z6, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z6, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z6, Z6
+	VADDPS         Z6, Z4, Z6
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z6, Z6
+	VBLENDMPS      Z6, Z1, K5, Z1
+	VBROADCASTSS   wide<>+52(SB), Z6
+	VMINPS         Z1, Z6, Z1
+	VMULPS.BCST    wide<>+176(SB), Z1, Z1
+	VMAXPS         Z21, Z1, Z1
+	VMINPS         Z1, Z30, Z1
+	VADDPS         Z1, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z1, Z1
+	VMULPS         Z1, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z1, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z1, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z1, Z1
+	VADDPS         Z1, Z4, Z1
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z1, Z1
+	VADDPS         Z1, Z9, Z1
+	VSUBPS         Z8, Z26, Z9
 	VMAXPS         Z13, Z9, Z9
 	VMINPS         Z9, Z4, Z9
-	VSUBPS         Z24, Z29, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
+	VSUBPS         Z26, Z2, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
 	VMULPS         Z9, Z19, Z25
-	VMINPS         Z25, Z31, Z25
-	VCMPPS         $0x01, Z15, Z17, K5
-	VMULPS.BCST    wide<>+72(SB), Z25, Z26
-	VADDPS         Z26, Z17, Z26
-	VMULPS         Z25, Z13, Z25
-	VSUBPS         Z25, Z17, Z17
-	VBLENDMPS      Z26, Z17, K5, Z17
-	VMOVUPS        Z17, K4, 2304(CX)
+	VMINPS         Z25, Z24, Z25
+	VCMPPS         $0x01, Z7, Z8, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z29
+	VMULPS         Z29, Z25, Z25
+	VADDPS         Z25, Z8, Z8
+	VMOVUPS        Z8, K4, 2112(CX)
 	VMULPS         Z9, Z20, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z15, Z24, K5
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z7, Z26, K5
 	VMULPS         Z9, Z22, Z25
 	VBLENDMPS      Z25, Z9, K5, Z9
-	VMULPS.BCST    wide<>+204(SB), Z9, Z25
-	VADDPS         Z25, Z24, Z25
-	VMULPS.BCST    wide<>+44(SB), Z9, Z9
-	VSUBPS         Z9, Z24, Z9
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
+	VMULPS         Z25, Z9, Z9
+	VADDPS         Z9, Z26, Z9
+	VRANGEPS       $0x05, Z9, Z8, Z8
+	VMOVUPS        Z8, K4, 2176(CX)
+	VMULPS         Z14, Z18, Z9
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z7, Z2, K5
+	VMULPS         Z9, Z22, Z7
+	VBLENDMPS      Z7, Z9, K5, Z7
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z9
+	VMULPS         Z9, Z7, Z7
+	VADDPS         Z7, Z2, Z2
+	VRANGEPS       $0x05, Z2, Z8, Z2
+	VMOVUPS        Z2, K4, 2240(CX)
+	VMOVUPS        1792(AX), Z2
+	VADDPS         704(CX), Z2, Z7
+	VDIVPS         Z7, Z0, Z7
+	VADDPS.BCST    wide<>+16(SB), Z7, Z7
+	VPSUBD.BCST    wide<>+124(SB), Z7, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z9
+	VPSUBD         Z9, Z7, Z7
+	VSUBPS         Z4, Z7, Z7
+	VMULPS.BCST    wide<>+128(SB), Z7, Z9
+	VSUBPS         Z9, Z17, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+148(SB), Z9, Z9
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z9, Z7, Z7
+	VADDPS         Z7, Z8, Z7
+	VMULPS.BCST    wide<>+152(SB), Z7, Z7
+	PREFETCHT0     12544(CX)
+	VMOVUPS        3648(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
+	PREFETCHT0     12608(CX)
+	VMOVUPS        3712(CX), Z14
+	VMAXPS.BCST    wide<>+160(SB), Z14, Z25
+	VSUBPS         Z9, Z25, Z26
+	VMAXPS         Z16, Z26, Z26
+	PREFETCHT0     12672(CX)
+	VMOVUPS        3776(CX), Z29
+	VMOVUPS        Z0, 1984(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z29, Z0
+	VSUBPS         Z25, Z0, Z2
+	VMAXPS         Z16, Z2, Z2
+	VCMPPS         $0x01, Z7, Z25, K5
 	VBLENDMPS      Z25, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z17, Z9
-	VMOVUPS        Z9, K4, 2368(CX)
-	VMULPS         Z21, Z18, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z15, Z29, K5
-	VMULPS         Z17, Z22, Z15
-	VBLENDMPS      Z15, Z17, K5, Z15
-	VMULPS.BCST    wide<>+208(SB), Z15, Z17
-	VADDPS         Z17, Z29, Z17
-	VMULPS.BCST    wide<>+48(SB), Z15, Z15
-	VSUBPS         Z15, Z29, Z15
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VRANGEPS       $0x05, Z15, Z9, Z9
-	VMOVUPS        Z9, K4, 2432(CX)
-	VDIVPS         Z23, Z7, Z9
-	VADDPS.BCST    wide<>+16(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VPSRLD         $0x17, Z9, Z15
-	VPSUBD         Z28, Z15, Z15
-	VPANDD.BCST    wide<>+136(SB), Z9, Z17
-	VPORD          Z17, Z4, Z17
-	VCMPPS         $0x01, Z17, Z2, K6
-	VMULPS         Z17, Z31, Z21
-	VBLENDMPS      Z21, Z17, K6, Z17
-	VPADDD.BCST    wide<>+148(SB), Z15, Z21
-	VBLENDMPS      Z21, Z15, K6, Z15
-	VSUBPS         Z4, Z17, Z17
-	VMULPS.BCST    wide<>+152(SB), Z17, Z21
-	VSUBPS         Z21, Z8, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+160(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+164(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+168(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+172(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+176(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+88(SB), Z21, Z21
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z21, Z17, Z17
-	VADDPS         Z17, Z15, Z15
-	VBLENDMPS      Z15, Z9, K5, Z9
-	VMULPS.BCST    wide<>+124(SB), Z9, Z9
-	PREFETCHT0     12736(CX)
-	VMOVUPS        3840(CX), Z15
-	VMAXPS.BCST    wide<>+180(SB), Z15, Z17
-	PREFETCHT0     12800(CX)
-	VMOVUPS        3904(CX), Z21
-	VMAXPS.BCST    wide<>+184(SB), Z21, Z23
-	VSUBPS         Z17, Z23, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        3968(CX), Z25
-	VMAXPS.BCST    wide<>+188(SB), Z25, Z26
-	VSUBPS         Z23, Z26, Z27
-	VMAXPS         Z16, Z27, Z27
-	VCMPPS         $0x01, Z9, Z23, K5
-	VBLENDMPS      Z23, Z17, K5, Z17
-	VBLENDMPS      Z27, Z24, K5, Z23
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z24
-	VCMPPS         $0x01, Z9, Z26, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z24, K5, Z24
-	VBLENDMPS      Z26, Z17, K5, Z17
-	VMAXPS.BCST    wide<>+196(SB), Z27, Z26
-	VMINPS         Z26, Z4, Z26
-	VBLENDMPS      Z26, Z23, K5, Z23
-	VSUBPS         Z17, Z9, Z17
-	VDIVPS         Z23, Z17, Z17
-	VADDPS         Z17, Z24, Z17
-	VCMPPS         $0x01, Z4, Z17, K5
-	VSUBPS         Z4, Z17, Z23
-	VMULPS.BCST    wide<>+88(SB), Z23, Z23
-	VCMPPS         $0x00, Z23, Z23, K6
-	VCMPPS         $0x01, Z23, Z30, K7
-	VMAXPS         Z23, Z12, Z24
-	VBLENDMPS      Z30, Z24, K7, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z23, K6, Z23
-	VBLENDMPS      Z23, Z17, K5, Z17
-	VMINPS         Z17, Z10, Z17
-	VMULPS.BCST    wide<>+200(SB), Z17, Z17
-	VCMPPS         $0x00, Z17, Z17, K5
-	VCMPPS         $0x01, Z17, Z30, K6
-	VMAXPS         Z17, Z12, Z23
-	VBLENDMPS      Z30, Z23, K6, Z23
-	VADDPS.BCST    wide<>+100(SB), Z23, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z23, Z23
-	VMULPS.BCST    wide<>+108(SB), Z23, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z23
-	VADDPS         Z23, Z4, Z23
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z23, Z23
-	VBLENDMPS      Z23, Z17, K5, Z17
-	VADDPS         Z17, Z6, Z6
-	VSUBPS         Z15, Z21, Z17
-	VMAXPS         Z13, Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VSUBPS         Z21, Z25, Z23
-	VMAXPS         Z13, Z23, Z23
-	VMINPS         Z23, Z4, Z23
-	VMULPS         Z17, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z9, Z15, K5
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
-	VADDPS         Z26, Z15, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z15, Z15
-	VBLENDMPS      Z26, Z15, K5, Z15
-	VMOVUPS        Z15, K4, 3840(CX)
-	VMULPS         Z17, Z20, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z9, Z21, K5
-	VMULPS         Z17, Z22, Z24
-	VBLENDMPS      Z24, Z17, K5, Z17
-	VMULPS.BCST    wide<>+204(SB), Z17, Z24
-	VADDPS         Z24, Z21, Z24
-	VMULPS.BCST    wide<>+44(SB), Z17, Z17
-	VSUBPS         Z17, Z21, Z17
-	VBLENDMPS      Z24, Z17, K5, Z17
-	VRANGEPS       $0x05, Z17, Z15, Z15
-	VMOVUPS        Z15, K4, 3904(CX)
-	VMULPS         Z23, Z18, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z9, Z25, K5
-	VMULPS         Z17, Z22, Z9
-	VBLENDMPS      Z9, Z17, K5, Z9
-	VMULPS.BCST    wide<>+208(SB), Z9, Z17
-	VADDPS         Z17, Z25, Z17
-	VMULPS.BCST    wide<>+48(SB), Z9, Z9
-	VSUBPS         Z9, Z25, Z9
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z15, Z9
-	VMOVUPS        Z9, K4, 3968(CX)
-	VMOVUPS        1728(AX), Z9
-	VPANDD         Z9, Z1, Z15
-	PREFETCHT0     9728(CX)
-	VADDPS         832(CX), Z11, Z17
-	VDIVPS         Z17, Z15, Z21
-	VADDPS.BCST    wide<>+16(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K5
-	VPSRLD         $0x17, Z21, Z23
-	VPSUBD         Z28, Z23, Z23
-	VPANDD.BCST    wide<>+136(SB), Z21, Z24
-	VPORD          Z24, Z4, Z24
-	VCMPPS         $0x01, Z24, Z2, K6
-	VMULPS         Z24, Z31, Z25
-	VBLENDMPS      Z25, Z24, K6, Z24
-	VPADDD.BCST    wide<>+148(SB), Z23, Z25
-	VBLENDMPS      Z25, Z23, K6, Z23
-	VSUBPS         Z4, Z24, Z24
-	VMULPS.BCST    wide<>+152(SB), Z24, Z25
-	VSUBPS         Z25, Z8, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+160(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+164(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+168(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+172(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+176(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+88(SB), Z25, Z25
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z25, Z24, Z24
-	VADDPS         Z24, Z23, Z23
-	VBLENDMPS      Z23, Z21, K5, Z21
-	VMULPS.BCST    wide<>+124(SB), Z21, Z21
-	PREFETCHT0     11392(CX)
-	VMOVUPS        2496(CX), Z23
-	VMAXPS.BCST    wide<>+180(SB), Z23, Z24
-	PREFETCHT0     11456(CX)
-	VMOVUPS        2560(CX), Z25
-	VMAXPS.BCST    wide<>+184(SB), Z25, Z26
-	VSUBPS         Z24, Z26, Z27
-	VMAXPS         Z16, Z27, Z27
-	PREFETCHT0     11520(CX)
-	VMOVUPS        2624(CX), Z29
-	VMAXPS.BCST    wide<>+188(SB), Z29, Z9
-	VMOVUPS        Z17, 1920(AX)
-	VSUBPS         Z26, Z9, Z17
-	VMAXPS         Z16, Z17, Z17
-	VCMPPS         $0x01, Z21, Z26, K5
-	VBLENDMPS      Z26, Z24, K5, Z24
-	VBLENDMPS      Z17, Z27, K5, Z26
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z27
-	VCMPPS         $0x01, Z21, Z9, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z27
-	VBLENDMPS      Z9, Z24, K5, Z9
-	VMAXPS.BCST    wide<>+196(SB), Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VBLENDMPS      Z17, Z26, K5, Z17
-	VSUBPS         Z9, Z21, Z9
-	VDIVPS         Z17, Z9, Z9
-	VADDPS         Z9, Z27, Z9
-	VCMPPS         $0x01, Z4, Z9, K5
-	VSUBPS         Z4, Z9, Z17
-	VMULPS.BCST    wide<>+88(SB), Z17, Z17
-	VCMPPS         $0x00, Z17, Z17, K6
-	VCMPPS         $0x01, Z17, Z30, K7
-	VMAXPS         Z17, Z12, Z24
-	VBLENDMPS      Z30, Z24, K7, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z17, K6, Z17
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VMINPS         Z9, Z5, Z9
-	VMULPS.BCST    wide<>+200(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VCMPPS         $0x01, Z9, Z30, K6
-	VMAXPS         Z9, Z12, Z17
-	VBLENDMPS      Z30, Z17, K6, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z17, Z17
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VADDPS         Z9, Z3, Z3
-	VSUBPS         Z23, Z25, Z9
+	VBLENDMPS      Z2, Z26, K5, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z26
+	VCMPPS         $0x01, Z7, Z0, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z26, K5, Z26
+	VBLENDMPS      Z0, Z9, K5, Z0
+	VMAXPS.BCST    wide<>+172(SB), Z2, Z2
+	VMINPS         Z2, Z4, Z2
+	VBLENDMPS      Z2, Z25, K5, Z2
+	VSUBPS         Z0, Z7, Z0
+	VDIVPS         Z2, Z0, Z0
+	VADDPS         Z0, Z26, Z0
+	VCMPPS         $0x01, Z4, Z0, K5
+	VSUBPS         Z4, Z0, Z2
+	VMULPS.BCST    wide<>+88(SB), Z2, Z2
+	VMAXPS         Z21, Z2, Z2
+	VMINPS         Z2, Z30, Z2
+	VADDPS         Z2, Z12, Z9
+	VSUBPS         Z12, Z9, Z25
+	VSUBPS         Z25, Z2, Z2
+	VMULPS         Z2, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z2, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z2, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z2, Z2
+	VADDPS         Z2, Z4, Z2
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z2, Z2
+	VBLENDMPS      Z2, Z0, K5, Z0
+	VBROADCASTSS   wide<>+204(SB), Z2
+	VMINPS         Z0, Z2, Z0
+	VMULPS.BCST    wide<>+176(SB), Z0, Z0
+	VMAXPS         Z21, Z0, Z0
+	VMINPS         Z0, Z30, Z0
+	VADDPS         Z0, Z12, Z9
+	VSUBPS         Z12, Z9, Z25
+	VSUBPS         Z25, Z0, Z0
+	VMULPS         Z0, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z0, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z0, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z0, Z0
+	VADDPS         Z0, Z4, Z0
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z0, Z0
+	VADDPS         Z0, Z5, Z0
+	VSUBPS         Z8, Z14, Z5
+	VMAXPS         Z13, Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VSUBPS         Z14, Z29, Z9
 	VMAXPS         Z13, Z9, Z9
 	VMINPS         Z9, Z4, Z9
-	VSUBPS         Z25, Z29, Z17
-	VMAXPS         Z13, Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VMULPS         Z9, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z21, Z23, K5
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
-	VADDPS         Z26, Z23, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z23, Z23
-	VBLENDMPS      Z26, Z23, K5, Z23
-	VMOVUPS        Z23, K4, 2496(CX)
-	VMULPS         Z9, Z20, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z21, Z25, K5
-	VMULPS         Z9, Z22, Z24
-	VBLENDMPS      Z24, Z9, K5, Z9
-	VMULPS.BCST    wide<>+204(SB), Z9, Z24
-	VADDPS         Z24, Z25, Z24
-	VMULPS.BCST    wide<>+44(SB), Z9, Z9
-	VSUBPS         Z9, Z25, Z9
-	VBLENDMPS      Z24, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z23, Z9
-	VMOVUPS        Z9, K4, 2560(CX)
-	VMULPS         Z17, Z18, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z21, Z29, K5
-	VMULPS         Z17, Z22, Z21
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VMULPS.BCST    wide<>+208(SB), Z17, Z21
-	VADDPS         Z21, Z29, Z21
-	VMULPS.BCST    wide<>+48(SB), Z17, Z17
-	VSUBPS         Z17, Z29, Z17
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VRANGEPS       $0x05, Z17, Z9, Z9
-	VMOVUPS        Z9, K4, 2624(CX)
-	VADDPS         832(CX), Z14, Z9
-	VDIVPS         Z9, Z15, Z9
+	VMULPS         Z5, Z19, Z25
+	VMINPS         Z25, Z24, Z25
+	VCMPPS         $0x01, Z7, Z8, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z26
+	VMULPS         Z26, Z25, Z25
+	VADDPS         Z25, Z8, Z8
+	VMOVUPS        Z8, K4, 3648(CX)
+	VMULPS         Z5, Z20, Z5
+	VMINPS         Z5, Z24, Z5
+	VCMPPS         $0x01, Z7, Z14, K5
+	VMULPS         Z5, Z22, Z25
+	VBLENDMPS      Z25, Z5, K5, Z5
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z14, Z5
+	VRANGEPS       $0x05, Z5, Z8, Z5
+	VMOVUPS        Z5, K4, 3712(CX)
+	VMULPS         Z9, Z18, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z7, Z29, K5
+	VMULPS         Z8, Z22, Z7
+	VBLENDMPS      Z7, Z8, K5, Z7
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z8
+	VMULPS         Z8, Z7, Z7
+	VADDPS         Z7, Z29, Z7
+	VRANGEPS       $0x05, Z7, Z5, Z5
+	VMOVUPS        Z5, K4, 3776(CX)
+	VMOVUPS        1664(AX), Z5
+	VPANDD.BCST    wide<>+12(SB), Z5, Z7
+	VADDPS         768(CX), Z11, Z8
+	VDIVPS         Z8, Z7, Z9
 	VADDPS.BCST    wide<>+16(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VPSRLD         $0x17, Z9, Z17
-	VPSUBD         Z28, Z17, Z17
-	VPANDD.BCST    wide<>+136(SB), Z9, Z21
-	VPORD          Z21, Z4, Z21
-	VCMPPS         $0x01, Z21, Z2, K6
-	VMULPS         Z21, Z31, Z23
-	VBLENDMPS      Z23, Z21, K6, Z21
-	VPADDD.BCST    wide<>+148(SB), Z17, Z23
-	VBLENDMPS      Z23, Z17, K6, Z17
-	VSUBPS         Z4, Z21, Z21
-	VMULPS.BCST    wide<>+152(SB), Z21, Z23
-	VSUBPS         Z23, Z8, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+160(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+164(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+168(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+172(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+176(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+88(SB), Z23, Z23
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z23, Z21, Z21
-	VADDPS         Z21, Z17, Z17
-	VBLENDMPS      Z17, Z9, K5, Z9
-	VMULPS.BCST    wide<>+124(SB), Z9, Z9
+	VPSUBD.BCST    wide<>+124(SB), Z9, Z14
+	VPSRAD         $0x17, Z14, Z14
+	VPSLLD         $0x17, Z14, Z25
+	VPSUBD         Z25, Z9, Z9
+	VSUBPS         Z4, Z9, Z9
+	VMULPS.BCST    wide<>+128(SB), Z9, Z25
+	VSUBPS         Z25, Z17, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS.BCST    wide<>+136(SB), Z25, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS.BCST    wide<>+140(SB), Z25, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS.BCST    wide<>+144(SB), Z25, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS.BCST    wide<>+148(SB), Z25, Z25
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z25, Z9, Z9
+	VADDPS         Z9, Z14, Z9
+	VMULPS.BCST    wide<>+152(SB), Z9, Z9
+	PREFETCHT0     11200(CX)
+	VMOVUPS        2304(CX), Z14
+	VMAXPS.BCST    wide<>+156(SB), Z14, Z25
+	PREFETCHT0     11264(CX)
+	VMOVUPS        2368(CX), Z26
+	VMAXPS.BCST    wide<>+160(SB), Z26, Z29
+	VSUBPS         Z25, Z29, Z5
+	VMAXPS         Z16, Z5, Z5
+	PREFETCHT0     11328(CX)
+	VMOVUPS        Z8, 2048(AX)
+	VMOVUPS        2432(CX), Z8
+	VMAXPS.BCST    wide<>+164(SB), Z8, Z2
+	VMOVUPS        Z11, 2112(AX)
+	VSUBPS         Z29, Z2, Z11
+	VMAXPS         Z16, Z11, Z11
+	VCMPPS         $0x01, Z9, Z29, K5
+	VBLENDMPS      Z29, Z25, K5, Z25
+	VBLENDMPS      Z11, Z5, K5, Z5
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z29
+	VCMPPS         $0x01, Z9, Z2, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
+	VBLENDMPS      Z2, Z25, K5, Z2
+	VMAXPS.BCST    wide<>+172(SB), Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VBLENDMPS      Z11, Z5, K5, Z5
+	VSUBPS         Z2, Z9, Z2
+	VDIVPS         Z5, Z2, Z2
+	VADDPS         Z2, Z29, Z2
+	VCMPPS         $0x01, Z4, Z2, K5
+	VSUBPS         Z4, Z2, Z5
+	VMULPS.BCST    wide<>+88(SB), Z5, Z5
+	VMAXPS         Z21, Z5, Z5
+	VMINPS         Z5, Z30, Z5
+	VADDPS         Z5, Z12, Z11
+	VSUBPS         Z12, Z11, Z25
+	VSUBPS         Z25, Z5, Z5
+	VMULPS         Z5, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z11, Z11
+	VPADDD         Z11, Z5, Z5
+	VBLENDMPS      Z5, Z2, K5, Z2
+	VMINPS         Z2, Z6, Z2
+	VMULPS.BCST    wide<>+176(SB), Z2, Z2
+	VMAXPS         Z21, Z2, Z2
+	VMINPS         Z2, Z30, Z2
+	VADDPS         Z2, Z12, Z5
+	VSUBPS         Z12, Z5, Z11
+	VSUBPS         Z11, Z2, Z2
+	VMULPS         Z2, Z28, Z11
+	VADDPS         Z11, Z3, Z11
+	VMULPS         Z11, Z2, Z11
+	VADDPS         Z11, Z31, Z11
+	VMULPS         Z11, Z2, Z11
+	VADDPS         Z11, Z23, Z11
+	VMULPS         Z11, Z2, Z2
+	VADDPS         Z2, Z4, Z2
+	VPSLLD         $0x17, Z5, Z5
+	VPADDD         Z5, Z2, Z2
+	VADDPS         Z2, Z1, Z1
+	VSUBPS         Z14, Z26, Z2
+	VMAXPS         Z13, Z2, Z2
+	VMINPS         Z2, Z4, Z2
+	VSUBPS         Z26, Z8, Z5
+	VMAXPS         Z13, Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VMULPS         Z2, Z19, Z11
+	VMINPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z9, Z14, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z25
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z14, Z11
+	VMOVUPS        Z11, K4, 2304(CX)
+	VMULPS         Z2, Z20, Z2
+	VMINPS         Z2, Z24, Z2
+	VCMPPS         $0x01, Z9, Z26, K5
+	VMULPS         Z2, Z22, Z14
+	VBLENDMPS      Z14, Z2, K5, Z2
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z14
+	VMULPS         Z14, Z2, Z2
+	VADDPS         Z2, Z26, Z2
+	VRANGEPS       $0x05, Z2, Z11, Z2
+	VMOVUPS        Z2, K4, 2368(CX)
+	VMULPS         Z5, Z18, Z5
+	VMINPS         Z5, Z24, Z5
+	VCMPPS         $0x01, Z9, Z8, K5
+	VMULPS         Z5, Z22, Z9
+	VBLENDMPS      Z9, Z5, K5, Z5
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z9
+	VMULPS         Z9, Z5, Z5
+	VADDPS         Z5, Z8, Z5
+	VRANGEPS       $0x05, Z5, Z2, Z2
+	VMOVUPS        Z2, K4, 2432(CX)
+	VMOVUPS        1600(AX), Z2
+	VDIVPS         Z2, Z7, Z2
+	VADDPS.BCST    wide<>+16(SB), Z2, Z2
+	VPSUBD.BCST    wide<>+124(SB), Z2, Z5
+	VPSRAD         $0x17, Z5, Z5
+	VPSLLD         $0x17, Z5, Z8
+	VPSUBD         Z8, Z2, Z2
+	VSUBPS         Z4, Z2, Z2
+	VMULPS.BCST    wide<>+128(SB), Z2, Z8
+	VSUBPS         Z8, Z17, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z8, Z2, Z2
+	VADDPS         Z2, Z5, Z2
+	VMULPS.BCST    wide<>+152(SB), Z2, Z2
+	PREFETCHT0     12736(CX)
+	VMOVUPS        3840(CX), Z5
+	VMAXPS.BCST    wide<>+156(SB), Z5, Z8
+	PREFETCHT0     12800(CX)
+	VMOVUPS        3904(CX), Z9
+	VMAXPS.BCST    wide<>+160(SB), Z9, Z11
+	VSUBPS         Z8, Z11, Z14
+	VMAXPS         Z16, Z14, Z14
+	VMOVUPS        3968(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z26
+	VSUBPS         Z11, Z26, Z29
+	VMAXPS         Z16, Z29, Z29
+	VCMPPS         $0x01, Z2, Z11, K5
+	VBLENDMPS      Z11, Z8, K5, Z8
+	VBLENDMPS      Z29, Z14, K5, Z11
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z14
+	VCMPPS         $0x01, Z2, Z26, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z14, K5, Z14
+	VBLENDMPS      Z26, Z8, K5, Z8
+	VMAXPS.BCST    wide<>+172(SB), Z29, Z26
+	VMINPS         Z26, Z4, Z26
+	VBLENDMPS      Z26, Z11, K5, Z11
+	VSUBPS         Z8, Z2, Z8
+	VDIVPS         Z11, Z8, Z8
+	VADDPS         Z8, Z14, Z8
+	VCMPPS         $0x01, Z4, Z8, K5
+	VSUBPS         Z4, Z8, Z11
+	VMULPS.BCST    wide<>+88(SB), Z11, Z11
+	VMAXPS         Z21, Z11, Z11
+	VMINPS         Z11, Z30, Z11
+	VADDPS         Z11, Z12, Z14
+	VSUBPS         Z12, Z14, Z26
+	VSUBPS         Z26, Z11, Z11
+	VMULPS         Z11, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z11, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z11, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VBLENDMPS      Z11, Z8, K5, Z8
+	VBROADCASTSS   wide<>+204(SB), Z11
+	VMINPS         Z8, Z11, Z8
+	VMULPS.BCST    wide<>+176(SB), Z8, Z8
+	VMAXPS         Z21, Z8, Z8
+	VMINPS         Z8, Z30, Z8
+	VADDPS         Z8, Z12, Z14
+	VSUBPS         Z12, Z14, Z26
+	VSUBPS         Z26, Z8, Z8
+	VMULPS         Z8, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z8, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z8, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z8, Z8
+	VADDPS         Z8, Z4, Z8
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z8, Z8
+	VADDPS         Z8, Z0, Z0
+	VSUBPS         Z5, Z9, Z8
+	VMAXPS         Z13, Z8, Z8
+	VMINPS         Z8, Z4, Z8
+	VSUBPS         Z9, Z25, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z8, Z19, Z26
+	VMINPS         Z26, Z24, Z26
+	VCMPPS         $0x01, Z2, Z5, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z29
+	VMULPS         Z29, Z26, Z26
+	VADDPS         Z26, Z5, Z5
+	VMOVUPS        Z5, K4, 3840(CX)
+	VMULPS         Z8, Z20, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z2, Z9, K5
+	VMULPS         Z8, Z22, Z26
+	VBLENDMPS      Z26, Z8, K5, Z8
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z26
+	VMULPS         Z26, Z8, Z8
+	VADDPS         Z8, Z9, Z8
+	VRANGEPS       $0x05, Z8, Z5, Z5
+	VMOVUPS        Z5, K4, 3904(CX)
+	VMULPS         Z14, Z18, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z2, Z25, K5
+	VMULPS         Z8, Z22, Z2
+	VBLENDMPS      Z2, Z8, K5, Z2
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z8
+	VMULPS         Z8, Z2, Z2
+	VADDPS         Z2, Z25, Z2
+	VRANGEPS       $0x05, Z2, Z5, Z2
+	VMOVUPS        Z2, K4, 3968(CX)
+	VMOVUPS        1536(AX), Z2
+	VPANDD.BCST    wide<>+12(SB), Z2, Z5
+	PREFETCHT0     9728(CX)
+	VMOVUPS        2112(AX), Z8
+	VADDPS         832(CX), Z8, Z9
+	VDIVPS         Z9, Z5, Z14
+	VADDPS.BCST    wide<>+16(SB), Z14, Z14
+	VPSUBD.BCST    wide<>+124(SB), Z14, Z25
+	VPSRAD         $0x17, Z25, Z25
+	VPSLLD         $0x17, Z25, Z26
+	VPSUBD         Z26, Z14, Z14
+	VSUBPS         Z4, Z14, Z14
+	VMULPS.BCST    wide<>+128(SB), Z14, Z26
+	VSUBPS         Z26, Z17, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS.BCST    wide<>+136(SB), Z26, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS.BCST    wide<>+140(SB), Z26, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS.BCST    wide<>+144(SB), Z26, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS.BCST    wide<>+148(SB), Z26, Z26
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z26, Z14, Z14
+	VADDPS         Z14, Z25, Z14
+	VMULPS.BCST    wide<>+152(SB), Z14, Z14
+	PREFETCHT0     11392(CX)
+	VMOVUPS        2496(CX), Z25
+	VMAXPS.BCST    wide<>+156(SB), Z25, Z26
+	PREFETCHT0     11456(CX)
+	VMOVUPS        2560(CX), Z29
+	VMAXPS.BCST    wide<>+160(SB), Z29, Z2
+	VMOVUPS        Z9, 1600(AX)
+	VSUBPS         Z26, Z2, Z9
+	VMAXPS         Z16, Z9, Z9
+	PREFETCHT0     11520(CX)
+	VMOVUPS        Z7, 2176(AX)
+	VMOVUPS        2624(CX), Z7
+	VMAXPS.BCST    wide<>+164(SB), Z7, Z8
+	VSUBPS         Z2, Z8, Z11
+	VMAXPS         Z16, Z11, Z11
+	VCMPPS         $0x01, Z14, Z2, K5
+	VBLENDMPS      Z2, Z26, K5, Z2
+	VBLENDMPS      Z11, Z9, K5, Z9
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z26
+	VCMPPS         $0x01, Z14, Z8, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z26, K5, Z26
+	VBLENDMPS      Z8, Z2, K5, Z2
+	VMAXPS.BCST    wide<>+172(SB), Z11, Z8
+	VMINPS         Z8, Z4, Z8
+	VBLENDMPS      Z8, Z9, K5, Z8
+	VSUBPS         Z2, Z14, Z2
+	VDIVPS         Z8, Z2, Z2
+	VADDPS         Z2, Z26, Z2
+	VCMPPS         $0x01, Z4, Z2, K5
+	VSUBPS         Z4, Z2, Z8
+	VMULPS.BCST    wide<>+88(SB), Z8, Z8
+	VMAXPS         Z21, Z8, Z8
+	VMINPS         Z8, Z30, Z8
+	VADDPS         Z8, Z12, Z9
+	VSUBPS         Z12, Z9, Z11
+	VSUBPS         Z11, Z8, Z8
+	VMULPS         Z8, Z28, Z11
+	VADDPS         Z11, Z3, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS         Z11, Z31, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS         Z11, Z23, Z11
+	VMULPS         Z11, Z8, Z8
+	VADDPS         Z8, Z4, Z8
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z8, Z8
+	VBLENDMPS      Z8, Z2, K5, Z2
+	VMINPS         Z2, Z6, Z2
+	VMULPS.BCST    wide<>+176(SB), Z2, Z2
+	VMAXPS         Z21, Z2, Z2
+	VMINPS         Z2, Z30, Z2
+	VADDPS         Z2, Z12, Z8
+	VSUBPS         Z12, Z8, Z9
+	VSUBPS         Z9, Z2, Z2
+	VMULPS         Z2, Z28, Z9
+	VADDPS         Z9, Z3, Z9
+	VMULPS         Z9, Z2, Z9
+	VADDPS         Z9, Z31, Z9
+	VMULPS         Z9, Z2, Z9
+	VADDPS         Z9, Z23, Z9
+	VMULPS         Z9, Z2, Z2
+	VADDPS         Z2, Z4, Z2
+	VPSLLD         $0x17, Z8, Z8
+	VPADDD         Z8, Z2, Z2
+	VADDPS         Z2, Z1, Z1
+	VSUBPS         Z25, Z29, Z2
+	VMAXPS         Z13, Z2, Z2
+	VMINPS         Z2, Z4, Z2
+	VSUBPS         Z29, Z7, Z8
+	VMAXPS         Z13, Z8, Z8
+	VMINPS         Z8, Z4, Z8
+	VMULPS         Z2, Z19, Z9
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z14, Z25, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z11
+	VMULPS         Z11, Z9, Z9
+	VADDPS         Z9, Z25, Z9
+	VMOVUPS        Z9, K4, 2496(CX)
+	VMULPS         Z2, Z20, Z2
+	VMINPS         Z2, Z24, Z2
+	VCMPPS         $0x01, Z14, Z29, K5
+	VMULPS         Z2, Z22, Z11
+	VBLENDMPS      Z11, Z2, K5, Z2
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z11
+	VMULPS         Z11, Z2, Z2
+	VADDPS         Z2, Z29, Z2
+	VRANGEPS       $0x05, Z2, Z9, Z2
+	VMOVUPS        Z2, K4, 2560(CX)
+	VMULPS         Z8, Z18, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z14, Z7, K5
+	VMULPS         Z8, Z22, Z9
+	VBLENDMPS      Z9, Z8, K5, Z8
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z9
+	VMULPS         Z9, Z8, Z8
+	VADDPS         Z8, Z7, Z7
+	VRANGEPS       $0x05, Z7, Z2, Z2
+	VMOVUPS        Z2, K4, 2624(CX)
+	VMOVUPS        1792(AX), Z2
+	VADDPS         832(CX), Z2, Z7
+	VDIVPS         Z7, Z5, Z7
+	VADDPS.BCST    wide<>+16(SB), Z7, Z7
+	VPSUBD.BCST    wide<>+124(SB), Z7, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z9
+	VPSUBD         Z9, Z7, Z7
+	VSUBPS         Z4, Z7, Z7
+	VMULPS.BCST    wide<>+128(SB), Z7, Z9
+	VSUBPS         Z9, Z17, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+148(SB), Z9, Z9
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z9, Z7, Z7
+	VADDPS         Z7, Z8, Z7
+	VMULPS.BCST    wide<>+152(SB), Z7, Z7
 	PREFETCHT0     12928(CX)
-	VMOVUPS        4032(CX), Z17
-	VMAXPS.BCST    wide<>+180(SB), Z17, Z21
+	VMOVUPS        4032(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
 	PREFETCHT0     12992(CX)
-	VMOVUPS        4096(CX), Z23
-	VMAXPS.BCST    wide<>+184(SB), Z23, Z24
-	VSUBPS         Z21, Z24, Z25
+	VMOVUPS        4096(CX), Z11
+	VMAXPS.BCST    wide<>+160(SB), Z11, Z14
+	VSUBPS         Z9, Z14, Z25
 	VMAXPS         Z16, Z25, Z25
 	PREFETCHT0     13056(CX)
 	VMOVUPS        4160(CX), Z26
-	VMAXPS.BCST    wide<>+188(SB), Z26, Z27
-	VSUBPS         Z24, Z27, Z29
-	VMAXPS         Z16, Z29, Z29
-	VCMPPS         $0x01, Z9, Z24, K5
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VBLENDMPS      Z29, Z25, K5, Z24
+	VMAXPS.BCST    wide<>+164(SB), Z26, Z29
+	VMOVUPS        Z5, 2240(AX)
+	VSUBPS         Z14, Z29, Z5
+	VMAXPS         Z16, Z5, Z5
+	VCMPPS         $0x01, Z7, Z14, K5
+	VBLENDMPS      Z14, Z9, K5, Z9
+	VBLENDMPS      Z5, Z25, K5, Z14
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z25
-	VCMPPS         $0x01, Z9, Z27, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z25, K5, Z25
-	VBLENDMPS      Z27, Z21, K5, Z21
-	VMAXPS.BCST    wide<>+196(SB), Z29, Z27
-	VMINPS         Z27, Z4, Z27
-	VBLENDMPS      Z27, Z24, K5, Z24
-	VSUBPS         Z21, Z9, Z21
-	VDIVPS         Z24, Z21, Z21
-	VADDPS         Z21, Z25, Z21
-	VCMPPS         $0x01, Z4, Z21, K5
-	VSUBPS         Z4, Z21, Z24
-	VMULPS.BCST    wide<>+88(SB), Z24, Z24
-	VCMPPS         $0x00, Z24, Z24, K6
-	VCMPPS         $0x01, Z24, Z30, K7
-	VMAXPS         Z24, Z12, Z25
-	VBLENDMPS      Z30, Z25, K7, Z25
-	VADDPS.BCST    wide<>+100(SB), Z25, Z27
-	VCVTTPS2DQ     Z27, Z27
-	VPSUBD.BCST    wide<>+104(SB), Z27, Z27
-	VCVTDQ2PS      Z27, Z29
-	VSUBPS         Z29, Z25, Z25
-	VMULPS.BCST    wide<>+108(SB), Z25, Z29
-	VADDPS.BCST    wide<>+112(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+116(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+120(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+124(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z25
-	VADDPS         Z25, Z4, Z25
-	VPADDD         Z27, Z28, Z27
-	VPSLLD         $0x17, Z27, Z27
-	VMULPS         Z27, Z25, Z25
-	VBLENDMPS      Z25, Z24, K6, Z24
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VMINPS         Z21, Z10, Z21
-	VMULPS.BCST    wide<>+200(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K5
-	VCMPPS         $0x01, Z21, Z30, K6
-	VMAXPS         Z21, Z12, Z24
-	VBLENDMPS      Z30, Z24, K6, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z25
-	VCVTTPS2DQ     Z25, Z25
-	VPSUBD.BCST    wide<>+104(SB), Z25, Z25
-	VCVTDQ2PS      Z25, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z25, Z28, Z25
-	VPSLLD         $0x17, Z25, Z25
-	VMULPS         Z25, Z24, Z24
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VADDPS         Z21, Z6, Z6
-	VSUBPS         Z17, Z23, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VSUBPS         Z23, Z26, Z24
-	VMAXPS         Z13, Z24, Z24
-	VMINPS         Z24, Z4, Z24
-	VMULPS         Z21, Z19, Z25
-	VMINPS         Z25, Z31, Z25
-	VCMPPS         $0x01, Z9, Z17, K5
-	VMULPS.BCST    wide<>+72(SB), Z25, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z25, Z13, Z25
-	VSUBPS         Z25, Z17, Z17
-	VBLENDMPS      Z27, Z17, K5, Z17
-	VMOVUPS        Z17, K4, 4032(CX)
-	VMULPS         Z21, Z20, Z21
-	VMINPS         Z21, Z31, Z21
-	VCMPPS         $0x01, Z9, Z23, K5
-	VMULPS         Z21, Z22, Z25
-	VBLENDMPS      Z25, Z21, K5, Z21
-	VMULPS.BCST    wide<>+204(SB), Z21, Z25
+	VCMPPS         $0x01, Z7, Z29, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z25, K5, Z25
+	VBLENDMPS      Z29, Z9, K5, Z9
+	VMAXPS.BCST    wide<>+172(SB), Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VBLENDMPS      Z5, Z14, K5, Z5
+	VSUBPS         Z9, Z7, Z9
+	VDIVPS         Z5, Z9, Z5
+	VADDPS         Z5, Z25, Z5
+	VCMPPS         $0x01, Z4, Z5, K5
+	VSUBPS         Z4, Z5, Z9
+	VMULPS.BCST    wide<>+88(SB), Z9, Z9
+	VMAXPS         Z21, Z9, Z9
+	VMINPS         Z9, Z30, Z9
+	VADDPS         Z9, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z9, Z9
+	VMULPS         Z9, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z9, Z25
 	VADDPS         Z25, Z23, Z25
-	VMULPS.BCST    wide<>+44(SB), Z21, Z21
-	VSUBPS         Z21, Z23, Z21
-	VBLENDMPS      Z25, Z21, K5, Z21
-	VRANGEPS       $0x05, Z21, Z17, Z17
-	VMOVUPS        Z17, K4, 4096(CX)
-	VMULPS         Z24, Z18, Z21
-	VMINPS         Z21, Z31, Z21
-	VCMPPS         $0x01, Z9, Z26, K5
-	VMULPS         Z21, Z22, Z9
-	VBLENDMPS      Z9, Z21, K5, Z9
-	VMULPS.BCST    wide<>+208(SB), Z9, Z21
-	VADDPS         Z21, Z26, Z21
-	VMULPS.BCST    wide<>+48(SB), Z9, Z9
-	VSUBPS         Z9, Z26, Z9
-	VBLENDMPS      Z21, Z9, K5, Z9
-	VRANGEPS       $0x05, Z9, Z17, Z9
-	VMOVUPS        Z9, K4, 4160(CX)
-	VMOVUPS        1472(AX), Z9
-	VMOVUPS        1408(AX), Z17
-	VDIVPS         Z17, Z9, Z21
-	VADDPS.BCST    wide<>+16(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K5
-	VPSRLD         $0x17, Z21, Z23
-	VPSUBD         Z28, Z23, Z23
-	VPANDD.BCST    wide<>+136(SB), Z21, Z24
-	VPORD          Z24, Z4, Z24
-	VCMPPS         $0x01, Z24, Z2, K6
-	VMULPS         Z24, Z31, Z25
-	VBLENDMPS      Z25, Z24, K6, Z24
-	VPADDD.BCST    wide<>+148(SB), Z23, Z25
-	VBLENDMPS      Z25, Z23, K6, Z23
-	VSUBPS         Z4, Z24, Z24
-	VMULPS.BCST    wide<>+152(SB), Z24, Z25
-	VSUBPS         Z25, Z8, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+160(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+164(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+168(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+172(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+176(SB), Z25, Z25
-	VMULPS         Z25, Z24, Z25
-	VADDPS.BCST    wide<>+88(SB), Z25, Z25
-	VCVTDQ2PS      Z23, Z23
-	VMULPS         Z25, Z24, Z24
-	VADDPS         Z24, Z23, Z23
-	VBLENDMPS      Z23, Z21, K5, Z21
-	VMULPS.BCST    wide<>+124(SB), Z21, Z21
+	VMULPS         Z25, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z9, Z9
+	VBLENDMPS      Z9, Z5, K5, Z5
+	VBROADCASTSS   wide<>+204(SB), Z9
+	VMINPS         Z5, Z9, Z5
+	VMULPS.BCST    wide<>+176(SB), Z5, Z5
+	VMAXPS         Z21, Z5, Z5
+	VMINPS         Z5, Z30, Z5
+	VADDPS         Z5, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z5, Z5
+	VMULPS         Z5, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z5, Z5
+	VADDPS         Z5, Z0, Z0
+	VSUBPS         Z8, Z11, Z5
+	VMAXPS         Z13, Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VSUBPS         Z11, Z26, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z5, Z19, Z25
+	VMINPS         Z25, Z24, Z25
+	VCMPPS         $0x01, Z7, Z8, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z29
+	VMULPS         Z29, Z25, Z25
+	VADDPS         Z25, Z8, Z8
+	VMOVUPS        Z8, K4, 4032(CX)
+	VMULPS         Z5, Z20, Z5
+	VMINPS         Z5, Z24, Z5
+	VCMPPS         $0x01, Z7, Z11, K5
+	VMULPS         Z5, Z22, Z25
+	VBLENDMPS      Z25, Z5, K5, Z5
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z11, Z5
+	VRANGEPS       $0x05, Z5, Z8, Z5
+	VMOVUPS        Z5, K4, 4096(CX)
+	VMULPS         Z14, Z18, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z7, Z26, K5
+	VMULPS         Z8, Z22, Z7
+	VBLENDMPS      Z7, Z8, K5, Z7
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z8
+	VMULPS         Z8, Z7, Z7
+	VADDPS         Z7, Z26, Z7
+	VRANGEPS       $0x05, Z7, Z5, Z5
+	VMOVUPS        Z5, K4, 4160(CX)
+	VMOVUPS        1472(AX), Z5
+	VMOVUPS        1408(AX), Z7
+	VDIVPS         Z7, Z5, Z8
+	VADDPS.BCST    wide<>+16(SB), Z8, Z8
+	VPSUBD.BCST    wide<>+124(SB), Z8, Z11
+	VPSRAD         $0x17, Z11, Z11
+	VPSLLD         $0x17, Z11, Z14
+	VPSUBD         Z14, Z8, Z8
+	VSUBPS         Z4, Z8, Z8
+	VMULPS.BCST    wide<>+128(SB), Z8, Z14
+	VSUBPS         Z14, Z17, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+148(SB), Z14, Z14
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z14, Z8, Z8
+	VADDPS         Z8, Z11, Z8
+	VMULPS.BCST    wide<>+152(SB), Z8, Z8
 	PREFETCHT0     11584(CX)
-	VMOVUPS        2688(CX), Z23
-	VMAXPS.BCST    wide<>+180(SB), Z23, Z24
+	VMOVUPS        2688(CX), Z11
+	VMAXPS.BCST    wide<>+156(SB), Z11, Z14
 	PREFETCHT0     11648(CX)
 	VMOVUPS        2752(CX), Z25
-	VMAXPS.BCST    wide<>+184(SB), Z25, Z26
-	VSUBPS         Z24, Z26, Z27
-	VMAXPS         Z16, Z27, Z27
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z26
+	VSUBPS         Z14, Z26, Z29
+	VMAXPS         Z16, Z29, Z29
 	PREFETCHT0     11712(CX)
-	VMOVUPS        2816(CX), Z29
-	VMAXPS.BCST    wide<>+188(SB), Z29, Z17
-	VMOVUPS        Z15, 1984(AX)
-	VSUBPS         Z26, Z17, Z15
-	VMAXPS         Z16, Z15, Z15
-	VCMPPS         $0x01, Z21, Z26, K5
-	VBLENDMPS      Z26, Z24, K5, Z24
-	VBLENDMPS      Z15, Z27, K5, Z26
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z27
-	VCMPPS         $0x01, Z21, Z17, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z27
-	VBLENDMPS      Z17, Z24, K5, Z17
-	VMAXPS.BCST    wide<>+196(SB), Z15, Z15
-	VMINPS         Z15, Z4, Z15
-	VBLENDMPS      Z15, Z26, K5, Z15
-	VSUBPS         Z17, Z21, Z17
-	VDIVPS         Z15, Z17, Z15
-	VADDPS         Z15, Z27, Z15
-	VCMPPS         $0x01, Z4, Z15, K5
-	VSUBPS         Z4, Z15, Z17
-	VMULPS.BCST    wide<>+88(SB), Z17, Z17
-	VCMPPS         $0x00, Z17, Z17, K6
-	VCMPPS         $0x01, Z17, Z30, K7
-	VMAXPS         Z17, Z12, Z24
-	VBLENDMPS      Z30, Z24, K7, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z17, K6, Z17
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VMINPS         Z15, Z5, Z15
-	VMULPS.BCST    wide<>+200(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VCMPPS         $0x01, Z15, Z30, K6
-	VMAXPS         Z15, Z12, Z17
-	VBLENDMPS      Z30, Z17, K6, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z17, Z17
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VADDPS         Z15, Z3, Z3
-	VSUBPS         Z23, Z25, Z15
-	VMAXPS         Z13, Z15, Z15
-	VMINPS         Z15, Z4, Z15
-	VSUBPS         Z25, Z29, Z17
-	VMAXPS         Z13, Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VMULPS         Z15, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z21, Z23, K5
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
+	VMOVUPS        2816(CX), Z7
+	VMAXPS.BCST    wide<>+164(SB), Z7, Z9
+	VSUBPS         Z26, Z9, Z17
+	VMAXPS         Z16, Z17, Z17
+	VCMPPS         $0x01, Z8, Z26, K5
+	VBLENDMPS      Z26, Z14, K5, Z14
+	VBLENDMPS      Z17, Z29, K5, Z26
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z29
+	VCMPPS         $0x01, Z8, Z9, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
+	VBLENDMPS      Z9, Z14, K5, Z9
+	VMAXPS.BCST    wide<>+172(SB), Z17, Z14
+	VMINPS         Z14, Z4, Z14
+	VBLENDMPS      Z14, Z26, K5, Z14
+	VSUBPS         Z9, Z8, Z9
+	VDIVPS         Z14, Z9, Z9
+	VADDPS         Z9, Z29, Z9
+	VCMPPS         $0x01, Z4, Z9, K5
+	VSUBPS         Z4, Z9, Z14
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS         Z21, Z14, Z14
+	VMINPS         Z14, Z30, Z14
+	VADDPS         Z14, Z12, Z17
+	VSUBPS         Z12, Z17, Z26
+	VSUBPS         Z26, Z14, Z14
+	VMULPS         Z14, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z14, Z26
 	VADDPS         Z26, Z23, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z23, Z23
-	VBLENDMPS      Z26, Z23, K5, Z23
-	VMOVUPS        Z23, K4, 2688(CX)
-	VMULPS         Z15, Z20, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z21, Z25, K5
-	VMULPS         Z15, Z22, Z24
-	VBLENDMPS      Z24, Z15, K5, Z15
-	VMULPS.BCST    wide<>+204(SB), Z15, Z24
-	VADDPS         Z24, Z25, Z24
-	VMULPS.BCST    wide<>+44(SB), Z15, Z15
-	VSUBPS         Z15, Z25, Z15
-	VBLENDMPS      Z24, Z15, K5, Z15
-	VRANGEPS       $0x05, Z15, Z23, Z15
-	VMOVUPS        Z15, K4, 2752(CX)
-	VMULPS         Z17, Z18, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z21, Z29, K5
-	VMULPS         Z17, Z22, Z21
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VMULPS.BCST    wide<>+208(SB), Z17, Z21
-	VADDPS         Z21, Z29, Z21
-	VMULPS.BCST    wide<>+48(SB), Z17, Z17
-	VSUBPS         Z17, Z29, Z17
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VRANGEPS       $0x05, Z17, Z15, Z15
-	VMOVUPS        Z15, K4, 2816(CX)
-	VADDPS         896(CX), Z14, Z15
-	VDIVPS         Z15, Z9, Z15
-	VADDPS.BCST    wide<>+16(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VPSRLD         $0x17, Z15, Z17
-	VPSUBD         Z28, Z17, Z17
-	VPANDD.BCST    wide<>+136(SB), Z15, Z21
-	VPORD          Z21, Z4, Z21
-	VCMPPS         $0x01, Z21, Z2, K6
-	VMULPS         Z21, Z31, Z23
-	VBLENDMPS      Z23, Z21, K6, Z21
-	VPADDD.BCST    wide<>+148(SB), Z17, Z23
-	VBLENDMPS      Z23, Z17, K6, Z17
-	VSUBPS         Z4, Z21, Z21
-	VMULPS.BCST    wide<>+152(SB), Z21, Z23
-	VSUBPS         Z23, Z8, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+160(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+164(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+168(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+172(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+176(SB), Z23, Z23
-	VMULPS         Z23, Z21, Z23
-	VADDPS.BCST    wide<>+88(SB), Z23, Z23
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z23, Z21, Z21
-	VADDPS         Z21, Z17, Z17
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VMULPS.BCST    wide<>+124(SB), Z15, Z15
+	VMULPS         Z26, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z14, Z14
+	VBLENDMPS      Z14, Z9, K5, Z9
+	VMINPS         Z9, Z6, Z9
+	VMULPS.BCST    wide<>+176(SB), Z9, Z9
+	VMAXPS         Z21, Z9, Z9
+	VMINPS         Z9, Z30, Z9
+	VADDPS         Z9, Z12, Z14
+	VSUBPS         Z12, Z14, Z17
+	VSUBPS         Z17, Z9, Z9
+	VMULPS         Z9, Z28, Z17
+	VADDPS         Z17, Z3, Z17
+	VMULPS         Z17, Z9, Z17
+	VADDPS         Z17, Z31, Z17
+	VMULPS         Z17, Z9, Z17
+	VADDPS         Z17, Z23, Z17
+	VMULPS         Z17, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z9, Z9
+	VADDPS         Z9, Z1, Z1
+	VSUBPS         Z11, Z25, Z9
+	VMAXPS         Z13, Z9, Z9
+	VMINPS         Z9, Z4, Z9
+	VSUBPS         Z25, Z7, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z9, Z19, Z17
+	VMINPS         Z17, Z24, Z17
+	VCMPPS         $0x01, Z8, Z11, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z26
+	VMULPS         Z26, Z17, Z17
+	VADDPS         Z17, Z11, Z11
+	VMOVUPS        Z11, K4, 2688(CX)
+	VMULPS         Z9, Z20, Z9
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z8, Z25, K5
+	VMULPS         Z9, Z22, Z17
+	VBLENDMPS      Z17, Z9, K5, Z9
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z17
+	VMULPS         Z17, Z9, Z9
+	VADDPS         Z9, Z25, Z9
+	VRANGEPS       $0x05, Z9, Z11, Z9
+	VMOVUPS        Z9, K4, 2752(CX)
+	VMULPS         Z14, Z18, Z11
+	VMINPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z8, Z7, K5
+	VMULPS         Z11, Z22, Z8
+	VBLENDMPS      Z8, Z11, K5, Z8
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z11
+	VMULPS         Z11, Z8, Z8
+	VADDPS         Z8, Z7, Z7
+	VRANGEPS       $0x05, Z7, Z9, Z7
+	VMOVUPS        Z7, K4, 2816(CX)
+	VADDPS         896(CX), Z2, Z7
+	VDIVPS         Z7, Z5, Z7
+	VADDPS.BCST    wide<>+16(SB), Z7, Z7
+	VPSUBD.BCST    wide<>+124(SB), Z7, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z9
+	VPSUBD         Z9, Z7, Z7
+	VSUBPS         Z4, Z7, Z7
+	VMULPS.BCST    wide<>+128(SB), Z7, Z9
+	VBROADCASTSS   wide<>+132(SB), Z11
+	VSUBPS         Z9, Z11, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VMULPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+148(SB), Z9, Z9
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z9, Z7, Z7
+	VADDPS         Z7, Z8, Z7
+	VMULPS.BCST    wide<>+152(SB), Z7, Z7
 	PREFETCHT0     13120(CX)
-	VMOVUPS        4224(CX), Z17
-	VMAXPS.BCST    wide<>+180(SB), Z17, Z21
+	VMOVUPS        4224(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
 	PREFETCHT0     13184(CX)
-	VMOVUPS        4288(CX), Z23
-	VMAXPS.BCST    wide<>+184(SB), Z23, Z24
-	VSUBPS         Z21, Z24, Z25
+	VMOVUPS        4288(CX), Z14
+	VMAXPS.BCST    wide<>+160(SB), Z14, Z17
+	VSUBPS         Z9, Z17, Z25
 	VMAXPS         Z16, Z25, Z25
 	PREFETCHT0     13248(CX)
 	VMOVUPS        4352(CX), Z26
-	VMAXPS.BCST    wide<>+188(SB), Z26, Z27
-	VSUBPS         Z24, Z27, Z29
-	VMAXPS         Z16, Z29, Z29
-	VCMPPS         $0x01, Z15, Z24, K5
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VBLENDMPS      Z29, Z25, K5, Z24
+	VMAXPS.BCST    wide<>+164(SB), Z26, Z29
+	VSUBPS         Z17, Z29, Z5
+	VMAXPS         Z16, Z5, Z5
+	VCMPPS         $0x01, Z7, Z17, K5
+	VBLENDMPS      Z17, Z9, K5, Z9
+	VBLENDMPS      Z5, Z25, K5, Z17
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z25
-	VCMPPS         $0x01, Z15, Z27, K5
-	VBLENDMPS.BCST wide<>+192(SB), Z25, K5, Z25
-	VBLENDMPS      Z27, Z21, K5, Z21
-	VMAXPS.BCST    wide<>+196(SB), Z29, Z27
-	VMINPS         Z27, Z4, Z27
-	VBLENDMPS      Z27, Z24, K5, Z24
-	VSUBPS         Z21, Z15, Z21
-	VDIVPS         Z24, Z21, Z21
-	VADDPS         Z21, Z25, Z21
-	VCMPPS         $0x01, Z4, Z21, K5
-	VSUBPS         Z4, Z21, Z24
-	VMULPS.BCST    wide<>+88(SB), Z24, Z24
-	VCMPPS         $0x00, Z24, Z24, K6
-	VCMPPS         $0x01, Z24, Z30, K7
-	VMAXPS         Z24, Z12, Z25
-	VBLENDMPS      Z30, Z25, K7, Z25
-	VADDPS.BCST    wide<>+100(SB), Z25, Z27
-	VCVTTPS2DQ     Z27, Z27
-	VPSUBD.BCST    wide<>+104(SB), Z27, Z27
-	VCVTDQ2PS      Z27, Z29
-	VSUBPS         Z29, Z25, Z25
-	VMULPS.BCST    wide<>+108(SB), Z25, Z29
-	VADDPS.BCST    wide<>+112(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+116(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+120(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+124(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z25
-	VADDPS         Z25, Z4, Z25
-	VPADDD         Z27, Z28, Z27
-	VPSLLD         $0x17, Z27, Z27
-	VMULPS         Z27, Z25, Z25
-	VBLENDMPS      Z25, Z24, K6, Z24
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VMINPS         Z21, Z10, Z21
-	VMULPS.BCST    wide<>+200(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K5
-	VCMPPS         $0x01, Z21, Z30, K6
-	VMAXPS         Z21, Z12, Z24
-	VBLENDMPS      Z30, Z24, K6, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z25
-	VCVTTPS2DQ     Z25, Z25
-	VPSUBD.BCST    wide<>+104(SB), Z25, Z25
-	VCVTDQ2PS      Z25, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z25, Z28, Z25
-	VPSLLD         $0x17, Z25, Z25
-	VMULPS         Z25, Z24, Z24
-	VBLENDMPS      Z24, Z21, K5, Z21
-	VADDPS         Z21, Z6, Z6
-	VSUBPS         Z17, Z23, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VSUBPS         Z23, Z26, Z24
-	VMAXPS         Z13, Z24, Z24
-	VMINPS         Z24, Z4, Z24
-	VMULPS         Z21, Z19, Z25
-	VMINPS         Z25, Z31, Z25
-	VCMPPS         $0x01, Z15, Z17, K5
-	VMULPS.BCST    wide<>+72(SB), Z25, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z25, Z13, Z25
-	VSUBPS         Z25, Z17, Z17
-	VBLENDMPS      Z27, Z17, K5, Z17
-	VMOVUPS        Z17, K4, 4224(CX)
-	VMULPS         Z21, Z20, Z21
-	VMINPS         Z21, Z31, Z21
-	VCMPPS         $0x01, Z15, Z23, K5
-	VMULPS         Z21, Z22, Z25
-	VBLENDMPS      Z25, Z21, K5, Z21
-	VMULPS.BCST    wide<>+204(SB), Z21, Z25
-	VADDPS         Z25, Z23, Z25
-	VMULPS.BCST    wide<>+44(SB), Z21, Z21
-	VSUBPS         Z21, Z23, Z21
-	VBLENDMPS      Z25, Z21, K5, Z21
-	VRANGEPS       $0x05, Z21, Z17, Z17
-	VMOVUPS        Z17, K4, 4288(CX)
-	VMULPS         Z24, Z18, Z21
-	VMINPS         Z21, Z31, Z21
-	VCMPPS         $0x01, Z15, Z26, K5
-	VMULPS         Z21, Z22, Z15
-	VBLENDMPS      Z15, Z21, K5, Z15
-	VMULPS.BCST    wide<>+208(SB), Z15, Z21
-	VADDPS         Z21, Z26, Z21
-	VMULPS.BCST    wide<>+48(SB), Z15, Z15
-	VSUBPS         Z15, Z26, Z15
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VRANGEPS       $0x05, Z15, Z17, Z15
-	VMOVUPS        Z15, K4, 4352(CX)
-	VMOVUPS        1344(AX), Z15
-	VPANDD         Z15, Z1, Z15
-	VMOVUPS        896(CX), Z17
-	VBLENDMPS      6144(SI), Z17, K1, Z21
-	VADDPS         Z21, Z11, Z11
-	VDIVPS         Z11, Z15, Z23
-	VADDPS.BCST    wide<>+16(SB), Z23, Z23
-	VCMPPS         $0x00, Z23, Z23, K1
-	VPSRLD         $0x17, Z23, Z24
-	VPSUBD         Z28, Z24, Z24
-	VPANDD.BCST    wide<>+136(SB), Z23, Z25
-	VPORD          Z25, Z4, Z25
-	VCMPPS         $0x01, Z25, Z2, K5
-	VMULPS         Z25, Z31, Z26
-	VBLENDMPS      Z26, Z25, K5, Z25
-	VPADDD.BCST    wide<>+148(SB), Z24, Z26
-	VBLENDMPS      Z26, Z24, K5, Z24
-	VSUBPS         Z4, Z25, Z25
-	VMULPS.BCST    wide<>+152(SB), Z25, Z26
-	VSUBPS         Z26, Z8, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+160(SB), Z26, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+164(SB), Z26, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+168(SB), Z26, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+172(SB), Z26, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+176(SB), Z26, Z26
-	VMULPS         Z26, Z25, Z26
-	VADDPS.BCST    wide<>+88(SB), Z26, Z26
-	VCVTDQ2PS      Z24, Z24
-	VMULPS         Z26, Z25, Z25
-	VADDPS         Z25, Z24, Z24
-	VBLENDMPS      Z24, Z23, K1, Z23
-	VMULPS.BCST    wide<>+124(SB), Z23, Z23
-	PREFETCHT0     11776(CX)
-	VMOVUPS        2880(CX), Z24
-	VMAXPS.BCST    wide<>+180(SB), Z24, Z25
-	PREFETCHT0     11840(CX)
-	VMOVUPS        2944(CX), Z26
-	VMAXPS.BCST    wide<>+184(SB), Z26, Z27
-	VSUBPS         Z25, Z27, Z29
-	VMAXPS         Z16, Z29, Z29
-	PREFETCHT0     11904(CX)
-	VMOVUPS        3008(CX), Z17
-	VMAXPS.BCST    wide<>+188(SB), Z17, Z9
-	VMOVUPS        Z7, 1344(AX)
-	VSUBPS         Z27, Z9, Z7
-	VMAXPS         Z16, Z7, Z7
-	VCMPPS         $0x01, Z23, Z27, K1
-	VBLENDMPS      Z27, Z25, K1, Z25
-	VBLENDMPS      Z7, Z29, K1, Z27
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z29
-	VCMPPS         $0x01, Z23, Z9, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z29, K1, Z29
-	VBLENDMPS      Z9, Z25, K1, Z9
-	VMAXPS.BCST    wide<>+196(SB), Z7, Z7
-	VMINPS         Z7, Z4, Z7
-	VBLENDMPS      Z7, Z27, K1, Z7
-	VSUBPS         Z9, Z23, Z9
-	VDIVPS         Z7, Z9, Z7
-	VADDPS         Z7, Z29, Z7
-	VCMPPS         $0x01, Z4, Z7, K1
-	VSUBPS         Z4, Z7, Z9
+	VCMPPS         $0x01, Z7, Z29, K5
+	VBLENDMPS.BCST wide<>+168(SB), Z25, K5, Z25
+	VBLENDMPS      Z29, Z9, K5, Z9
+	VMAXPS.BCST    wide<>+172(SB), Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VBLENDMPS      Z5, Z17, K5, Z5
+	VSUBPS         Z9, Z7, Z9
+	VDIVPS         Z5, Z9, Z5
+	VADDPS         Z5, Z25, Z5
+	VCMPPS         $0x01, Z4, Z5, K5
+	VSUBPS         Z4, Z5, Z9
 	VMULPS.BCST    wide<>+88(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K5
-	VCMPPS         $0x01, Z9, Z30, K6
-	VMAXPS         Z9, Z12, Z25
-	VBLENDMPS      Z30, Z25, K6, Z25
-	VADDPS.BCST    wide<>+100(SB), Z25, Z27
-	VCVTTPS2DQ     Z27, Z27
-	VPSUBD.BCST    wide<>+104(SB), Z27, Z27
-	VCVTDQ2PS      Z27, Z29
-	VSUBPS         Z29, Z25, Z25
-	VMULPS.BCST    wide<>+108(SB), Z25, Z29
-	VADDPS.BCST    wide<>+112(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+116(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+120(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z29
-	VADDPS.BCST    wide<>+124(SB), Z29, Z29
-	VMULPS         Z29, Z25, Z25
-	VADDPS         Z25, Z4, Z25
-	VPADDD         Z27, Z28, Z27
-	VPSLLD         $0x17, Z27, Z27
-	VMULPS         Z27, Z25, Z25
-	VBLENDMPS      Z25, Z9, K5, Z9
-	VBLENDMPS      Z9, Z7, K1, Z7
-	VMINPS         Z7, Z5, Z7
-	VMULPS.BCST    wide<>+200(SB), Z7, Z7
-	VCMPPS         $0x00, Z7, Z7, K1
-	VCMPPS         $0x01, Z7, Z30, K5
-	VMAXPS         Z7, Z12, Z9
-	VBLENDMPS      Z30, Z9, K5, Z9
-	VADDPS.BCST    wide<>+100(SB), Z9, Z25
-	VCVTTPS2DQ     Z25, Z25
-	VPSUBD.BCST    wide<>+104(SB), Z25, Z25
-	VCVTDQ2PS      Z25, Z27
-	VSUBPS         Z27, Z9, Z9
-	VMULPS.BCST    wide<>+108(SB), Z9, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z9, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z9, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z9, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z9, Z9
-	VADDPS         Z9, Z4, Z9
-	VPADDD         Z25, Z28, Z25
-	VPSLLD         $0x17, Z25, Z25
+	VMAXPS         Z21, Z9, Z9
+	VMINPS         Z9, Z30, Z9
+	VADDPS         Z9, Z12, Z17
+	VSUBPS         Z12, Z17, Z25
+	VSUBPS         Z25, Z9, Z9
+	VMULPS         Z9, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z9, Z25
+	VADDPS         Z25, Z23, Z25
 	VMULPS         Z25, Z9, Z9
-	VBLENDMPS      Z9, Z7, K1, Z7
-	VADDPS         Z7, Z3, Z3
-	VSUBPS         Z24, Z26, Z7
-	VMAXPS         Z13, Z7, Z7
-	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z26, Z17, Z9
-	VMAXPS         Z13, Z9, Z9
-	VMINPS         Z9, Z4, Z9
-	VMULPS         Z7, Z19, Z25
-	VMINPS         Z25, Z31, Z25
-	VCMPPS         $0x01, Z23, Z24, K1
-	VMULPS.BCST    wide<>+72(SB), Z25, Z27
-	VADDPS         Z27, Z24, Z27
-	VMULPS         Z25, Z13, Z25
-	VSUBPS         Z25, Z24, Z24
-	VBLENDMPS      Z27, Z24, K1, Z24
-	VMOVUPS        Z24, K4, 2880(CX)
-	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z31, Z7
-	VCMPPS         $0x01, Z23, Z26, K1
-	VMULPS         Z7, Z22, Z25
-	VBLENDMPS      Z25, Z7, K1, Z7
-	VMULPS.BCST    wide<>+204(SB), Z7, Z25
-	VADDPS         Z25, Z26, Z25
-	VMULPS.BCST    wide<>+44(SB), Z7, Z7
-	VSUBPS         Z7, Z26, Z7
-	VBLENDMPS      Z25, Z7, K1, Z7
-	VRANGEPS       $0x05, Z7, Z24, Z7
-	VMOVUPS        Z7, K4, 2944(CX)
-	VMULPS         Z9, Z18, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z23, Z17, K1
-	VMULPS         Z9, Z22, Z23
-	VBLENDMPS      Z23, Z9, K1, Z9
-	VMULPS.BCST    wide<>+208(SB), Z9, Z23
-	VADDPS         Z23, Z17, Z23
-	VMULPS.BCST    wide<>+48(SB), Z9, Z9
-	VSUBPS         Z9, Z17, Z9
-	VBLENDMPS      Z23, Z9, K1, Z9
-	VRANGEPS       $0x05, Z9, Z7, Z7
-	VMOVUPS        Z7, K4, 3008(CX)
-	VADDPS         Z21, Z14, Z7
-	VDIVPS         Z7, Z15, Z9
-	VADDPS.BCST    wide<>+16(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K1
-	VPSRLD         $0x17, Z9, Z15
-	VPSUBD         Z28, Z15, Z15
-	VPANDD.BCST    wide<>+136(SB), Z9, Z17
-	VPORD          Z17, Z4, Z17
-	VCMPPS         $0x01, Z17, Z2, K5
-	VMULPS         Z17, Z31, Z21
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VPADDD.BCST    wide<>+148(SB), Z15, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VSUBPS         Z4, Z17, Z17
-	VMULPS.BCST    wide<>+152(SB), Z17, Z21
-	VSUBPS         Z21, Z8, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+160(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+164(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+168(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+172(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+176(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+88(SB), Z21, Z21
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z21, Z17, Z17
-	VADDPS         Z17, Z15, Z15
-	VBLENDMPS      Z15, Z9, K1, Z9
-	VMULPS.BCST    wide<>+124(SB), Z9, Z9
-	PREFETCHT0     13312(CX)
-	VMOVUPS        4416(CX), Z15
-	VMAXPS.BCST    wide<>+180(SB), Z15, Z17
-	PREFETCHT0     13376(CX)
-	VMOVUPS        4480(CX), Z21
-	VMAXPS.BCST    wide<>+184(SB), Z21, Z23
-	VSUBPS         Z17, Z23, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        4544(CX), Z25
-	VMAXPS.BCST    wide<>+188(SB), Z25, Z26
-	VSUBPS         Z23, Z26, Z27
-	VMAXPS         Z16, Z27, Z27
-	VCMPPS         $0x01, Z9, Z23, K1
-	VBLENDMPS      Z23, Z17, K1, Z17
-	VBLENDMPS      Z27, Z24, K1, Z23
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z24
-	VCMPPS         $0x01, Z9, Z26, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z24, K1, Z24
-	VBLENDMPS      Z26, Z17, K1, Z17
-	VMAXPS.BCST    wide<>+196(SB), Z27, Z26
-	VMINPS         Z26, Z4, Z26
-	VBLENDMPS      Z26, Z23, K1, Z23
-	VSUBPS         Z17, Z9, Z17
-	VDIVPS         Z23, Z17, Z17
-	VADDPS         Z17, Z24, Z17
-	VCMPPS         $0x01, Z4, Z17, K1
-	VSUBPS         Z4, Z17, Z23
-	VMULPS.BCST    wide<>+88(SB), Z23, Z23
-	VCMPPS         $0x00, Z23, Z23, K5
-	VCMPPS         $0x01, Z23, Z30, K6
-	VMAXPS         Z23, Z12, Z24
-	VBLENDMPS      Z30, Z24, K6, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z23, K5, Z23
-	VBLENDMPS      Z23, Z17, K1, Z17
-	VMINPS         Z17, Z10, Z17
-	VMULPS.BCST    wide<>+200(SB), Z17, Z17
-	VCMPPS         $0x00, Z17, Z17, K1
-	VCMPPS         $0x01, Z17, Z30, K5
-	VMAXPS         Z17, Z12, Z23
-	VBLENDMPS      Z30, Z23, K5, Z23
-	VADDPS.BCST    wide<>+100(SB), Z23, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z26
-	VSUBPS         Z26, Z23, Z23
-	VMULPS.BCST    wide<>+108(SB), Z23, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z23
-	VADDPS         Z23, Z4, Z23
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z23, Z23
-	VBLENDMPS      Z23, Z17, K1, Z17
-	VADDPS         Z17, Z6, Z6
-	VSUBPS         Z15, Z21, Z17
-	VMAXPS         Z13, Z17, Z17
-	VMINPS         Z17, Z4, Z17
-	VSUBPS         Z21, Z25, Z23
-	VMAXPS         Z13, Z23, Z23
-	VMINPS         Z23, Z4, Z23
-	VMULPS         Z17, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z9, Z15, K1
-	VMULPS.BCST    wide<>+72(SB), Z24, Z26
-	VADDPS         Z26, Z15, Z26
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z15, Z15
-	VBLENDMPS      Z26, Z15, K1, Z15
-	VMOVUPS        Z15, K4, 4416(CX)
-	VMULPS         Z17, Z20, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z9, Z21, K1
-	VMULPS         Z17, Z22, Z24
-	VBLENDMPS      Z24, Z17, K1, Z17
-	VMULPS.BCST    wide<>+204(SB), Z17, Z24
-	VADDPS         Z24, Z21, Z24
-	VMULPS.BCST    wide<>+44(SB), Z17, Z17
-	VSUBPS         Z17, Z21, Z17
-	VBLENDMPS      Z24, Z17, K1, Z17
-	VRANGEPS       $0x05, Z17, Z15, Z15
-	VMOVUPS        Z15, K4, 4480(CX)
-	VMULPS         Z23, Z18, Z17
-	VMINPS         Z17, Z31, Z17
-	VCMPPS         $0x01, Z9, Z25, K1
-	VMULPS         Z17, Z22, Z9
-	VBLENDMPS      Z9, Z17, K1, Z9
-	VMULPS.BCST    wide<>+208(SB), Z9, Z17
-	VADDPS         Z17, Z25, Z17
-	VMULPS.BCST    wide<>+48(SB), Z9, Z9
-	VSUBPS         Z9, Z25, Z9
-	VBLENDMPS      Z17, Z9, K1, Z9
-	VRANGEPS       $0x05, Z9, Z15, Z9
-	VMOVUPS        Z9, K4, 4544(CX)
-	VMOVUPS        1280(AX), Z9
-	VPANDD         Z9, Z1, Z9
-	VDIVPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+16(SB), Z11, Z11
-	VCMPPS         $0x00, Z11, Z11, K1
-	VPSRLD         $0x17, Z11, Z15
-	VPSUBD         Z28, Z15, Z15
-	VPANDD.BCST    wide<>+136(SB), Z11, Z17
-	VPORD          Z17, Z4, Z17
-	VCMPPS         $0x01, Z17, Z2, K5
-	VMULPS         Z17, Z31, Z21
-	VBLENDMPS      Z21, Z17, K5, Z17
-	VPADDD.BCST    wide<>+148(SB), Z15, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VSUBPS         Z4, Z17, Z17
-	VMULPS.BCST    wide<>+152(SB), Z17, Z21
-	VSUBPS         Z21, Z8, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+160(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+164(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+168(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+172(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+176(SB), Z21, Z21
-	VMULPS         Z21, Z17, Z21
-	VADDPS.BCST    wide<>+88(SB), Z21, Z21
-	VCVTDQ2PS      Z15, Z15
-	VMULPS         Z21, Z17, Z17
-	VADDPS         Z17, Z15, Z15
-	VBLENDMPS      Z15, Z11, K1, Z11
-	VMULPS.BCST    wide<>+124(SB), Z11, Z11
-	PREFETCHT0     11968(CX)
-	VMOVUPS        3072(CX), Z15
-	VMAXPS.BCST    wide<>+180(SB), Z15, Z17
-	PREFETCHT0     12032(CX)
-	VMOVUPS        3136(CX), Z21
-	VMAXPS.BCST    wide<>+184(SB), Z21, Z23
-	VSUBPS         Z17, Z23, Z24
-	VMAXPS         Z16, Z24, Z24
-	PREFETCHT0     12096(CX)
-	VMOVUPS        3200(CX), Z25
-	VMAXPS.BCST    wide<>+188(SB), Z25, Z26
-	VSUBPS         Z23, Z26, Z27
-	VMAXPS         Z16, Z27, Z27
-	VCMPPS         $0x01, Z11, Z23, K1
-	VBLENDMPS      Z23, Z17, K1, Z17
-	VBLENDMPS      Z27, Z24, K1, Z23
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z24
-	VCMPPS         $0x01, Z11, Z26, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z24, K1, Z24
-	VBLENDMPS      Z26, Z17, K1, Z17
-	VMAXPS.BCST    wide<>+196(SB), Z27, Z26
-	VMINPS         Z26, Z4, Z26
-	VBLENDMPS      Z26, Z23, K1, Z23
-	VSUBPS         Z17, Z11, Z17
-	VDIVPS         Z23, Z17, Z17
-	VADDPS         Z17, Z24, Z17
-	VCMPPS         $0x01, Z4, Z17, K1
-	VSUBPS         Z4, Z17, Z23
-	VMULPS.BCST    wide<>+88(SB), Z23, Z23
-	VCMPPS         $0x00, Z23, Z23, K5
-	VCMPPS         $0x01, Z23, Z30, K6
-	VMAXPS         Z23, Z12, Z24
-	VBLENDMPS      Z30, Z24, K6, Z24
-	VADDPS.BCST    wide<>+100(SB), Z24, Z26
-	VCVTTPS2DQ     Z26, Z26
-	VPSUBD.BCST    wide<>+104(SB), Z26, Z26
-	VCVTDQ2PS      Z26, Z27
-	VSUBPS         Z27, Z24, Z24
-	VMULPS.BCST    wide<>+108(SB), Z24, Z27
-	VADDPS.BCST    wide<>+112(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+116(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+120(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z27
-	VADDPS.BCST    wide<>+124(SB), Z27, Z27
-	VMULPS         Z27, Z24, Z24
-	VADDPS         Z24, Z4, Z24
-	VPADDD         Z26, Z28, Z26
-	VPSLLD         $0x17, Z26, Z26
-	VMULPS         Z26, Z24, Z24
-	VBLENDMPS      Z24, Z23, K5, Z23
-	VBLENDMPS      Z23, Z17, K1, Z17
-	VMINPS         Z17, Z5, Z5
-	VMULPS.BCST    wide<>+200(SB), Z5, Z5
-	VCMPPS         $0x00, Z5, Z5, K1
-	VCMPPS         $0x01, Z5, Z30, K5
-	VMAXPS         Z5, Z12, Z17
-	VBLENDMPS      Z30, Z17, K5, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z23
-	VCVTTPS2DQ     Z23, Z23
-	VPSUBD.BCST    wide<>+104(SB), Z23, Z23
-	VCVTDQ2PS      Z23, Z24
-	VSUBPS         Z24, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z24
-	VADDPS.BCST    wide<>+112(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+116(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+120(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+124(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z23, Z28, Z23
-	VPSLLD         $0x17, Z23, Z23
-	VMULPS         Z23, Z17, Z17
-	VBLENDMPS      Z17, Z5, K1, Z5
-	VADDPS         Z5, Z3, Z3
-	VSUBPS         Z15, Z21, Z5
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z9, Z9
+	VBLENDMPS      Z9, Z5, K5, Z5
+	VBROADCASTSS   wide<>+204(SB), Z9
+	VMINPS         Z5, Z9, Z5
+	VMULPS.BCST    wide<>+176(SB), Z5, Z5
+	VMAXPS         Z21, Z5, Z5
+	VMINPS         Z5, Z30, Z5
+	VADDPS         Z5, Z12, Z17
+	VSUBPS         Z12, Z17, Z25
+	VSUBPS         Z25, Z5, Z5
+	VMULPS         Z5, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z5, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z5, Z5
+	VADDPS         Z5, Z0, Z0
+	VSUBPS         Z8, Z14, Z5
 	VMAXPS         Z13, Z5, Z5
 	VMINPS         Z5, Z4, Z5
-	VSUBPS         Z21, Z25, Z17
+	VSUBPS         Z14, Z26, Z17
 	VMAXPS         Z13, Z17, Z17
 	VMINPS         Z17, Z4, Z17
-	VMULPS         Z5, Z19, Z23
-	VMINPS         Z23, Z31, Z23
-	VCMPPS         $0x01, Z11, Z15, K1
-	VMULPS.BCST    wide<>+72(SB), Z23, Z24
-	VADDPS         Z24, Z15, Z24
-	VMULPS         Z23, Z13, Z23
-	VSUBPS         Z23, Z15, Z15
-	VBLENDMPS      Z24, Z15, K1, Z15
-	VMOVUPS        Z15, K4, 3072(CX)
+	VMULPS         Z5, Z19, Z25
+	VMINPS         Z25, Z24, Z25
+	VCMPPS         $0x01, Z7, Z8, K5
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z29
+	VMULPS         Z29, Z25, Z25
+	VADDPS         Z25, Z8, Z8
+	VMOVUPS        Z8, K4, 4224(CX)
 	VMULPS         Z5, Z20, Z5
-	VMINPS         Z5, Z31, Z5
-	VCMPPS         $0x01, Z11, Z21, K1
-	VMULPS         Z5, Z22, Z23
-	VBLENDMPS      Z23, Z5, K1, Z5
-	VMULPS.BCST    wide<>+204(SB), Z5, Z23
-	VADDPS         Z23, Z21, Z23
-	VMULPS.BCST    wide<>+44(SB), Z5, Z5
-	VSUBPS         Z5, Z21, Z5
-	VBLENDMPS      Z23, Z5, K1, Z5
-	VRANGEPS       $0x05, Z5, Z15, Z5
-	VMOVUPS        Z5, K4, 3136(CX)
-	VMULPS         Z17, Z18, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z11, Z25, K1
-	VMULPS         Z15, Z22, Z11
-	VBLENDMPS      Z11, Z15, K1, Z11
-	VMULPS.BCST    wide<>+208(SB), Z11, Z15
-	VADDPS         Z15, Z25, Z15
-	VMULPS.BCST    wide<>+48(SB), Z11, Z11
-	VSUBPS         Z11, Z25, Z11
-	VBLENDMPS      Z15, Z11, K1, Z11
-	VRANGEPS       $0x05, Z11, Z5, Z5
-	VMOVUPS        Z5, K4, 3200(CX)
-	VDIVPS         Z7, Z9, Z5
-	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VCMPPS         $0x00, Z5, Z5, K1
-	VPSRLD         $0x17, Z5, Z7
-	VPSUBD         Z28, Z7, Z7
-	VPANDD.BCST    wide<>+136(SB), Z5, Z9
-	VPORD          Z9, Z4, Z9
-	VCMPPS         $0x01, Z9, Z2, K5
-	VMULPS         Z9, Z31, Z11
-	VBLENDMPS      Z11, Z9, K5, Z9
-	VPADDD.BCST    wide<>+148(SB), Z7, Z11
-	VBLENDMPS      Z11, Z7, K5, Z7
-	VSUBPS         Z4, Z9, Z9
-	VMULPS.BCST    wide<>+152(SB), Z9, Z11
-	VSUBPS         Z11, Z8, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+160(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+164(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+168(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+172(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+176(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+88(SB), Z11, Z11
-	VCVTDQ2PS      Z7, Z7
+	VMINPS         Z5, Z24, Z5
+	VCMPPS         $0x01, Z7, Z14, K5
+	VMULPS         Z5, Z22, Z25
+	VBLENDMPS      Z25, Z5, K5, Z5
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
+	VMULPS         Z25, Z5, Z5
+	VADDPS         Z5, Z14, Z5
+	VRANGEPS       $0x05, Z5, Z8, Z5
+	VMOVUPS        Z5, K4, 4288(CX)
+	VMULPS         Z17, Z18, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z7, Z26, K5
+	VMULPS         Z8, Z22, Z7
+	VBLENDMPS      Z7, Z8, K5, Z7
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z8
+	VMULPS         Z8, Z7, Z7
+	VADDPS         Z7, Z26, Z7
+	VRANGEPS       $0x05, Z7, Z5, Z5
+	VMOVUPS        Z5, K4, 4352(CX)
+	VMOVUPS        1344(AX), Z5
+	VPANDD.BCST    wide<>+12(SB), Z5, Z5
+	VMOVUPS        896(CX), Z7
+	VBLENDMPS      6144(SI), Z7, K1, Z8
+	VMOVUPS        2112(AX), Z14
+	VADDPS         Z8, Z14, Z14
+	VDIVPS         Z14, Z5, Z17
+	VADDPS.BCST    wide<>+16(SB), Z17, Z17
+	VPSUBD.BCST    wide<>+124(SB), Z17, Z25
+	VPSRAD         $0x17, Z25, Z25
+	VPSLLD         $0x17, Z25, Z26
+	VPSUBD         Z26, Z17, Z17
+	VSUBPS         Z4, Z17, Z17
+	VMULPS.BCST    wide<>+128(SB), Z17, Z26
+	VSUBPS         Z26, Z11, Z26
+	VMULPS         Z26, Z17, Z26
+	VADDPS.BCST    wide<>+136(SB), Z26, Z26
+	VMULPS         Z26, Z17, Z26
+	VADDPS.BCST    wide<>+140(SB), Z26, Z26
+	VMULPS         Z26, Z17, Z26
+	VADDPS.BCST    wide<>+144(SB), Z26, Z26
+	VMULPS         Z26, Z17, Z26
+	VADDPS.BCST    wide<>+148(SB), Z26, Z26
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z26, Z17, Z17
+	VADDPS         Z17, Z25, Z17
+	VMULPS.BCST    wide<>+152(SB), Z17, Z17
+	PREFETCHT0     11776(CX)
+	VMOVUPS        2880(CX), Z25
+	VMAXPS.BCST    wide<>+156(SB), Z25, Z26
+	PREFETCHT0     11840(CX)
+	VMOVUPS        2944(CX), Z29
+	VMAXPS.BCST    wide<>+160(SB), Z29, Z7
+	VSUBPS         Z26, Z7, Z9
+	VMAXPS         Z16, Z9, Z9
+	PREFETCHT0     11904(CX)
+	VMOVUPS        Z14, 2112(AX)
+	VMOVUPS        3008(CX), Z14
+	VMAXPS.BCST    wide<>+164(SB), Z14, Z11
+	VMOVUPS        Z0, 1344(AX)
+	VSUBPS         Z7, Z11, Z0
+	VMAXPS         Z16, Z0, Z0
+	VCMPPS         $0x01, Z17, Z7, K1
+	VBLENDMPS      Z7, Z26, K1, Z7
+	VBLENDMPS      Z0, Z9, K1, Z9
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z26
+	VCMPPS         $0x01, Z17, Z11, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z26, K1, Z26
+	VBLENDMPS      Z11, Z7, K1, Z7
+	VMAXPS.BCST    wide<>+172(SB), Z0, Z0
+	VMINPS         Z0, Z4, Z0
+	VBLENDMPS      Z0, Z9, K1, Z0
+	VSUBPS         Z7, Z17, Z7
+	VDIVPS         Z0, Z7, Z0
+	VADDPS         Z0, Z26, Z0
+	VCMPPS         $0x01, Z4, Z0, K1
+	VSUBPS         Z4, Z0, Z7
+	VMULPS.BCST    wide<>+88(SB), Z7, Z7
+	VMAXPS         Z21, Z7, Z7
+	VMINPS         Z7, Z30, Z7
+	VADDPS         Z7, Z12, Z9
+	VSUBPS         Z12, Z9, Z11
+	VSUBPS         Z11, Z7, Z7
+	VMULPS         Z7, Z28, Z11
+	VADDPS         Z11, Z3, Z11
+	VMULPS         Z11, Z7, Z11
+	VADDPS         Z11, Z31, Z11
+	VMULPS         Z11, Z7, Z11
+	VADDPS         Z11, Z23, Z11
+	VMULPS         Z11, Z7, Z7
+	VADDPS         Z7, Z4, Z7
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z7, Z7
+	VBLENDMPS      Z7, Z0, K1, Z0
+	VMINPS         Z0, Z6, Z0
+	VMULPS.BCST    wide<>+176(SB), Z0, Z0
+	VMAXPS         Z21, Z0, Z0
+	VMINPS         Z0, Z30, Z0
+	VADDPS         Z0, Z12, Z7
+	VSUBPS         Z12, Z7, Z9
+	VSUBPS         Z9, Z0, Z0
+	VMULPS         Z0, Z28, Z9
+	VADDPS         Z9, Z3, Z9
+	VMULPS         Z9, Z0, Z9
+	VADDPS         Z9, Z31, Z9
+	VMULPS         Z9, Z0, Z9
+	VADDPS         Z9, Z23, Z9
+	VMULPS         Z9, Z0, Z0
+	VADDPS         Z0, Z4, Z0
+	VPSLLD         $0x17, Z7, Z7
+	VPADDD         Z7, Z0, Z0
+	VADDPS         Z0, Z1, Z0
+	VSUBPS         Z25, Z29, Z1
+	VMAXPS         Z13, Z1, Z1
+	VMINPS         Z1, Z4, Z1
+	VSUBPS         Z29, Z14, Z7
+	VMAXPS         Z13, Z7, Z7
+	VMINPS         Z7, Z4, Z7
+	VMULPS         Z1, Z19, Z9
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z17, Z25, K1
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z11
 	VMULPS         Z11, Z9, Z9
-	VADDPS         Z9, Z7, Z7
-	VBLENDMPS      Z7, Z5, K1, Z5
-	VMULPS.BCST    wide<>+124(SB), Z5, Z5
-	PREFETCHT0     13504(CX)
-	VMOVUPS        4608(CX), Z7
-	VMAXPS.BCST    wide<>+180(SB), Z7, Z9
-	PREFETCHT0     13568(CX)
-	VMOVUPS        4672(CX), Z11
-	VMAXPS.BCST    wide<>+184(SB), Z11, Z15
-	VSUBPS         Z9, Z15, Z17
+	VADDPS         Z9, Z25, Z9
+	VMOVUPS        Z9, K4, 2880(CX)
+	VMULPS         Z1, Z20, Z1
+	VMINPS         Z1, Z24, Z1
+	VCMPPS         $0x01, Z17, Z29, K1
+	VMULPS         Z1, Z22, Z11
+	VBLENDMPS      Z11, Z1, K1, Z1
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z11
+	VMULPS         Z11, Z1, Z1
+	VADDPS         Z1, Z29, Z1
+	VRANGEPS       $0x05, Z1, Z9, Z1
+	VMOVUPS        Z1, K4, 2944(CX)
+	VMULPS         Z7, Z18, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z17, Z14, K1
+	VMULPS         Z7, Z22, Z9
+	VBLENDMPS      Z9, Z7, K1, Z7
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z9
+	VMULPS         Z9, Z7, Z7
+	VADDPS         Z7, Z14, Z7
+	VRANGEPS       $0x05, Z7, Z1, Z1
+	VMOVUPS        Z1, K4, 3008(CX)
+	VADDPS         Z8, Z2, Z1
+	VDIVPS         Z1, Z5, Z5
+	VADDPS.BCST    wide<>+16(SB), Z5, Z5
+	VPSUBD.BCST    wide<>+124(SB), Z5, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z8
+	VPSUBD         Z8, Z5, Z5
+	VSUBPS         Z4, Z5, Z5
+	VMULPS.BCST    wide<>+128(SB), Z5, Z8
+	VBROADCASTSS   wide<>+132(SB), Z9
+	VSUBPS         Z8, Z9, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z8, Z5, Z5
+	VADDPS         Z5, Z7, Z5
+	VMULPS.BCST    wide<>+152(SB), Z5, Z5
+	PREFETCHT0     13312(CX)
+	VMOVUPS        4416(CX), Z7
+	VMAXPS.BCST    wide<>+156(SB), Z7, Z8
+	PREFETCHT0     13376(CX)
+	VMOVUPS        4480(CX), Z11
+	VMAXPS.BCST    wide<>+160(SB), Z11, Z14
+	VSUBPS         Z8, Z14, Z17
 	VMAXPS         Z16, Z17, Z17
-	PREFETCHT0     13632(CX)
-	VMOVUPS        4736(CX), Z21
-	VMAXPS.BCST    wide<>+188(SB), Z21, Z23
-	VSUBPS         Z15, Z23, Z24
-	VMAXPS         Z16, Z24, Z24
-	VCMPPS         $0x01, Z5, Z15, K1
-	VBLENDMPS      Z15, Z9, K1, Z9
-	VBLENDMPS      Z24, Z17, K1, Z15
+	VMOVUPS        4544(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z26
+	VSUBPS         Z14, Z26, Z29
+	VMAXPS         Z16, Z29, Z29
+	VCMPPS         $0x01, Z5, Z14, K1
+	VBLENDMPS      Z14, Z8, K1, Z8
+	VBLENDMPS      Z29, Z17, K1, Z14
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z17
-	VCMPPS         $0x01, Z5, Z23, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z17, K1, Z17
-	VBLENDMPS      Z23, Z9, K1, Z9
-	VMAXPS.BCST    wide<>+196(SB), Z24, Z23
-	VMINPS         Z23, Z4, Z23
-	VBLENDMPS      Z23, Z15, K1, Z15
-	VSUBPS         Z9, Z5, Z9
-	VDIVPS         Z15, Z9, Z9
-	VADDPS         Z9, Z17, Z9
+	VCMPPS         $0x01, Z5, Z26, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z17, K1, Z17
+	VBLENDMPS      Z26, Z8, K1, Z8
+	VMAXPS.BCST    wide<>+172(SB), Z29, Z26
+	VMINPS         Z26, Z4, Z26
+	VBLENDMPS      Z26, Z14, K1, Z14
+	VSUBPS         Z8, Z5, Z8
+	VDIVPS         Z14, Z8, Z8
+	VADDPS         Z8, Z17, Z8
+	VCMPPS         $0x01, Z4, Z8, K1
+	VSUBPS         Z4, Z8, Z14
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS         Z21, Z14, Z14
+	VMINPS         Z14, Z30, Z14
+	VADDPS         Z14, Z12, Z17
+	VSUBPS         Z12, Z17, Z26
+	VSUBPS         Z26, Z14, Z14
+	VMULPS         Z14, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z14, Z14
+	VBLENDMPS      Z14, Z8, K1, Z8
+	VBROADCASTSS   wide<>+204(SB), Z14
+	VMINPS         Z8, Z14, Z8
+	VMULPS.BCST    wide<>+176(SB), Z8, Z8
+	VMAXPS         Z21, Z8, Z8
+	VMINPS         Z8, Z30, Z8
+	VADDPS         Z8, Z12, Z17
+	VSUBPS         Z12, Z17, Z26
+	VSUBPS         Z26, Z8, Z8
+	VMULPS         Z8, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z8, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z8, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z8, Z8
+	VADDPS         Z8, Z4, Z8
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z8, Z8
+	VMOVUPS        1344(AX), Z17
+	VADDPS         Z8, Z17, Z8
+	VSUBPS         Z7, Z11, Z17
+	VMAXPS         Z13, Z17, Z17
+	VMINPS         Z17, Z4, Z17
+	VSUBPS         Z11, Z25, Z26
+	VMAXPS         Z13, Z26, Z26
+	VMINPS         Z26, Z4, Z26
+	VMULPS         Z17, Z19, Z29
+	VMINPS         Z29, Z24, Z29
+	VCMPPS         $0x01, Z5, Z7, K1
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z2
+	VMULPS         Z2, Z29, Z2
+	VADDPS         Z2, Z7, Z2
+	VMOVUPS        Z2, K4, 4416(CX)
+	VMULPS         Z17, Z20, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z5, Z11, K1
+	VMULPS         Z7, Z22, Z17
+	VBLENDMPS      Z17, Z7, K1, Z7
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z17
+	VMULPS         Z17, Z7, Z7
+	VADDPS         Z7, Z11, Z7
+	VRANGEPS       $0x05, Z7, Z2, Z2
+	VMOVUPS        Z2, K4, 4480(CX)
+	VMULPS         Z26, Z18, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z5, Z25, K1
+	VMULPS         Z7, Z22, Z5
+	VBLENDMPS      Z5, Z7, K1, Z5
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z7
+	VMULPS         Z7, Z5, Z5
+	VADDPS         Z5, Z25, Z5
+	VRANGEPS       $0x05, Z5, Z2, Z2
+	VMOVUPS        Z2, K4, 4544(CX)
+	VMOVUPS        1280(AX), Z2
+	VPANDD.BCST    wide<>+12(SB), Z2, Z2
+	VMOVUPS        2112(AX), Z5
+	VDIVPS         Z5, Z2, Z5
+	VADDPS.BCST    wide<>+16(SB), Z5, Z5
+	VPSUBD.BCST    wide<>+124(SB), Z5, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z11
+	VPSUBD         Z11, Z5, Z5
+	VSUBPS         Z4, Z5, Z5
+	VMULPS.BCST    wide<>+128(SB), Z5, Z11
+	VSUBPS         Z11, Z9, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+136(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+140(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+144(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+148(SB), Z11, Z11
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z11, Z5, Z5
+	VADDPS         Z5, Z7, Z5
+	VMULPS.BCST    wide<>+152(SB), Z5, Z5
+	PREFETCHT0     11968(CX)
+	VMOVUPS        3072(CX), Z7
+	VMAXPS.BCST    wide<>+156(SB), Z7, Z11
+	PREFETCHT0     12032(CX)
+	VMOVUPS        3136(CX), Z17
+	VMAXPS.BCST    wide<>+160(SB), Z17, Z25
+	VSUBPS         Z11, Z25, Z26
+	VMAXPS         Z16, Z26, Z26
+	PREFETCHT0     12096(CX)
+	VMOVUPS        3200(CX), Z29
+	VMAXPS.BCST    wide<>+164(SB), Z29, Z14
+	VSUBPS         Z25, Z14, Z9
+	VMAXPS         Z16, Z9, Z9
+	VCMPPS         $0x01, Z5, Z25, K1
+	VBLENDMPS      Z25, Z11, K1, Z11
+	VBLENDMPS      Z9, Z26, K1, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z26
+	VCMPPS         $0x01, Z5, Z14, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z26, K1, Z26
+	VBLENDMPS      Z14, Z11, K1, Z11
+	VMAXPS.BCST    wide<>+172(SB), Z9, Z9
+	VMINPS         Z9, Z4, Z9
+	VBLENDMPS      Z9, Z25, K1, Z9
+	VSUBPS         Z11, Z5, Z11
+	VDIVPS         Z9, Z11, Z9
+	VADDPS         Z9, Z26, Z9
 	VCMPPS         $0x01, Z4, Z9, K1
-	VSUBPS         Z4, Z9, Z15
-	VMULPS.BCST    wide<>+88(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VCMPPS         $0x01, Z15, Z30, K6
-	VMAXPS         Z15, Z12, Z17
-	VBLENDMPS      Z30, Z17, K6, Z17
-	VADDPS.BCST    wide<>+100(SB), Z17, Z23
-	VCVTTPS2DQ     Z23, Z23
-	VPSUBD.BCST    wide<>+104(SB), Z23, Z23
-	VCVTDQ2PS      Z23, Z24
-	VSUBPS         Z24, Z17, Z17
-	VMULPS.BCST    wide<>+108(SB), Z17, Z24
-	VADDPS.BCST    wide<>+112(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+116(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+120(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z24
-	VADDPS.BCST    wide<>+124(SB), Z24, Z24
-	VMULPS         Z24, Z17, Z17
-	VADDPS         Z17, Z4, Z17
-	VPADDD         Z23, Z28, Z23
-	VPSLLD         $0x17, Z23, Z23
-	VMULPS         Z23, Z17, Z17
-	VBLENDMPS      Z17, Z15, K5, Z15
-	VBLENDMPS      Z15, Z9, K1, Z9
-	VMINPS         Z9, Z10, Z9
-	VMULPS.BCST    wide<>+200(SB), Z9, Z9
-	VCMPPS         $0x00, Z9, Z9, K1
-	VCMPPS         $0x01, Z9, Z30, K5
-	VMAXPS         Z9, Z12, Z10
-	VBLENDMPS      Z30, Z10, K5, Z10
-	VADDPS.BCST    wide<>+100(SB), Z10, Z15
-	VCVTTPS2DQ     Z15, Z15
-	VPSUBD.BCST    wide<>+104(SB), Z15, Z15
-	VCVTDQ2PS      Z15, Z17
-	VSUBPS         Z17, Z10, Z10
-	VMULPS.BCST    wide<>+108(SB), Z10, Z17
-	VADDPS.BCST    wide<>+112(SB), Z17, Z17
-	VMULPS         Z17, Z10, Z17
-	VADDPS.BCST    wide<>+116(SB), Z17, Z17
-	VMULPS         Z17, Z10, Z17
-	VADDPS.BCST    wide<>+120(SB), Z17, Z17
-	VMULPS         Z17, Z10, Z17
-	VADDPS.BCST    wide<>+124(SB), Z17, Z17
-	VMULPS         Z17, Z10, Z10
-	VADDPS         Z10, Z4, Z10
-	VPADDD         Z15, Z28, Z15
-	VPSLLD         $0x17, Z15, Z15
-	VMULPS         Z15, Z10, Z10
-	VBLENDMPS      Z10, Z9, K1, Z9
-	VADDPS         Z9, Z6, Z6
-	VSUBPS         Z7, Z11, Z9
+	VSUBPS         Z4, Z9, Z11
+	VMULPS.BCST    wide<>+88(SB), Z11, Z11
+	VMAXPS         Z21, Z11, Z11
+	VMINPS         Z11, Z30, Z11
+	VADDPS         Z11, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z11, Z11
+	VMULPS         Z11, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VBLENDMPS      Z11, Z9, K1, Z9
+	VMINPS         Z9, Z6, Z6
+	VMULPS.BCST    wide<>+176(SB), Z6, Z6
+	VMAXPS         Z21, Z6, Z6
+	VMINPS         Z6, Z30, Z6
+	VADDPS         Z6, Z12, Z9
+	VSUBPS         Z12, Z9, Z11
+	VSUBPS         Z11, Z6, Z6
+	VMULPS         Z6, Z28, Z11
+	VADDPS         Z11, Z3, Z11
+	VMULPS         Z11, Z6, Z11
+	VADDPS         Z11, Z31, Z11
+	VMULPS         Z11, Z6, Z11
+	VADDPS         Z11, Z23, Z11
+	VMULPS         Z11, Z6, Z6
+	VADDPS         Z6, Z4, Z6
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z6, Z6
+	VADDPS         Z6, Z0, Z0
+	VSUBPS         Z7, Z17, Z6
+	VMAXPS         Z13, Z6, Z6
+	VMINPS         Z6, Z4, Z6
+	VSUBPS         Z17, Z29, Z9
 	VMAXPS         Z13, Z9, Z9
 	VMINPS         Z9, Z4, Z9
-	VSUBPS         Z11, Z21, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VMULPS         Z9, Z19, Z15
-	VMINPS         Z15, Z31, Z15
+	VMULPS         Z6, Z19, Z11
+	VMINPS         Z11, Z24, Z11
 	VCMPPS         $0x01, Z5, Z7, K1
-	VMULPS.BCST    wide<>+72(SB), Z15, Z17
-	VADDPS         Z17, Z7, Z17
-	VMULPS         Z15, Z13, Z15
-	VSUBPS         Z15, Z7, Z7
-	VBLENDMPS      Z17, Z7, K1, Z7
-	VMOVUPS        Z7, K4, 4608(CX)
-	VMULPS         Z9, Z20, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z5, Z11, K1
-	VMULPS         Z9, Z22, Z15
-	VBLENDMPS      Z15, Z9, K1, Z9
-	VMULPS.BCST    wide<>+204(SB), Z9, Z15
-	VADDPS         Z15, Z11, Z15
-	VBROADCASTSS   wide<>+44(SB), Z17
-	VMULPS         Z9, Z17, Z9
-	VSUBPS         Z9, Z11, Z9
-	VBLENDMPS      Z15, Z9, K1, Z9
-	VRANGEPS       $0x05, Z9, Z7, Z7
-	VMOVUPS        Z7, K4, 4672(CX)
-	VMULPS         Z10, Z18, Z9
-	VMINPS         Z9, Z31, Z9
-	VCMPPS         $0x01, Z5, Z21, K1
-	VMULPS         Z9, Z22, Z5
-	VBLENDMPS      Z5, Z9, K1, Z5
-	VMULPS.BCST    wide<>+208(SB), Z5, Z9
-	VADDPS         Z9, Z21, Z9
-	VMULPS.BCST    wide<>+48(SB), Z5, Z5
-	VSUBPS         Z5, Z21, Z5
-	VBLENDMPS      Z9, Z5, K1, Z5
-	VRANGEPS       $0x05, Z5, Z7, Z5
-	VMOVUPS        Z5, K4, 4736(CX)
-	VMOVUPS        1216(AX), Z5
-	VMULPS         Z17, Z5, Z7
-	VMINPS         Z7, Z4, Z7
-	VMULPS.BCST    wide<>+216(SB), Z3, Z3
-	VCMPPS         $0x00, Z3, Z3, K1
-	VPSRLD         $0x17, Z3, Z9
-	VPSUBD         Z28, Z9, Z9
-	VPANDD.BCST    wide<>+136(SB), Z3, Z10
-	VPORD          Z10, Z4, Z10
-	VCMPPS         $0x01, Z10, Z2, K5
-	VMULPS         Z10, Z31, Z11
-	VBLENDMPS      Z11, Z10, K5, Z10
-	VPADDD.BCST    wide<>+148(SB), Z9, Z11
-	VBLENDMPS      Z11, Z9, K5, Z9
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z11
-	VSUBPS         Z11, Z8, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+160(SB), Z11, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+164(SB), Z11, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+168(SB), Z11, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+172(SB), Z11, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+176(SB), Z11, Z11
-	VMULPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+88(SB), Z11, Z11
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z11, Z10, Z10
-	VADDPS         Z10, Z9, Z9
-	VBLENDMPS      Z9, Z3, K1, Z3
-	VMULPS.BCST    wide<>+220(SB), Z3, Z3
-	VMULPS         Z3, Z7, Z3
-	PREFETCHT0     12160(CX)
-	VMOVUPS        3264(CX), Z9
-	VMAXPS.BCST    wide<>+224(SB), Z9, Z10
-	PREFETCHT0     12224(CX)
-	VMOVUPS        3328(CX), Z11
-	VMAXPS.BCST    wide<>+228(SB), Z11, Z15
-	VSUBPS         Z10, Z15, Z21
-	VMAXPS         Z16, Z21, Z21
-	PREFETCHT0     12288(CX)
-	VMOVUPS        3392(CX), Z23
-	VMAXPS.BCST    wide<>+232(SB), Z23, Z24
-	VSUBPS         Z15, Z24, Z25
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z14
+	VMULPS         Z14, Z11, Z11
+	VADDPS         Z11, Z7, Z7
+	VMOVUPS        Z7, K4, 3072(CX)
+	VMULPS         Z6, Z20, Z6
+	VMINPS         Z6, Z24, Z6
+	VCMPPS         $0x01, Z5, Z17, K1
+	VMULPS         Z6, Z22, Z11
+	VBLENDMPS      Z11, Z6, K1, Z6
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z11
+	VMULPS         Z11, Z6, Z6
+	VADDPS         Z6, Z17, Z6
+	VRANGEPS       $0x05, Z6, Z7, Z6
+	VMOVUPS        Z6, K4, 3136(CX)
+	VMULPS         Z9, Z18, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z5, Z29, K1
+	VMULPS         Z7, Z22, Z5
+	VBLENDMPS      Z5, Z7, K1, Z5
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z7
+	VMULPS         Z7, Z5, Z5
+	VADDPS         Z5, Z29, Z5
+	VRANGEPS       $0x05, Z5, Z6, Z5
+	VMOVUPS        Z5, K4, 3200(CX)
+	VDIVPS         Z1, Z2, Z1
+	VADDPS.BCST    wide<>+16(SB), Z1, Z1
+	VPSUBD.BCST    wide<>+124(SB), Z1, Z2
+	VPSRAD         $0x17, Z2, Z2
+	VPSLLD         $0x17, Z2, Z5
+	VPSUBD         Z5, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	VMULPS.BCST    wide<>+128(SB), Z1, Z5
+	VBROADCASTSS   wide<>+132(SB), Z6
+	VSUBPS         Z5, Z6, Z5
+	VMULPS         Z5, Z1, Z5
+	VADDPS.BCST    wide<>+136(SB), Z5, Z5
+	VMULPS         Z5, Z1, Z5
+	VADDPS.BCST    wide<>+140(SB), Z5, Z5
+	VMULPS         Z5, Z1, Z5
+	VADDPS.BCST    wide<>+144(SB), Z5, Z5
+	VMULPS         Z5, Z1, Z5
+	VADDPS.BCST    wide<>+148(SB), Z5, Z5
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z5, Z1, Z1
+	VADDPS         Z1, Z2, Z1
+	VMULPS.BCST    wide<>+152(SB), Z1, Z1
+	PREFETCHT0     13504(CX)
+	VMOVUPS        4608(CX), Z2
+	VMAXPS.BCST    wide<>+156(SB), Z2, Z5
+	PREFETCHT0     13568(CX)
+	VMOVUPS        4672(CX), Z7
+	VMAXPS.BCST    wide<>+160(SB), Z7, Z9
+	VSUBPS         Z5, Z9, Z11
+	VMAXPS         Z16, Z11, Z11
+	PREFETCHT0     13632(CX)
+	VMOVUPS        4736(CX), Z14
+	VMAXPS.BCST    wide<>+164(SB), Z14, Z17
+	VSUBPS         Z9, Z17, Z25
 	VMAXPS         Z16, Z25, Z25
-	VCMPPS         $0x01, Z3, Z15, K1
-	VBLENDMPS      Z15, Z10, K1, Z10
-	VBLENDMPS      Z25, Z21, K1, Z15
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z21
-	VCMPPS         $0x01, Z3, Z24, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z21, K1, Z21
-	VBLENDMPS      Z24, Z10, K1, Z10
-	VMAXPS         Z4, Z25, Z24
-	VMINPS         Z24, Z4, Z24
-	VBLENDMPS      Z24, Z15, K1, Z15
-	VSUBPS         Z10, Z3, Z10
-	VDIVPS         Z15, Z10, Z10
-	VADDPS         Z10, Z21, Z10
-	VCMPPS         $0x01, Z4, Z10, K1
-	VSUBPS         Z4, Z10, Z15
-	VMULPS.BCST    wide<>+88(SB), Z15, Z15
-	VCMPPS         $0x00, Z15, Z15, K5
-	VCMPPS         $0x01, Z15, Z30, K6
-	VMAXPS         Z15, Z12, Z21
-	VBLENDMPS      Z30, Z21, K6, Z21
-	VADDPS.BCST    wide<>+100(SB), Z21, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z25
-	VSUBPS         Z25, Z21, Z21
-	VMULPS.BCST    wide<>+108(SB), Z21, Z25
-	VADDPS.BCST    wide<>+112(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+116(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+120(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+124(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z21
-	VADDPS         Z21, Z4, Z21
-	VPADDD         Z24, Z28, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z21, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VBLENDMPS      Z15, Z10, K1, Z10
-	VSUBPS         Z9, Z11, Z15
-	VMAXPS         Z13, Z15, Z15
-	VMINPS         Z15, Z4, Z15
-	VSUBPS         Z11, Z23, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VMULPS         Z15, Z19, Z24
-	VMINPS         Z24, Z31, Z24
-	VCMPPS         $0x01, Z3, Z9, K1
-	VMULPS.BCST    wide<>+72(SB), Z24, Z25
-	VADDPS         Z25, Z9, Z25
-	VMULPS         Z24, Z13, Z24
-	VSUBPS         Z24, Z9, Z9
-	VBLENDMPS      Z25, Z9, K1, Z9
-	VMOVUPS        Z9, K4, 3264(CX)
-	VMULPS         Z15, Z20, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z3, Z11, K1
-	VMULPS         Z15, Z22, Z24
-	VBLENDMPS      Z24, Z15, K1, Z15
-	VMULPS.BCST    wide<>+204(SB), Z15, Z24
-	VADDPS         Z24, Z11, Z24
-	VMULPS         Z15, Z17, Z15
-	VSUBPS         Z15, Z11, Z11
-	VBLENDMPS      Z24, Z11, K1, Z11
-	VRANGEPS       $0x05, Z11, Z9, Z9
-	VMOVUPS        Z9, K4, 3328(CX)
-	VMULPS         Z21, Z18, Z11
-	VMINPS         Z11, Z31, Z11
-	VCMPPS         $0x01, Z3, Z23, K1
-	VMULPS         Z11, Z22, Z15
-	VBLENDMPS      Z15, Z11, K1, Z11
-	VMULPS.BCST    wide<>+208(SB), Z11, Z15
-	VADDPS         Z15, Z23, Z15
-	VMULPS.BCST    wide<>+48(SB), Z11, Z11
-	VSUBPS         Z11, Z23, Z11
-	VBLENDMPS      Z15, Z11, K1, Z11
-	VRANGEPS       $0x05, Z11, Z9, Z9
-	VMOVUPS        Z9, K4, 3392(CX)
-	VBROADCASTSS   wide<>+68(SB), Z9
-	VCMPPS         $0x01, Z3, Z9, K1
-	VMOVAPS.Z      Z4, K1, Z3
-	VMOVUPS        1728(CX), Z11
-	VSUBPS         Z11, Z3, Z3
-	VMULPS.BCST    wide<>+236(SB), Z3, Z3
-	VADDPS         Z3, Z11, Z3
-	VBROADCASTSS   wide<>+60(SB), Z11
-	VADDPS         Z3, Z11, Z3
-	VSUBPS         Z11, Z3, Z3
-	VMOVUPS        Z3, K4, 1728(CX)
-	VMULPS.BCST    wide<>+216(SB), Z6, Z3
-	VCMPPS         $0x00, Z3, Z3, K1
-	VPSRLD         $0x17, Z3, Z6
-	VPSUBD         Z28, Z6, Z6
-	VPANDD.BCST    wide<>+136(SB), Z3, Z15
-	VPORD          Z15, Z4, Z15
-	VCMPPS         $0x01, Z15, Z2, K5
-	VMULPS         Z15, Z31, Z21
-	VBLENDMPS      Z21, Z15, K5, Z15
-	VPADDD.BCST    wide<>+148(SB), Z6, Z21
-	VBLENDMPS      Z21, Z6, K5, Z6
-	VSUBPS         Z4, Z15, Z15
-	VMULPS.BCST    wide<>+152(SB), Z15, Z21
-	VSUBPS         Z21, Z8, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+160(SB), Z21, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+164(SB), Z21, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+168(SB), Z21, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+172(SB), Z21, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+176(SB), Z21, Z21
-	VMULPS         Z21, Z15, Z21
-	VADDPS.BCST    wide<>+88(SB), Z21, Z21
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z21, Z15, Z15
-	VADDPS         Z15, Z6, Z6
-	VBLENDMPS      Z6, Z3, K1, Z3
-	VMULPS.BCST    wide<>+220(SB), Z3, Z3
-	VMULPS         Z3, Z7, Z3
-	PREFETCHT0     13696(CX)
-	VMOVUPS        4800(CX), Z6
-	VMAXPS.BCST    wide<>+224(SB), Z6, Z7
-	PREFETCHT0     13760(CX)
-	VMOVUPS        4864(CX), Z15
-	VMAXPS.BCST    wide<>+228(SB), Z15, Z21
-	VSUBPS         Z7, Z21, Z23
-	VMAXPS         Z16, Z23, Z23
-	PREFETCHT0     13824(CX)
-	VMOVUPS        4928(CX), Z24
-	VMAXPS.BCST    wide<>+232(SB), Z24, Z25
-	VSUBPS         Z21, Z25, Z26
+	VCMPPS         $0x01, Z1, Z9, K1
+	VBLENDMPS      Z9, Z5, K1, Z5
+	VBLENDMPS      Z25, Z11, K1, Z9
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z11
+	VCMPPS         $0x01, Z1, Z17, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z11, K1, Z11
+	VBLENDMPS      Z17, Z5, K1, Z5
+	VMAXPS.BCST    wide<>+172(SB), Z25, Z17
+	VMINPS         Z17, Z4, Z17
+	VBLENDMPS      Z17, Z9, K1, Z9
+	VSUBPS         Z5, Z1, Z5
+	VDIVPS         Z9, Z5, Z5
+	VADDPS         Z5, Z11, Z5
+	VCMPPS         $0x01, Z4, Z5, K1
+	VSUBPS         Z4, Z5, Z9
+	VMULPS.BCST    wide<>+88(SB), Z9, Z9
+	VMAXPS         Z21, Z9, Z9
+	VMINPS         Z9, Z30, Z9
+	VADDPS         Z9, Z12, Z11
+	VSUBPS         Z12, Z11, Z17
+	VSUBPS         Z17, Z9, Z9
+	VMULPS         Z9, Z28, Z17
+	VADDPS         Z17, Z3, Z17
+	VMULPS         Z17, Z9, Z17
+	VADDPS         Z17, Z31, Z17
+	VMULPS         Z17, Z9, Z17
+	VADDPS         Z17, Z23, Z17
+	VMULPS         Z17, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z11, Z11
+	VPADDD         Z11, Z9, Z9
+	VBLENDMPS      Z9, Z5, K1, Z5
+	VBROADCASTSS   wide<>+204(SB), Z9
+	VMINPS         Z5, Z9, Z5
+	VMULPS.BCST    wide<>+176(SB), Z5, Z5
+	VMAXPS         Z21, Z5, Z5
+	VMINPS         Z5, Z30, Z5
+	VADDPS         Z5, Z12, Z9
+	VSUBPS         Z12, Z9, Z11
+	VSUBPS         Z11, Z5, Z5
+	VMULPS         Z5, Z28, Z11
+	VADDPS         Z11, Z3, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS         Z11, Z31, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS         Z11, Z23, Z11
+	VMULPS         Z11, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z5, Z5
+	VADDPS         Z5, Z8, Z5
+	VSUBPS         Z2, Z7, Z8
+	VMAXPS         Z13, Z8, Z8
+	VMINPS         Z8, Z4, Z8
+	VSUBPS         Z7, Z14, Z9
+	VMAXPS         Z13, Z9, Z9
+	VMINPS         Z9, Z4, Z9
+	VMULPS         Z8, Z19, Z11
+	VMINPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z1, Z2, K1
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z17
+	VMULPS         Z17, Z11, Z11
+	VADDPS         Z11, Z2, Z2
+	VMOVUPS        Z2, K4, 4608(CX)
+	VMULPS         Z8, Z20, Z8
+	VMINPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z1, Z7, K1
+	VMULPS         Z8, Z22, Z11
+	VBLENDMPS      Z11, Z8, K1, Z8
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z11
+	VMULPS         Z11, Z8, Z8
+	VADDPS         Z8, Z7, Z7
+	VRANGEPS       $0x05, Z7, Z2, Z2
+	VMOVUPS        Z2, K4, 4672(CX)
+	VMULPS         Z9, Z18, Z7
+	VMINPS         Z7, Z24, Z7
+	VCMPPS         $0x01, Z1, Z14, K1
+	VMULPS         Z7, Z22, Z1
+	VBLENDMPS      Z1, Z7, K1, Z1
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z7
+	VMULPS         Z7, Z1, Z1
+	VADDPS         Z1, Z14, Z1
+	VRANGEPS       $0x05, Z1, Z2, Z1
+	VMOVUPS        Z1, K4, 4736(CX)
+	VMOVUPS        1216(AX), Z1
+	VMULPS.BCST    wide<>+44(SB), Z1, Z2
+	VMINPS         Z2, Z4, Z2
+	VMULPS.BCST    wide<>+208(SB), Z0, Z0
+	VPSUBD.BCST    wide<>+124(SB), Z0, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z8
+	VPSUBD         Z8, Z0, Z0
+	VSUBPS         Z4, Z0, Z0
+	VMULPS.BCST    wide<>+128(SB), Z0, Z8
+	VSUBPS         Z8, Z6, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	VMULPS         Z8, Z0, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z8, Z0, Z0
+	VADDPS         Z0, Z7, Z0
+	VMULPS.BCST    wide<>+212(SB), Z0, Z0
+	VMULPS         Z0, Z2, Z0
+	PREFETCHT0     12160(CX)
+	VMOVUPS        3264(CX), Z7
+	VMAXPS.BCST    wide<>+216(SB), Z7, Z8
+	PREFETCHT0     12224(CX)
+	VMOVUPS        3328(CX), Z9
+	VMAXPS.BCST    wide<>+220(SB), Z9, Z11
+	VSUBPS         Z8, Z11, Z14
+	VMAXPS         Z16, Z14, Z14
+	PREFETCHT0     12288(CX)
+	VMOVUPS        3392(CX), Z17
+	VMAXPS.BCST    wide<>+224(SB), Z17, Z25
+	VSUBPS         Z11, Z25, Z26
 	VMAXPS         Z16, Z26, Z26
-	VCMPPS         $0x01, Z3, Z21, K1
-	VBLENDMPS      Z21, Z7, K1, Z7
-	VBLENDMPS      Z26, Z23, K1, Z21
-	VBLENDMPS      Z9, Z4, K1, Z23
-	VCMPPS         $0x01, Z3, Z25, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z23, K1, Z23
-	VBLENDMPS      Z25, Z7, K1, Z7
+	VCMPPS         $0x01, Z0, Z11, K1
+	VBLENDMPS      Z11, Z8, K1, Z8
+	VBLENDMPS      Z26, Z14, K1, Z11
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z14
+	VCMPPS         $0x01, Z0, Z25, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z14, K1, Z14
+	VBLENDMPS      Z25, Z8, K1, Z8
 	VMAXPS         Z4, Z26, Z25
 	VMINPS         Z25, Z4, Z25
-	VBLENDMPS      Z25, Z21, K1, Z21
-	VSUBPS         Z7, Z3, Z7
-	VDIVPS         Z21, Z7, Z7
-	VADDPS         Z7, Z23, Z7
-	VCMPPS         $0x01, Z4, Z7, K1
-	VSUBPS         Z4, Z7, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VCMPPS         $0x00, Z21, Z21, K5
-	VCMPPS         $0x01, Z21, Z30, K6
-	VMAXPS         Z21, Z12, Z23
-	VBLENDMPS      Z30, Z23, K6, Z23
-	VADDPS.BCST    wide<>+100(SB), Z23, Z25
-	VCVTTPS2DQ     Z25, Z25
-	VPSUBD.BCST    wide<>+104(SB), Z25, Z25
-	VCVTDQ2PS      Z25, Z26
-	VSUBPS         Z26, Z23, Z23
-	VMULPS.BCST    wide<>+108(SB), Z23, Z26
-	VADDPS.BCST    wide<>+112(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+116(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+120(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z26
-	VADDPS.BCST    wide<>+124(SB), Z26, Z26
-	VMULPS         Z26, Z23, Z23
-	VADDPS         Z23, Z4, Z23
-	VPADDD         Z25, Z28, Z25
-	VPSLLD         $0x17, Z25, Z25
-	VMULPS         Z25, Z23, Z23
-	VBLENDMPS      Z23, Z21, K5, Z21
-	VBLENDMPS      Z21, Z7, K1, Z7
-	VSUBPS         Z6, Z15, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VSUBPS         Z15, Z24, Z23
-	VMAXPS         Z13, Z23, Z23
-	VMINPS         Z23, Z4, Z23
-	VMULPS         Z21, Z19, Z19
-	VMINPS         Z19, Z31, Z19
-	VCMPPS         $0x01, Z3, Z6, K1
-	VMULPS.BCST    wide<>+72(SB), Z19, Z25
-	VADDPS         Z25, Z6, Z25
-	VMULPS         Z19, Z13, Z19
-	VSUBPS         Z19, Z6, Z6
-	VBLENDMPS      Z25, Z6, K1, Z6
-	VMOVUPS        Z6, K4, 4800(CX)
-	VMULPS         Z21, Z20, Z19
-	VMINPS         Z19, Z31, Z19
-	VCMPPS         $0x01, Z3, Z15, K1
-	VMULPS         Z19, Z22, Z20
-	VBLENDMPS      Z20, Z19, K1, Z19
-	VMULPS.BCST    wide<>+204(SB), Z19, Z20
-	VADDPS         Z20, Z15, Z20
-	VMULPS         Z19, Z17, Z19
-	VSUBPS         Z19, Z15, Z15
-	VBLENDMPS      Z20, Z15, K1, Z15
-	VRANGEPS       $0x05, Z15, Z6, Z6
-	VMOVUPS        Z6, K4, 4864(CX)
-	VMULPS         Z23, Z18, Z15
-	VMINPS         Z15, Z31, Z15
-	VCMPPS         $0x01, Z3, Z24, K1
-	VMULPS         Z15, Z22, Z3
-	VBLENDMPS      Z3, Z15, K1, Z3
-	VMULPS.BCST    wide<>+208(SB), Z3, Z15
-	VADDPS         Z15, Z24, Z15
-	VMULPS.BCST    wide<>+48(SB), Z3, Z3
-	VSUBPS         Z3, Z24, Z3
-	VBLENDMPS      Z15, Z3, K1, Z3
-	VRANGEPS       $0x05, Z3, Z6, Z3
-	VMOVUPS        Z3, K4, 4928(CX)
-	VMOVUPS        1152(AX), Z3
-	VMULPS.BCST    wide<>+192(SB), Z3, Z3
-	VMOVUPS        832(AX), Z6
-	VCMPPS.BCST    $0x01, wide<>+240(SB), Z6, K1
-	VBLENDMPS.BCST wide<>+244(SB), Z3, K1, Z3
-	VMOVUPS        1536(AX), Z6
-	VCMPPS         $0x01, Z6, Z3, K5
-	VMOVAPS.Z      Z4, K5, Z15
+	VBLENDMPS      Z25, Z11, K1, Z11
+	VSUBPS         Z8, Z0, Z8
+	VDIVPS         Z11, Z8, Z8
+	VADDPS         Z8, Z14, Z8
+	VCMPPS         $0x01, Z4, Z8, K1
+	VSUBPS         Z4, Z8, Z11
+	VMULPS.BCST    wide<>+88(SB), Z11, Z11
+	VMAXPS         Z21, Z11, Z11
+	VMINPS         Z11, Z30, Z11
+	VADDPS         Z11, Z12, Z14
+	VSUBPS         Z12, Z14, Z25
+	VSUBPS         Z25, Z11, Z11
+	VMULPS         Z11, Z28, Z25
+	VADDPS         Z25, Z3, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS         Z25, Z31, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS         Z25, Z23, Z25
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VBLENDMPS      Z11, Z8, K1, Z8
+	VSUBPS         Z7, Z9, Z11
+	VMAXPS         Z13, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VSUBPS         Z9, Z17, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z11, Z19, Z25
+	VMINPS         Z25, Z24, Z25
+	VCMPPS         $0x01, Z0, Z7, K1
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z26
+	VMULPS         Z26, Z25, Z25
+	VADDPS         Z25, Z7, Z7
+	VMOVUPS        Z7, K4, 3264(CX)
+	VMULPS         Z11, Z20, Z11
+	VMINPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z0, Z9, K1
+	VMULPS         Z11, Z22, Z25
+	VBLENDMPS      Z25, Z11, K1, Z11
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z25
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z9, Z9
+	VRANGEPS       $0x05, Z9, Z7, Z7
+	VMOVUPS        Z7, K4, 3328(CX)
+	VMULPS         Z14, Z18, Z9
+	VMINPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z0, Z17, K1
+	VMULPS         Z9, Z22, Z11
+	VBLENDMPS      Z11, Z9, K1, Z9
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z11
+	VMULPS         Z11, Z9, Z9
+	VADDPS         Z9, Z17, Z9
+	VRANGEPS       $0x05, Z9, Z7, Z7
+	VMOVUPS        Z7, K4, 3392(CX)
+	VBROADCASTSS   wide<>+68(SB), Z7
+	VCMPPS         $0x01, Z0, Z7, K1
+	VMOVAPS.Z      Z4, K1, Z0
+	VMOVUPS        1728(CX), Z9
+	VSUBPS         Z9, Z0, Z0
+	VMULPS.BCST    wide<>+228(SB), Z0, Z0
+	VADDPS         Z0, Z9, Z0
+	VBROADCASTSS   wide<>+60(SB), Z9
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
+	VMOVUPS        Z0, K4, 1728(CX)
+	VMULPS.BCST    wide<>+208(SB), Z5, Z0
+	VPSUBD.BCST    wide<>+124(SB), Z0, Z5
+	VPSRAD         $0x17, Z5, Z5
+	VPSLLD         $0x17, Z5, Z11
+	VPSUBD         Z11, Z0, Z0
+	VSUBPS         Z4, Z0, Z0
+	VMULPS.BCST    wide<>+128(SB), Z0, Z11
+	VSUBPS         Z11, Z6, Z11
+	VMULPS         Z11, Z0, Z11
+	VADDPS.BCST    wide<>+136(SB), Z11, Z11
+	VMULPS         Z11, Z0, Z11
+	VADDPS.BCST    wide<>+140(SB), Z11, Z11
+	VMULPS         Z11, Z0, Z11
+	VADDPS.BCST    wide<>+144(SB), Z11, Z11
+	VMULPS         Z11, Z0, Z11
+	VADDPS.BCST    wide<>+148(SB), Z11, Z11
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z11, Z0, Z0
+	VADDPS         Z0, Z5, Z0
+	VMULPS.BCST    wide<>+212(SB), Z0, Z0
+	VMULPS         Z0, Z2, Z0
+	PREFETCHT0     13696(CX)
+	VMOVUPS        4800(CX), Z2
+	VMAXPS.BCST    wide<>+216(SB), Z2, Z5
+	PREFETCHT0     13760(CX)
+	VMOVUPS        4864(CX), Z11
+	VMAXPS.BCST    wide<>+220(SB), Z11, Z14
+	VSUBPS         Z5, Z14, Z17
+	VMAXPS         Z16, Z17, Z17
+	PREFETCHT0     13824(CX)
+	VMOVUPS        4928(CX), Z25
+	VMAXPS.BCST    wide<>+224(SB), Z25, Z26
+	VSUBPS         Z14, Z26, Z29
+	VMAXPS         Z16, Z29, Z29
+	VCMPPS         $0x01, Z0, Z14, K1
+	VBLENDMPS      Z14, Z5, K1, Z5
+	VBLENDMPS      Z29, Z17, K1, Z14
+	VBLENDMPS      Z7, Z4, K1, Z17
+	VCMPPS         $0x01, Z0, Z26, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z17, K1, Z17
+	VBLENDMPS      Z26, Z5, K1, Z5
+	VMAXPS         Z4, Z29, Z26
+	VMINPS         Z26, Z4, Z26
+	VBLENDMPS      Z26, Z14, K1, Z14
+	VSUBPS         Z5, Z0, Z5
+	VDIVPS         Z14, Z5, Z5
+	VADDPS         Z5, Z17, Z5
+	VCMPPS         $0x01, Z4, Z5, K1
+	VSUBPS         Z4, Z5, Z14
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS         Z21, Z14, Z14
+	VMINPS         Z14, Z30, Z14
+	VADDPS         Z14, Z12, Z17
+	VSUBPS         Z12, Z17, Z26
+	VSUBPS         Z26, Z14, Z14
+	VMULPS         Z14, Z28, Z26
+	VADDPS         Z26, Z3, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS         Z26, Z31, Z26
+	VMULPS         Z26, Z14, Z26
+	VADDPS         Z26, Z23, Z26
+	VMULPS         Z26, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z14, Z14
+	VBLENDMPS      Z14, Z5, K1, Z5
+	VSUBPS         Z2, Z11, Z14
+	VMAXPS         Z13, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VSUBPS         Z11, Z25, Z17
+	VMAXPS         Z13, Z17, Z17
+	VMINPS         Z17, Z4, Z17
+	VMULPS         Z14, Z19, Z19
+	VMINPS         Z19, Z24, Z19
+	VCMPPS         $0x01, Z0, Z2, K1
+	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z26
+	VMULPS         Z26, Z19, Z19
+	VADDPS         Z19, Z2, Z2
+	VMOVUPS        Z2, K4, 4800(CX)
+	VMULPS         Z14, Z20, Z14
+	VMINPS         Z14, Z24, Z14
+	VCMPPS         $0x01, Z0, Z11, K1
+	VMULPS         Z14, Z22, Z19
+	VBLENDMPS      Z19, Z14, K1, Z14
+	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z19
+	VMULPS         Z19, Z14, Z14
+	VADDPS         Z14, Z11, Z11
+	VRANGEPS       $0x05, Z11, Z2, Z2
+	VMOVUPS        Z2, K4, 4864(CX)
+	VMULPS         Z17, Z18, Z11
+	VMINPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z0, Z25, K1
+	VMULPS         Z11, Z22, Z0
+	VBLENDMPS      Z0, Z11, K1, Z0
+	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z11
+	VMULPS         Z11, Z0, Z0
+	VADDPS         Z0, Z25, Z0
+	VRANGEPS       $0x05, Z0, Z2, Z0
+	VMOVUPS        Z0, K4, 4928(CX)
+	VMOVUPS        1152(AX), Z0
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VMOVUPS        832(AX), Z2
+	VCMPPS.BCST    $0x01, wide<>+232(SB), Z2, K1
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
+	VMOVUPS        1728(AX), Z2
+	VCMPPS         $0x01, Z2, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z11
 	PREFETCHT0     9856(CX)
-	VMOVUPS        960(CX), Z18
-	VSUBPS         Z18, Z15, Z15
-	VMULPS.BCST    36(DX), Z15, Z15
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 960(CX)
-	VMULPS         Z15, Z15, Z15
-	VMULPS         Z15, Z15, Z15
-	VMULPS.BCST    wide<>+248(SB), Z15, Z15
-	VADDPS         Z15, Z4, Z15
-	VMULPS         Z15, Z3, Z3
-	VMULPS.BCST    wide<>+252(SB), Z3, Z3
-	VMINPS         Z3, Z6, Z3
-	VMOVUPS        448(AX), Z6
-	VRANGEPS.BCST  $0x05, 16(DX), Z6, Z15
-	VMOVUPS        640(CX), Z18
-	VSUBPS         Z18, Z3, Z3
-	VMULPS         Z3, Z15, Z3
-	VADDPS         Z3, Z18, Z3
-	VADDPS         Z3, Z11, Z3
-	VSUBPS         Z11, Z3, Z3
-	VMOVUPS        Z3, K4, 640(CX)
-	VMOVUPS        1664(AX), Z3
-	VMULPS.BCST    wide<>+192(SB), Z3, Z3
-	VBLENDMPS.BCST wide<>+244(SB), Z3, K1, Z3
-	VCMPPS         $0x01, Z0, Z3, K5
-	VMOVAPS.Z      Z4, K5, Z15
-	PREFETCHT0     9920(CX)
-	VMOVUPS        1024(CX), Z18
-	VSUBPS         Z18, Z15, Z15
-	VMULPS.BCST    40(DX), Z15, Z15
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 1024(CX)
-	VMULPS         Z15, Z15, Z15
-	VMULPS         Z15, Z15, Z15
-	VMULPS.BCST    wide<>+248(SB), Z15, Z15
-	VADDPS         Z15, Z4, Z15
-	VMULPS         Z15, Z3, Z3
-	VRANGEPS.BCST  $0x05, (DX), Z6, Z15
-	VMOVUPS        1600(AX), Z18
-	VCMPPS         $0x01, Z18, Z3, K5
-	VPXORD.BCST    wide<>+64(SB), Z3, Z19
-	VMAXPS         Z18, Z19, Z18
-	VBLENDMPS      Z3, Z18, K5, Z18
-	VMULPS         Z18, Z15, Z15
-	VMOVUPS        384(AX), Z18
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 384(CX)
-	VMULPS.BCST    wide<>+252(SB), Z3, Z3
-	VMINPS         Z3, Z0, Z0
-	VRANGEPS.BCST  $0x05, 20(DX), Z6, Z3
-	VMOVUPS        704(CX), Z15
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z0, Z3, Z0
-	VADDPS         Z0, Z15, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 704(CX)
-	VMOVUPS        1856(AX), Z0
-	VMULPS.BCST    wide<>+192(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+244(SB), Z0, K1, Z0
-	VMOVUPS        1344(AX), Z3
-	VCMPPS         $0x01, Z3, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z15
-	PREFETCHT0     9984(CX)
-	VMOVUPS        1088(CX), Z18
-	VSUBPS         Z18, Z15, Z15
-	VMULPS.BCST    44(DX), Z15, Z15
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 1088(CX)
-	VMULPS         Z15, Z15, Z15
-	VMULPS         Z15, Z15, Z15
-	VMULPS.BCST    wide<>+248(SB), Z15, Z15
-	VADDPS         Z15, Z4, Z15
-	VMULPS         Z15, Z0, Z0
-	VRANGEPS.BCST  $0x05, 4(DX), Z6, Z15
-	VMOVUPS        1792(AX), Z18
-	VCMPPS         $0x01, Z18, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z19
-	VMAXPS         Z18, Z19, Z18
-	VBLENDMPS      Z0, Z18, K5, Z18
-	VMULPS         Z18, Z15, Z15
-	VMOVUPS        1088(AX), Z18
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 448(CX)
-	VMULPS.BCST    wide<>+252(SB), Z0, Z0
-	VMINPS         Z0, Z3, Z0
-	VRANGEPS.BCST  $0x05, 24(DX), Z6, Z3
-	VMOVUPS        768(CX), Z15
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z0, Z3, Z0
-	VADDPS         Z0, Z15, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 768(CX)
+	VMOVUPS        960(CX), Z14
+	VSUBPS         Z14, Z11, Z11
+	VMULPS.BCST    36(DX), Z11, Z11
+	VADDPS         Z11, Z14, Z11
+	VADDPS         Z11, Z9, Z11
+	VSUBPS         Z9, Z11, Z11
+	VMOVUPS        Z11, K4, 960(CX)
+	VMULPS         Z11, Z11, Z11
+	VMULPS         Z11, Z11, Z11
+	VMULPS.BCST    wide<>+240(SB), Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VMULPS         Z11, Z0, Z0
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z2, Z0
+	VMOVUPS        448(AX), Z2
+	VRANGEPS.BCST  $0x05, 16(DX), Z2, Z11
+	VMOVUPS        640(CX), Z14
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z0, Z11, Z0
+	VADDPS         Z0, Z14, Z0
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
+	VMOVUPS        Z0, K4, 640(CX)
 	VMOVUPS        1920(AX), Z0
-	VMULPS.BCST    wide<>+192(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+244(SB), Z0, K1, Z0
-	VMOVUPS        1984(AX), Z3
-	VCMPPS         $0x01, Z3, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z15
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
+	VMOVUPS        1984(AX), Z11
+	VCMPPS         $0x01, Z11, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z14
+	PREFETCHT0     9920(CX)
+	VMOVUPS        1024(CX), Z15
+	VSUBPS         Z15, Z14, Z14
+	VMULPS.BCST    40(DX), Z14, Z14
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 1024(CX)
+	VMULPS         Z14, Z14, Z14
+	VMULPS         Z14, Z14, Z14
+	VMULPS.BCST    wide<>+240(SB), Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VMULPS         Z14, Z0, Z0
+	VRANGEPS.BCST  $0x05, (DX), Z2, Z14
+	VMOVUPS        1856(AX), Z15
+	VCMPPS         $0x01, Z15, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z17
+	VMAXPS         Z15, Z17, Z15
+	VBLENDMPS      Z0, Z15, K5, Z15
+	VMULPS         Z15, Z14, Z14
+	VMOVUPS        384(AX), Z15
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 384(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z11, Z0
+	VRANGEPS.BCST  $0x05, 20(DX), Z2, Z11
+	VMOVUPS        704(CX), Z14
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z0, Z11, Z0
+	VADDPS         Z0, Z14, Z0
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
+	VMOVUPS        Z0, K4, 704(CX)
+	VMOVUPS        2048(AX), Z0
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
+	VMOVUPS        2176(AX), Z11
+	VCMPPS         $0x01, Z11, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z14
+	PREFETCHT0     9984(CX)
+	VMOVUPS        1088(CX), Z15
+	VSUBPS         Z15, Z14, Z14
+	VMULPS.BCST    44(DX), Z14, Z14
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 1088(CX)
+	VMULPS         Z14, Z14, Z14
+	VMULPS         Z14, Z14, Z14
+	VMULPS.BCST    wide<>+240(SB), Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VMULPS         Z14, Z0, Z0
+	VRANGEPS.BCST  $0x05, 4(DX), Z2, Z14
+	VMOVUPS        1664(AX), Z15
+	VCMPPS         $0x01, Z15, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z17
+	VMAXPS         Z15, Z17, Z15
+	VBLENDMPS      Z0, Z15, K5, Z15
+	VMULPS         Z15, Z14, Z14
+	VMOVUPS        1088(AX), Z15
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 448(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z11, Z0
+	VRANGEPS.BCST  $0x05, 24(DX), Z2, Z11
+	VMOVUPS        768(CX), Z14
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z0, Z11, Z0
+	VADDPS         Z0, Z14, Z0
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
+	VMOVUPS        Z0, K4, 768(CX)
+	VMOVUPS        1600(AX), Z0
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
+	VMOVUPS        2240(AX), Z11
+	VCMPPS         $0x01, Z11, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z14
 	PREFETCHT0     10048(CX)
-	VMOVUPS        1152(CX), Z18
-	VSUBPS         Z18, Z15, Z15
-	VMULPS.BCST    48(DX), Z15, Z15
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 1152(CX)
-	VMULPS         Z15, Z15, Z15
-	VMULPS         Z15, Z15, Z15
-	VMULPS.BCST    wide<>+248(SB), Z15, Z15
-	VADDPS         Z15, Z4, Z15
-	VMULPS         Z15, Z0, Z0
-	VRANGEPS.BCST  $0x05, 8(DX), Z6, Z15
-	VMOVUPS        1728(AX), Z18
-	VCMPPS         $0x01, Z18, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z19
-	VMAXPS         Z18, Z19, Z18
-	VBLENDMPS      Z0, Z18, K5, Z18
-	VMULPS         Z18, Z15, Z15
-	VMOVUPS        320(AX), Z18
-	VADDPS         Z15, Z18, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VMOVUPS        Z15, K4, 512(CX)
-	VMULPS.BCST    wide<>+252(SB), Z0, Z0
-	VMINPS         Z0, Z3, Z0
-	VRANGEPS.BCST  $0x05, 28(DX), Z6, Z3
-	VMOVUPS        832(CX), Z15
-	VSUBPS         Z15, Z0, Z0
-	VMULPS         Z0, Z3, Z0
-	VADDPS         Z0, Z15, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
+	VMOVUPS        1152(CX), Z15
+	VSUBPS         Z15, Z14, Z14
+	VMULPS.BCST    48(DX), Z14, Z14
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 1152(CX)
+	VMULPS         Z14, Z14, Z14
+	VMULPS         Z14, Z14, Z14
+	VMULPS.BCST    wide<>+240(SB), Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VMULPS         Z14, Z0, Z0
+	VRANGEPS.BCST  $0x05, 8(DX), Z2, Z14
+	VMOVUPS        1536(AX), Z15
+	VCMPPS         $0x01, Z15, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z17
+	VMAXPS         Z15, Z17, Z15
+	VBLENDMPS      Z0, Z15, K5, Z15
+	VMULPS         Z15, Z14, Z14
+	VMOVUPS        320(AX), Z15
+	VADDPS         Z14, Z15, Z14
+	VADDPS         Z14, Z9, Z14
+	VSUBPS         Z9, Z14, Z14
+	VMOVUPS        Z14, K4, 512(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z11, Z0
+	VRANGEPS.BCST  $0x05, 28(DX), Z2, Z11
+	VMOVUPS        832(CX), Z14
+	VSUBPS         Z14, Z0, Z0
+	VMULPS         Z0, Z11, Z0
+	VADDPS         Z0, Z14, Z0
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
 	VMOVUPS        Z0, K4, 832(CX)
-	VMOVUPS        1408(AX), Z3
-	VMULPS.BCST    wide<>+192(SB), Z3, Z3
-	VBLENDMPS.BCST wide<>+244(SB), Z3, K1, Z3
-	VMOVUPS        1472(AX), Z15
-	VCMPPS         $0x01, Z15, Z3, K1
-	VMOVAPS.Z      Z4, K1, Z18
+	VMOVUPS        1408(AX), Z11
+	VMULPS.BCST    wide<>+168(SB), Z11, Z11
+	VBLENDMPS.BCST wide<>+236(SB), Z11, K1, Z11
+	VMOVUPS        1472(AX), Z14
+	VCMPPS         $0x01, Z14, Z11, K1
+	VMOVAPS.Z      Z4, K1, Z15
 	PREFETCHT0     10112(CX)
-	VMOVUPS        1216(CX), Z19
-	VSUBPS         Z19, Z18, Z18
-	VMULPS.BCST    52(DX), Z18, Z18
-	VADDPS         Z18, Z19, Z18
-	VADDPS         Z18, Z11, Z18
-	VSUBPS         Z11, Z18, Z18
-	VMOVUPS        Z18, K4, 1216(CX)
-	VMULPS         Z18, Z18, Z18
-	VMULPS         Z18, Z18, Z18
-	VMULPS.BCST    wide<>+248(SB), Z18, Z18
-	VADDPS         Z18, Z4, Z18
-	VMULPS         Z18, Z3, Z3
-	VRANGEPS.BCST  $0x05, 12(DX), Z6, Z18
-	VMOVUPS        768(AX), Z19
-	VCMPPS         $0x01, Z19, Z3, K1
-	VPXORD.BCST    wide<>+64(SB), Z3, Z20
-	VMAXPS         Z19, Z20, Z19
-	VBLENDMPS      Z3, Z19, K1, Z19
-	VMULPS         Z19, Z18, Z18
-	VMOVUPS        256(AX), Z19
-	VADDPS         Z18, Z19, Z18
-	VADDPS         Z18, Z11, Z18
-	VSUBPS         Z11, Z18, Z18
-	VMOVUPS        Z18, K4, 576(CX)
-	VMULPS.BCST    wide<>+252(SB), Z3, Z3
-	VMINPS         Z3, Z15, Z3
-	VRANGEPS.BCST  $0x05, 32(DX), Z6, Z6
-	VMOVUPS        896(CX), Z15
-	VSUBPS         Z15, Z3, Z3
-	VMULPS         Z3, Z6, Z3
-	VADDPS         Z3, Z15, Z3
-	VADDPS         Z3, Z11, Z3
-	VSUBPS         Z11, Z3, Z3
-	VMOVUPS        Z3, K4, 896(CX)
-	VMAXPS.BCST    wide<>+256(SB), Z0, Z0
-	VMOVUPS        6144(SI), Z3
-	VMULPS.BCST    wide<>+192(SB), Z3, Z6
-	VADDPS         Z6, Z14, Z6
-	VMULPS.BCST    104(DX), Z5, Z15
-	VBROADCASTSS   100(DX), Z18
-	VRANGEPS       $0x05, Z15, Z18, Z15
+	VMOVUPS        1216(CX), Z17
+	VSUBPS         Z17, Z15, Z15
+	VMULPS.BCST    52(DX), Z15, Z15
+	VADDPS         Z15, Z17, Z15
+	VADDPS         Z15, Z9, Z15
+	VSUBPS         Z9, Z15, Z15
+	VMOVUPS        Z15, K4, 1216(CX)
+	VMULPS         Z15, Z15, Z15
+	VMULPS         Z15, Z15, Z15
+	VMULPS.BCST    wide<>+240(SB), Z15, Z15
+	VADDPS         Z15, Z4, Z15
+	VMULPS         Z15, Z11, Z11
+	VRANGEPS.BCST  $0x05, 12(DX), Z2, Z15
+	VMOVUPS        768(AX), Z17
+	VCMPPS         $0x01, Z17, Z11, K1
+	VPXORD.BCST    wide<>+64(SB), Z11, Z18
+	VMAXPS         Z17, Z18, Z17
+	VBLENDMPS      Z11, Z17, K1, Z17
+	VMULPS         Z17, Z15, Z15
+	VMOVUPS        256(AX), Z17
+	VADDPS         Z15, Z17, Z15
+	VADDPS         Z15, Z9, Z15
+	VSUBPS         Z9, Z15, Z15
+	VMOVUPS        Z15, K4, 576(CX)
+	VMULPS.BCST    wide<>+244(SB), Z11, Z11
+	VMINPS         Z11, Z14, Z11
+	VRANGEPS.BCST  $0x05, 32(DX), Z2, Z2
+	VMOVUPS        896(CX), Z14
+	VSUBPS         Z14, Z11, Z11
+	VMULPS         Z11, Z2, Z2
+	VADDPS         Z2, Z14, Z2
+	VADDPS         Z2, Z9, Z2
+	VSUBPS         Z9, Z2, Z2
+	VMOVUPS        Z2, K4, 896(CX)
+	VMAXPS.BCST    wide<>+248(SB), Z0, Z0
+	VMOVUPS        6144(SI), Z2
+	VMULPS.BCST    wide<>+168(SB), Z2, Z11
+	VMOVUPS        1792(AX), Z14
+	VADDPS         Z11, Z14, Z11
+	VMULPS.BCST    104(DX), Z1, Z15
+	VBROADCASTSS   100(DX), Z17
+	VRANGEPS       $0x05, Z15, Z17, Z15
 	VADDPS         Z15, Z4, Z15
 	VDIVPS         Z15, Z4, Z15
 	VRANGEPS.BCST  $0x05, 96(DX), Z15, Z15
-	VMOVUPS        704(AX), Z18
-	VCMPPS         $0x01, Z18, Z6, K1
-	VPXORD.BCST    wide<>+64(SB), Z6, Z19
-	VMAXPS         Z18, Z19, Z20
-	VBLENDMPS      Z6, Z20, K1, Z20
-	VMOVUPS        640(AX), Z21
-	VSUBPS         Z21, Z18, Z22
-	VMULPS         Z20, Z15, Z23
-	VADDPS         (SI), Z23, Z23
-	VADDPS         Z23, Z11, Z23
-	VSUBPS         Z11, Z23, Z23
-	VMOVUPS        (BX), Z24
-	VBLENDMPS      Z23, Z24, K2, Z23
-	VMOVUPS        Z23, K4, (SI)
-	VPANDD         Z22, Z1, Z22
-	VMULPS.BCST    wide<>+260(SB), Z3, Z23
-	VADDPS         Z23, Z14, Z23
-	VMINPS         Z22, Z23, Z22
-	VSUBPS         Z3, Z22, Z22
+	VMOVUPS        704(AX), Z17
+	VCMPPS         $0x01, Z17, Z11, K1
+	VPXORD.BCST    wide<>+64(SB), Z11, Z18
+	VMAXPS         Z17, Z18, Z19
+	VBLENDMPS      Z11, Z19, K1, Z19
+	VMOVUPS        640(AX), Z20
+	VSUBPS         Z20, Z17, Z22
+	VMULPS         Z19, Z15, Z25
+	VADDPS         (SI), Z25, Z25
+	VADDPS         Z25, Z9, Z25
+	VSUBPS         Z9, Z25, Z25
+	VMOVUPS        (BX), Z26
+	VBLENDMPS      Z25, Z26, K2, Z25
+	VMOVUPS        Z25, K4, (SI)
+	VPANDD.BCST    wide<>+12(SB), Z22, Z22
+	VMULPS.BCST    wide<>+252(SB), Z2, Z25
+	VADDPS         Z25, Z14, Z25
+	VMINPS         Z22, Z25, Z22
+	VSUBPS         Z2, Z22, Z22
 	VMULPS         Z22, Z15, Z15
-	VADDPS         Z15, Z3, Z3
-	VSUBPS         Z21, Z20, Z15
+	VADDPS         Z15, Z2, Z2
+	VSUBPS         Z20, Z19, Z15
 	VMULPS         Z15, Z16, Z15
-	VADDPS         Z15, Z21, Z15
-	VADDPS         Z15, Z11, Z15
-	VSUBPS         Z11, Z15, Z15
-	VBLENDMPS      Z15, Z21, K2, Z15
+	VADDPS         Z15, Z20, Z15
+	VADDPS         Z15, Z9, Z15
+	VSUBPS         Z9, Z15, Z15
+	VBLENDMPS      Z15, Z20, K2, Z15
 	VMOVUPS        Z15, K4, 1280(CX)
-	VCMPPS.BCST    $0x01, 112(DX), Z5, K1
-	VADDPS.BCST    120(DX), Z4, Z20
-	VDIVPS         Z20, Z4, Z20
-	VBROADCASTSS   116(DX), Z21
-	VBLENDMPS      Z20, Z21, K1, Z20
-	VMOVUPS        192(AX), Z21
-	VCMPPS         $0x01, Z21, Z6, K1
-	VMAXPS         Z21, Z19, Z19
-	VBLENDMPS      Z6, Z19, K1, Z6
-	VMULPS         Z6, Z20, Z6
-	VADDPS         12288(DI), Z6, Z6
-	VADDPS         Z6, Z11, Z6
-	VSUBPS         Z11, Z6, Z6
-	VMOVUPS        Z6, K3, 12288(DI)
-	VMAXPS.BCST    wide<>+256(SB), Z3, Z3
-	VBLENDMPS      Z3, Z0, K2, Z0
+	VCMPPS.BCST    $0x01, 112(DX), Z1, K1
+	VADDPS.BCST    120(DX), Z4, Z19
+	VDIVPS         Z19, Z4, Z19
+	VBROADCASTSS   116(DX), Z20
+	VBLENDMPS      Z19, Z20, K1, Z19
+	VMOVUPS        192(AX), Z20
+	VCMPPS         $0x01, Z20, Z11, K1
+	VMAXPS         Z20, Z18, Z18
+	VBLENDMPS      Z11, Z18, K1, Z11
+	VMULPS         Z11, Z19, Z11
+	VADDPS         12288(DI), Z11, Z11
+	VADDPS         Z11, Z9, Z11
+	VSUBPS         Z9, Z11, Z11
+	VMOVUPS        Z11, K3, 12288(DI)
+	VMAXPS.BCST    wide<>+248(SB), Z2, Z2
+	VBLENDMPS      Z2, Z0, K2, Z0
 	VMOVUPS        Z0, K4, 6144(SI)
-	VCMPPS         $0x00, Z4, Z5, K1
+	VCMPPS         $0x00, Z4, Z1, K1
 	PREFETCHT0     13952(CX)
 	VMOVUPS        5056(CX), Z0
-	VBLENDMPS      Z24, Z0, K1, Z0
-	VSUBPS         Z0, Z24, Z3
-	VPANDD         Z3, Z1, Z1
-	VCMPPS.BCST    $0x02, wide<>+192(SB), Z5, K2
+	VBLENDMPS      Z26, Z0, K1, Z0
+	VSUBPS         Z0, Z26, Z2
+	VPANDD.BCST    wide<>+12(SB), Z2, Z11
+	VCMPPS.BCST    $0x02, wide<>+168(SB), Z1, K2
 	PREFETCHT0     9152(CX)
-	VMOVUPS        320(CX), Z6
+	VMOVUPS        320(CX), Z18
 	VMOVUPS        128(AX), Z19
 	VMOVUPS        Z19, K4, 320(CX)
 	PREFETCHT0     9216(CX)
-	VBLENDMPS      Z24, Z6, K2, Z6
-	VSUBPS         Z6, Z24, Z6
+	VBLENDMPS      Z26, Z18, K2, Z18
+	VSUBPS         Z18, Z26, Z18
 	VMOVUPS        576(AX), Z19
 	VRANGEPS.BCST  $0x05, 56(DX), Z19, Z20
 	PREFETCHT0     13888(CX)
-	VMOVUPS        4992(CX), Z21
-	VBLENDMPS      Z24, Z21, K1, Z21
-	VSUBPS         Z21, Z24, Z22
-	VMULPS         Z22, Z20, Z20
-	VADDPS         Z20, Z21, Z20
-	VADDPS         Z20, Z11, Z20
-	VSUBPS         Z11, Z20, Z20
+	VMOVUPS        4992(CX), Z22
+	VBLENDMPS      Z26, Z22, K1, Z22
+	VSUBPS         Z22, Z26, Z25
+	VMULPS         Z25, Z20, Z20
+	VADDPS         Z20, Z22, Z20
+	VADDPS         Z20, Z9, Z20
+	VSUBPS         Z9, Z20, Z20
 	VMOVUPS        Z20, K4, 4992(CX)
-	VRANGEPS.BCST  $0x05, 60(DX), Z19, Z21
-	VMULPS         Z21, Z3, Z21
-	VADDPS         Z21, Z0, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
+	VRANGEPS.BCST  $0x05, 60(DX), Z19, Z22
+	VMULPS         Z22, Z2, Z22
+	VADDPS         Z22, Z0, Z0
+	VADDPS         Z0, Z9, Z0
+	VSUBPS         Z9, Z0, Z0
 	VMOVUPS        Z0, K4, 5056(CX)
-	VSUBPS         Z0, Z20, Z21
-	VRANGEPS.BCST  $0x05, 64(DX), Z19, Z23
+	VSUBPS         Z0, Z20, Z22
+	VRANGEPS.BCST  $0x05, 64(DX), Z19, Z29
 	PREFETCHT0     14016(CX)
-	VMOVUPS        5120(CX), Z25
-	VBLENDMPS      Z24, Z25, K1, Z25
-	VSUBPS         Z25, Z24, Z26
-	VMULPS         Z26, Z23, Z23
-	VADDPS         Z23, Z25, Z23
-	VADDPS         Z23, Z11, Z23
-	VSUBPS         Z11, Z23, Z23
-	VMOVUPS        Z23, K4, 5120(CX)
-	VSUBPS         Z23, Z0, Z25
-	VRANGEPS.BCST  $0x05, 68(DX), Z19, Z27
+	VMOVUPS        5120(CX), Z27
+	VBLENDMPS      Z26, Z27, K1, Z27
+	VSUBPS         Z27, Z26, Z10
+	VMULPS         Z10, Z29, Z29
+	VADDPS         Z29, Z27, Z27
+	VADDPS         Z27, Z9, Z27
+	VSUBPS         Z9, Z27, Z27
+	VMOVUPS        Z27, K4, 5120(CX)
+	VSUBPS         Z27, Z0, Z29
+	VRANGEPS.BCST  $0x05, 68(DX), Z19, Z16
 	PREFETCHT0     14080(CX)
-	VMOVUPS        5184(CX), Z29
-	VBLENDMPS      Z24, Z29, K1, Z29
-	VSUBPS         Z29, Z24, Z17
-	VMULPS         Z17, Z27, Z27
-	VADDPS         Z27, Z29, Z27
-	VADDPS         Z27, Z11, Z27
-	VSUBPS         Z11, Z27, Z27
-	VMOVUPS        Z27, K4, 5184(CX)
-	VSUBPS         Z27, Z23, Z29
-	VRANGEPS.BCST  $0x05, 72(DX), Z19, Z16
+	VMOVUPS        5184(CX), Z24
+	VBLENDMPS      Z26, Z24, K1, Z24
+	VSUBPS         Z24, Z26, Z7
+	VMULPS         Z7, Z16, Z16
+	VADDPS         Z16, Z24, Z16
+	VADDPS         Z16, Z9, Z16
+	VSUBPS         Z9, Z16, Z16
+	VMOVUPS        Z16, K4, 5184(CX)
+	VSUBPS         Z16, Z27, Z24
+	VRANGEPS.BCST  $0x05, 72(DX), Z19, Z23
 	PREFETCHT0     14144(CX)
-	VMOVUPS        5248(CX), Z9
-	VBLENDMPS      Z24, Z9, K1, Z9
-	VSUBPS         Z9, Z24, Z12
-	VMULPS         Z12, Z16, Z12
-	VADDPS         Z12, Z9, Z9
-	VADDPS         Z9, Z11, Z9
-	VSUBPS         Z11, Z9, Z9
-	VMOVUPS        Z9, K4, 5248(CX)
-	VSUBPS         Z9, Z27, Z9
-	VRANGEPS.BCST  $0x05, 76(DX), Z19, Z12
+	VMOVUPS        5248(CX), Z31
+	VBLENDMPS      Z26, Z31, K1, Z31
+	VSUBPS         Z31, Z26, Z3
+	VMULPS         Z3, Z23, Z3
+	VADDPS         Z3, Z31, Z3
+	VADDPS         Z3, Z9, Z3
+	VSUBPS         Z9, Z3, Z3
+	VMOVUPS        Z3, K4, 5248(CX)
+	VSUBPS         Z3, Z16, Z3
+	VRANGEPS.BCST  $0x05, 76(DX), Z19, Z23
 	PREFETCHT0     14208(CX)
-	VMOVUPS        5312(CX), Z16
-	VSUBPS         Z16, Z1, Z30
-	VMULPS         Z30, Z12, Z12
-	VADDPS         Z12, Z16, Z12
-	VADDPS         Z12, Z11, Z12
-	VSUBPS         Z11, Z12, Z12
-	VMOVUPS        Z12, K4, 5312(CX)
-	VADDPS         Z12, Z14, Z12
-	VCMPPS         $0x00, Z12, Z12, K2
-	VPSRLD         $0x17, Z12, Z16
-	VPSUBD         Z28, Z16, Z16
-	VPANDD.BCST    wide<>+136(SB), Z12, Z30
-	VPORD          Z30, Z4, Z30
-	VCMPPS         $0x01, Z30, Z2, K3
-	VMULPS         Z30, Z31, Z18
-	VBLENDMPS      Z18, Z30, K3, Z18
-	VPADDD.BCST    wide<>+148(SB), Z16, Z30
-	VBLENDMPS      Z30, Z16, K3, Z16
-	VSUBPS         Z4, Z18, Z18
-	VMULPS.BCST    wide<>+152(SB), Z18, Z30
-	VSUBPS         Z30, Z8, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+160(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+164(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+168(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+172(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+176(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+88(SB), Z30, Z30
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z30, Z18, Z18
-	VADDPS         Z18, Z16, Z16
-	VBLENDMPS      Z16, Z12, K2, Z12
-	VMULPS.BCST    wide<>+124(SB), Z12, Z12
-	VRANGEPS.BCST  $0x05, 80(DX), Z19, Z16
+	VMOVUPS        5312(CX), Z31
+	VSUBPS         Z31, Z11, Z28
+	VMULPS         Z28, Z23, Z23
+	VADDPS         Z23, Z31, Z23
+	VADDPS         Z23, Z9, Z23
+	VSUBPS         Z9, Z23, Z23
+	VMOVUPS        Z23, K4, 5312(CX)
+	VADDPS         Z23, Z14, Z23
+	VPSUBD.BCST    wide<>+124(SB), Z23, Z28
+	VPSRAD         $0x17, Z28, Z28
+	VPSLLD         $0x17, Z28, Z31
+	VPSUBD         Z31, Z23, Z23
+	VSUBPS         Z4, Z23, Z23
+	VMULPS.BCST    wide<>+128(SB), Z23, Z31
+	VSUBPS         Z31, Z6, Z31
+	VMULPS         Z31, Z23, Z31
+	VADDPS.BCST    wide<>+136(SB), Z31, Z31
+	VMULPS         Z31, Z23, Z31
+	VADDPS.BCST    wide<>+140(SB), Z31, Z31
+	VMULPS         Z31, Z23, Z31
+	VADDPS.BCST    wide<>+144(SB), Z31, Z31
+	VMULPS         Z31, Z23, Z31
+	VADDPS.BCST    wide<>+148(SB), Z31, Z31
+	VCVTDQ2PS      Z28, Z28
+	VMULPS         Z31, Z23, Z23
+	VADDPS         Z23, Z28, Z23
+	VMULPS.BCST    wide<>+152(SB), Z23, Z23
+	VRANGEPS.BCST  $0x05, 80(DX), Z19, Z28
 	PREFETCHT0     14272(CX)
-	VMOVUPS        5376(CX), Z18
-	VSUBPS         Z18, Z1, Z30
-	VMULPS         Z30, Z16, Z16
-	VADDPS         Z16, Z18, Z16
-	VADDPS         Z16, Z11, Z16
-	VSUBPS         Z11, Z16, Z16
-	VMOVUPS        Z16, K4, 5376(CX)
-	VADDPS         Z16, Z14, Z16
-	VCMPPS         $0x00, Z16, Z16, K2
-	VPSRLD         $0x17, Z16, Z18
-	VPSUBD         Z28, Z18, Z18
-	VPANDD.BCST    wide<>+136(SB), Z16, Z30
-	VPORD          Z30, Z4, Z30
-	VCMPPS         $0x01, Z30, Z2, K3
-	VMOVUPS        Z7, 128(AX)
-	VMULPS         Z30, Z31, Z7
-	VBLENDMPS      Z7, Z30, K3, Z7
-	VPADDD.BCST    wide<>+148(SB), Z18, Z30
-	VBLENDMPS      Z30, Z18, K3, Z18
-	VSUBPS         Z4, Z7, Z7
-	VMULPS.BCST    wide<>+152(SB), Z7, Z30
-	VSUBPS         Z30, Z8, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+160(SB), Z30, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+164(SB), Z30, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+168(SB), Z30, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+172(SB), Z30, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+176(SB), Z30, Z30
-	VMULPS         Z30, Z7, Z30
-	VADDPS.BCST    wide<>+88(SB), Z30, Z30
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z30, Z7, Z7
-	VADDPS         Z7, Z18, Z7
-	VBLENDMPS      Z7, Z16, K2, Z7
-	VMULPS.BCST    wide<>+124(SB), Z7, Z7
-	VRANGEPS.BCST  $0x05, 84(DX), Z19, Z16
+	VMOVUPS        5376(CX), Z31
+	VSUBPS         Z31, Z11, Z12
+	VMULPS         Z12, Z28, Z12
+	VADDPS         Z12, Z31, Z12
+	VADDPS         Z12, Z9, Z12
+	VSUBPS         Z9, Z12, Z12
+	VMOVUPS        Z12, K4, 5376(CX)
+	VADDPS         Z12, Z14, Z12
+	VPSUBD.BCST    wide<>+124(SB), Z12, Z28
+	VPSRAD         $0x17, Z28, Z28
+	VPSLLD         $0x17, Z28, Z31
+	VPSUBD         Z31, Z12, Z12
+	VSUBPS         Z4, Z12, Z12
+	VMULPS.BCST    wide<>+128(SB), Z12, Z31
+	VSUBPS         Z31, Z6, Z31
+	VMULPS         Z31, Z12, Z31
+	VADDPS.BCST    wide<>+136(SB), Z31, Z31
+	VMULPS         Z31, Z12, Z31
+	VADDPS.BCST    wide<>+140(SB), Z31, Z31
+	VMULPS         Z31, Z12, Z31
+	VADDPS.BCST    wide<>+144(SB), Z31, Z31
+	VMULPS         Z31, Z12, Z31
+	VADDPS.BCST    wide<>+148(SB), Z31, Z31
+	VCVTDQ2PS      Z28, Z28
+	VMULPS         Z31, Z12, Z12
+	VADDPS         Z12, Z28, Z12
+	VMULPS.BCST    wide<>+152(SB), Z12, Z12
+	VRANGEPS.BCST  $0x05, 84(DX), Z19, Z28
 	PREFETCHT0     14336(CX)
-	VMOVUPS        5440(CX), Z18
-	VSUBPS         Z18, Z1, Z30
-	VMULPS         Z30, Z16, Z16
-	VADDPS         Z16, Z18, Z16
-	VADDPS         Z16, Z11, Z16
-	VSUBPS         Z11, Z16, Z16
-	VMOVUPS        Z16, K4, 5440(CX)
-	VADDPS         Z16, Z14, Z16
-	VCMPPS         $0x00, Z16, Z16, K2
-	VPSRLD         $0x17, Z16, Z18
-	VPSUBD         Z28, Z18, Z18
-	VPANDD.BCST    wide<>+136(SB), Z16, Z30
-	VPORD          Z30, Z4, Z30
-	VCMPPS         $0x01, Z30, Z2, K3
-	VMOVUPS        Z10, 192(AX)
-	VMULPS         Z30, Z31, Z10
-	VBLENDMPS      Z10, Z30, K3, Z10
-	VPADDD.BCST    wide<>+148(SB), Z18, Z30
-	VBLENDMPS      Z30, Z18, K3, Z18
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z30
-	VSUBPS         Z30, Z8, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+160(SB), Z30, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+164(SB), Z30, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+168(SB), Z30, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+172(SB), Z30, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+176(SB), Z30, Z30
-	VMULPS         Z30, Z10, Z30
-	VADDPS.BCST    wide<>+88(SB), Z30, Z30
-	VCVTDQ2PS      Z18, Z18
-	VMULPS         Z30, Z10, Z10
-	VADDPS         Z10, Z18, Z10
-	VBLENDMPS      Z10, Z16, K2, Z10
-	VMULPS.BCST    wide<>+124(SB), Z10, Z10
-	VRANGEPS.BCST  $0x05, 88(DX), Z19, Z16
+	VMOVUPS        5440(CX), Z31
+	VSUBPS         Z31, Z11, Z30
+	VMULPS         Z30, Z28, Z28
+	VADDPS         Z28, Z31, Z28
+	VADDPS         Z28, Z9, Z28
+	VSUBPS         Z9, Z28, Z28
+	VMOVUPS        Z28, K4, 5440(CX)
+	VADDPS         Z28, Z14, Z28
+	VPSUBD.BCST    wide<>+124(SB), Z28, Z30
+	VPSRAD         $0x17, Z30, Z30
+	VPSLLD         $0x17, Z30, Z31
+	VPSUBD         Z31, Z28, Z28
+	VSUBPS         Z4, Z28, Z28
+	VMULPS.BCST    wide<>+128(SB), Z28, Z31
+	VSUBPS         Z31, Z6, Z31
+	VMULPS         Z31, Z28, Z31
+	VADDPS.BCST    wide<>+136(SB), Z31, Z31
+	VMULPS         Z31, Z28, Z31
+	VADDPS.BCST    wide<>+140(SB), Z31, Z31
+	VMULPS         Z31, Z28, Z31
+	VADDPS.BCST    wide<>+144(SB), Z31, Z31
+	VMULPS         Z31, Z28, Z31
+	VADDPS.BCST    wide<>+148(SB), Z31, Z31
+	VCVTDQ2PS      Z30, Z30
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z30, Z28
+	VMULPS.BCST    wide<>+152(SB), Z28, Z28
+	VRANGEPS.BCST  $0x05, 88(DX), Z19, Z30
 	PREFETCHT0     14400(CX)
-	VMOVUPS        5504(CX), Z18
-	VSUBPS         Z18, Z1, Z1
-	VMULPS         Z1, Z16, Z1
-	VADDPS         Z1, Z18, Z1
-	VADDPS         Z1, Z11, Z1
-	VSUBPS         Z11, Z1, Z1
-	VMOVUPS        Z1, K4, 5504(CX)
-	VADDPS         Z1, Z14, Z1
-	VCMPPS         $0x00, Z1, Z1, K2
-	VPSRLD         $0x17, Z1, Z16
-	VPSUBD         Z28, Z16, Z16
-	VPANDD.BCST    wide<>+136(SB), Z1, Z18
-	VPORD          Z18, Z4, Z18
-	VCMPPS         $0x01, Z18, Z2, K3
-	VMULPS         Z18, Z31, Z30
-	VBLENDMPS      Z30, Z18, K3, Z18
-	VPADDD.BCST    wide<>+148(SB), Z16, Z30
-	VBLENDMPS      Z30, Z16, K3, Z16
-	VSUBPS         Z4, Z18, Z18
-	VMULPS.BCST    wide<>+152(SB), Z18, Z30
-	VSUBPS         Z30, Z8, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+160(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+164(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+168(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+172(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+176(SB), Z30, Z30
-	VMULPS         Z30, Z18, Z30
-	VADDPS.BCST    wide<>+88(SB), Z30, Z30
-	VCVTDQ2PS      Z16, Z16
-	VMULPS         Z30, Z18, Z18
-	VADDPS         Z18, Z16, Z16
-	VBLENDMPS      Z16, Z1, K2, Z1
-	VMULPS.BCST    wide<>+124(SB), Z1, Z1
-	VSUBPS         Z10, Z12, Z16
-	VSUBPS         Z1, Z7, Z18
-	VBROADCASTSS   wide<>+56(SB), Z30
-	VCMPPS         $0x01, Z5, Z30, K2
-	VMOVUPS        64(AX), Z30
-	VADDPS         Z30, Z14, Z30
-	VMOVUPS        5568(CX), Z11
-	VSUBPS         Z11, Z24, Z8
-	VMOVUPS        7104(CX), Z31
-	VSUBPS         Z24, Z31, Z2
-	VRANGEPS       $0x05, Z2, Z8, Z2
-	VXORPS         X8, X8, X8
-	VMAXPS         Z8, Z2, Z2
-	VMINPS         Z2, Z30, Z2
-	VMULPS         Z30, Z13, Z30
-	VADDPS         Z30, Z2, Z30
-	VDIVPS         Z30, Z2, Z2
-	VADDPS         Z2, Z8, Z2
-	VMOVAPS.Z      Z2, K2, Z2
-	VBROADCASTSS   wide<>+264(SB), Z30
-	VCMPPS         $0x01, Z5, Z30, K3
-	KANDW          K3, K4, K3
-	VRANGEPS       $0x05, Z11, Z24, Z11
-	VMOVUPS        Z11, K4, 5568(CX)
-	VRANGEPS       $0x04, Z31, Z24, Z11
-	VMOVUPS        Z11, K4, 7104(CX)
-	PREFETCHT0     14528(CX)
-	PREFETCHT0     16064(CX)
-	VMOVUPS        5632(CX), Z11
-	VMOVUPS        7168(CX), Z30
-	VSUBPS         Z30, Z11, Z31
-	VADDPS         Z31, Z14, Z31
-	VMOVUPS        1024(AX), Z24
-	VSUBPS         Z11, Z24, Z28
-	VSUBPS         Z24, Z30, Z4
-	VRANGEPS       $0x05, Z4, Z28, Z4
-	VMAXPS         Z8, Z4, Z4
-	VMINPS         Z4, Z31, Z4
-	VMULPS         Z31, Z13, Z28
-	VADDPS         Z28, Z4, Z28
-	VDIVPS         Z28, Z4, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VRANGEPS       $0x05, Z11, Z24, Z4
-	VMOVUPS        Z4, K3, 5632(CX)
-	VRANGEPS       $0x04, Z30, Z24, Z4
-	VMOVUPS        Z4, K3, 7168(CX)
-	PREFETCHT0     14592(CX)
-	PREFETCHT0     16128(CX)
-	VMOVUPS        5696(CX), Z4
-	VMOVUPS        7232(CX), Z11
-	VSUBPS         Z11, Z4, Z24
-	VADDPS         Z24, Z14, Z24
-	VSUBPS         Z4, Z6, Z28
-	VSUBPS         Z6, Z11, Z30
-	VRANGEPS       $0x05, Z30, Z28, Z28
-	VMAXPS         Z8, Z28, Z28
-	VMINPS         Z28, Z24, Z28
-	VMULPS         Z24, Z13, Z24
-	VADDPS         Z24, Z28, Z24
-	VDIVPS         Z24, Z28, Z24
-	VADDPS         Z24, Z2, Z24
-	VBLENDMPS      Z24, Z2, K2, Z2
-	VRANGEPS       $0x05, Z4, Z6, Z4
-	VMOVUPS        Z4, K3, 5696(CX)
-	VRANGEPS       $0x04, Z11, Z6, Z4
-	VMOVUPS        Z4, K3, 7232(CX)
-	PREFETCHT0     14656(CX)
-	PREFETCHT0     16192(CX)
-	VMOVUPS        5760(CX), Z4
-	VMOVUPS        7296(CX), Z6
-	VSUBPS         Z6, Z4, Z11
+	VMOVUPS        5504(CX), Z31
+	VSUBPS         Z31, Z11, Z11
+	VMULPS         Z11, Z30, Z11
+	VADDPS         Z11, Z31, Z11
+	VADDPS         Z11, Z9, Z11
+	VSUBPS         Z9, Z11, Z11
+	VMOVUPS        Z11, K4, 5504(CX)
 	VADDPS         Z11, Z14, Z11
-	VSUBPS         Z4, Z22, Z24
-	VSUBPS         Z22, Z6, Z28
-	VRANGEPS       $0x05, Z28, Z24, Z24
-	VMAXPS         Z8, Z24, Z24
-	VMINPS         Z24, Z11, Z24
-	VMULPS         Z11, Z13, Z11
-	VADDPS         Z11, Z24, Z11
-	VDIVPS         Z11, Z24, Z11
-	VADDPS         Z11, Z2, Z11
-	VBLENDMPS      Z11, Z2, K2, Z2
-	VRANGEPS       $0x05, Z4, Z22, Z4
-	VMOVUPS        Z4, K3, 5760(CX)
-	VRANGEPS       $0x04, Z6, Z22, Z4
-	VMOVUPS        Z4, K3, 7296(CX)
-	PREFETCHT0     14720(CX)
-	PREFETCHT0     16256(CX)
-	VMOVUPS        5824(CX), Z4
-	VMOVUPS        7360(CX), Z6
-	VSUBPS         Z6, Z4, Z11
-	VADDPS         Z11, Z14, Z11
-	VSUBPS         Z4, Z3, Z22
-	VSUBPS         Z3, Z6, Z24
-	VRANGEPS       $0x05, Z24, Z22, Z22
-	VMAXPS         Z8, Z22, Z22
-	VMINPS         Z22, Z11, Z22
-	VMULPS         Z11, Z13, Z11
-	VADDPS         Z11, Z22, Z11
-	VDIVPS         Z11, Z22, Z11
-	VADDPS         Z11, Z2, Z11
-	VBLENDMPS      Z11, Z2, K2, Z2
-	VRANGEPS       $0x05, Z4, Z3, Z4
-	VMOVUPS        Z4, K3, 5824(CX)
-	VRANGEPS       $0x04, Z6, Z3, Z3
-	VMOVUPS        Z3, K3, 7360(CX)
-	PREFETCHT0     14784(CX)
-	PREFETCHT0     16320(CX)
-	VMOVUPS        5888(CX), Z3
-	VMOVUPS        7424(CX), Z4
-	VSUBPS         Z4, Z3, Z6
-	VADDPS         Z6, Z14, Z6
-	VSUBPS         Z3, Z26, Z11
-	VSUBPS         Z26, Z4, Z22
-	VRANGEPS       $0x05, Z22, Z11, Z11
-	VMAXPS         Z8, Z11, Z11
-	VMINPS         Z11, Z6, Z11
-	VMULPS         Z6, Z13, Z6
-	VADDPS         Z6, Z11, Z6
-	VDIVPS         Z6, Z11, Z6
-	VADDPS         Z6, Z2, Z6
-	VBLENDMPS      Z6, Z2, K2, Z2
-	VRANGEPS       $0x05, Z3, Z26, Z3
-	VMOVUPS        Z3, K3, 5888(CX)
-	VRANGEPS       $0x04, Z4, Z26, Z3
-	VMOVUPS        Z3, K3, 7424(CX)
-	PREFETCHT0     14848(CX)
-	PREFETCHT0     16384(CX)
-	VMOVUPS        5952(CX), Z3
-	VMOVUPS        7488(CX), Z4
-	VSUBPS         Z4, Z3, Z6
-	VADDPS         Z6, Z14, Z6
-	VSUBPS         Z3, Z17, Z11
-	VSUBPS         Z17, Z4, Z22
-	VRANGEPS       $0x05, Z22, Z11, Z11
-	VMAXPS         Z8, Z11, Z11
-	VMINPS         Z11, Z6, Z11
-	VMULPS         Z6, Z13, Z6
-	VADDPS         Z6, Z11, Z6
-	VDIVPS         Z6, Z11, Z6
-	VADDPS         Z6, Z2, Z6
-	VBLENDMPS      Z6, Z2, K2, Z2
-	VRANGEPS       $0x05, Z3, Z17, Z3
-	VMOVUPS        Z3, K3, 5952(CX)
-	VRANGEPS       $0x04, Z4, Z17, Z3
-	VMOVUPS        Z3, K3, 7488(CX)
-	PREFETCHT0     14912(CX)
-	PREFETCHT0     16448(CX)
-	VMOVUPS        6016(CX), Z3
-	VMOVUPS        7552(CX), Z4
-	VSUBPS         Z4, Z3, Z6
-	VADDPS         Z6, Z14, Z6
-	VSUBPS         Z3, Z20, Z11
-	VSUBPS         Z20, Z4, Z17
-	VMAXPS         Z11, Z17, Z11
-	VMAXPS         Z8, Z11, Z11
-	VMINPS         Z11, Z6, Z11
-	VMULPS         Z6, Z13, Z6
-	VADDPS         Z6, Z11, Z6
-	VDIVPS         Z6, Z11, Z6
-	VADDPS         Z6, Z2, Z6
-	VBLENDMPS      Z6, Z2, K2, Z2
-	VMAXPS         Z20, Z3, Z3
-	VMOVUPS        Z3, K3, 6016(CX)
-	VMINPS         Z4, Z20, Z3
-	VMOVUPS        Z3, K3, 7552(CX)
-	PREFETCHT0     14976(CX)
-	PREFETCHT0     16512(CX)
-	VMOVUPS        6080(CX), Z3
-	VMOVUPS        7616(CX), Z4
-	VSUBPS         Z4, Z3, Z6
-	VADDPS         Z6, Z14, Z6
-	VSUBPS         Z3, Z0, Z11
-	VSUBPS         Z0, Z4, Z17
-	VMAXPS         Z11, Z17, Z11
-	VMAXPS         Z8, Z11, Z11
-	VMINPS         Z11, Z6, Z11
-	VMULPS         Z6, Z13, Z6
-	VADDPS         Z6, Z11, Z6
-	VDIVPS         Z6, Z11, Z6
-	VADDPS         Z6, Z2, Z6
-	VBLENDMPS      Z6, Z2, K2, Z2
-	VMAXPS         Z0, Z3, Z3
-	VMOVUPS        Z3, K3, 6080(CX)
-	VMINPS         Z4, Z0, Z0
-	VMOVUPS        Z0, K3, 7616(CX)
-	PREFETCHT0     15040(CX)
-	PREFETCHT0     16576(CX)
-	VMOVUPS        6144(CX), Z0
-	VMOVUPS        7680(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z23, Z6
-	VSUBPS         Z23, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z23, Z0, Z0
-	VMOVUPS        Z0, K3, 6144(CX)
-	VMINPS         Z3, Z23, Z0
-	VMOVUPS        Z0, K3, 7680(CX)
-	PREFETCHT0     15104(CX)
-	PREFETCHT0     16640(CX)
-	VMOVUPS        6208(CX), Z0
-	VMOVUPS        7744(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z27, Z6
-	VSUBPS         Z27, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z27, Z0, Z0
-	VMOVUPS        Z0, K3, 6208(CX)
-	VMINPS         Z3, Z27, Z0
-	VMOVUPS        Z0, K3, 7744(CX)
-	PREFETCHT0     15168(CX)
-	PREFETCHT0     16704(CX)
-	VMOVUPS        6272(CX), Z0
-	VMOVUPS        7808(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z21, Z6
-	VSUBPS         Z21, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z21, Z0, Z0
-	VMOVUPS        Z0, K3, 6272(CX)
-	VMINPS         Z3, Z21, Z0
-	VMOVUPS        Z0, K3, 7808(CX)
-	PREFETCHT0     15232(CX)
-	PREFETCHT0     16768(CX)
-	VMOVUPS        6336(CX), Z0
-	VMOVUPS        7872(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z25, Z6
-	VSUBPS         Z25, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z25, Z0, Z0
-	VMOVUPS        Z0, K3, 6336(CX)
-	VMINPS         Z3, Z25, Z0
-	VMOVUPS        Z0, K3, 7872(CX)
-	PREFETCHT0     15296(CX)
-	PREFETCHT0     16832(CX)
-	VMOVUPS        6400(CX), Z0
-	VMOVUPS        7936(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z29, Z6
-	VSUBPS         Z29, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z29, Z0, Z0
-	VMOVUPS        Z0, K3, 6400(CX)
-	VMINPS         Z3, Z29, Z0
-	VMOVUPS        Z0, K3, 7936(CX)
-	PREFETCHT0     15360(CX)
-	PREFETCHT0     16896(CX)
-	VMOVUPS        6464(CX), Z0
-	VMOVUPS        8000(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z9, Z6
-	VSUBPS         Z9, Z3, Z11
-	VMAXPS         Z6, Z11, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMAXPS         Z9, Z0, Z0
-	VMOVUPS        Z0, K3, 6464(CX)
-	VMINPS         Z3, Z9, Z0
-	VMOVUPS        Z0, K3, 8000(CX)
-	PREFETCHT0     15424(CX)
-	PREFETCHT0     16960(CX)
-	VMOVUPS        6528(CX), Z0
-	VMOVUPS        8064(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z12, Z6
-	VSUBPS         Z12, Z3, Z9
-	VRANGEPS       $0x05, Z9, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z12, Z0
-	VMOVUPS        Z0, K3, 6528(CX)
-	VRANGEPS       $0x04, Z3, Z12, Z0
-	VMOVUPS        Z0, K3, 8064(CX)
-	PREFETCHT0     15488(CX)
-	PREFETCHT0     17024(CX)
-	VMOVUPS        6592(CX), Z0
-	VMOVUPS        8128(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z7, Z6
-	VSUBPS         Z7, Z3, Z9
-	VRANGEPS       $0x05, Z9, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z7, Z0
-	VMOVUPS        Z0, K3, 6592(CX)
-	VRANGEPS       $0x04, Z3, Z7, Z0
-	VMOVUPS        Z0, K3, 8128(CX)
-	PREFETCHT0     15552(CX)
-	PREFETCHT0     17088(CX)
-	VMOVUPS        6656(CX), Z0
-	VMOVUPS        8192(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z10, Z6
-	VSUBPS         Z10, Z3, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z10, Z0
-	VMOVUPS        Z0, K3, 6656(CX)
-	VRANGEPS       $0x04, Z3, Z10, Z0
-	VMOVUPS        Z0, K3, 8192(CX)
-	PREFETCHT0     15616(CX)
-	PREFETCHT0     17152(CX)
-	VMOVUPS        6720(CX), Z0
-	VMOVUPS        8256(CX), Z3
-	VSUBPS         Z3, Z0, Z4
-	VADDPS         Z4, Z14, Z4
-	VSUBPS         Z0, Z1, Z6
-	VSUBPS         Z1, Z3, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z4, Z13, Z4
-	VADDPS         Z4, Z6, Z4
-	VDIVPS         Z4, Z6, Z4
-	VADDPS         Z4, Z2, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z1, Z0
-	VMOVUPS        Z0, K3, 6720(CX)
-	VRANGEPS       $0x04, Z3, Z1, Z0
-	VMOVUPS        Z0, K3, 8256(CX)
-	PREFETCHT0     15680(CX)
-	PREFETCHT0     17216(CX)
-	VMOVUPS        6784(CX), Z0
-	VMOVUPS        8320(CX), Z1
-	VSUBPS         Z1, Z0, Z3
-	VADDPS         Z3, Z14, Z3
-	VMOVUPS        704(AX), Z4
-	VSUBPS         Z0, Z4, Z6
-	VSUBPS         Z4, Z1, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z3, Z6
-	VMULPS         Z3, Z13, Z3
-	VADDPS         Z3, Z6, Z3
-	VDIVPS         Z3, Z6, Z3
-	VADDPS         Z3, Z2, Z3
-	VBLENDMPS      Z3, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z4, Z0
-	VMOVUPS        Z0, K3, 6784(CX)
-	VRANGEPS       $0x04, Z1, Z4, Z0
-	VMOVUPS        Z0, K3, 8320(CX)
-	PREFETCHT0     15744(CX)
-	PREFETCHT0     17280(CX)
-	VMOVUPS        6848(CX), Z0
-	VMOVUPS        8384(CX), Z1
-	VSUBPS         Z1, Z0, Z3
-	VADDPS         Z3, Z14, Z3
-	VMOVUPS        512(AX), Z4
-	VSUBPS         Z0, Z4, Z6
-	VSUBPS         Z4, Z1, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMAXPS         Z8, Z6, Z6
-	VMINPS         Z6, Z3, Z6
-	VMULPS         Z3, Z13, Z3
-	VADDPS         Z3, Z6, Z3
-	VDIVPS         Z3, Z6, Z3
-	VADDPS         Z3, Z2, Z3
-	VBLENDMPS      Z3, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z4, Z0
-	VMOVUPS        Z0, K3, 6848(CX)
-	VRANGEPS       $0x04, Z1, Z4, Z0
-	VMOVUPS        Z0, K3, 8384(CX)
-	PREFETCHT0     15808(CX)
-	PREFETCHT0     17344(CX)
-	VMOVUPS        6912(CX), Z0
-	VMOVUPS        8448(CX), Z1
-	VSUBPS         Z1, Z0, Z3
-	VADDPS         Z3, Z14, Z3
-	VSUBPS         Z0, Z15, Z4
-	VSUBPS         Z15, Z1, Z6
-	VRANGEPS       $0x05, Z6, Z4, Z4
-	VMAXPS         Z8, Z4, Z4
-	VMINPS         Z4, Z3, Z4
-	VMULPS         Z3, Z13, Z3
-	VADDPS         Z3, Z4, Z3
-	VDIVPS         Z3, Z4, Z3
-	VADDPS         Z3, Z2, Z3
-	VBLENDMPS      Z3, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z15, Z0
-	VMOVUPS        Z0, K3, 6912(CX)
-	VRANGEPS       $0x04, Z1, Z15, Z0
-	VMOVUPS        Z0, K3, 8448(CX)
-	PREFETCHT0     15872(CX)
-	PREFETCHT0     17408(CX)
-	VMOVUPS        6976(CX), Z0
-	VMOVUPS        8512(CX), Z1
-	VSUBPS         Z1, Z0, Z3
-	VADDPS         Z3, Z14, Z3
-	VSUBPS         Z0, Z16, Z4
-	VSUBPS         Z16, Z1, Z6
-	VRANGEPS       $0x05, Z6, Z4, Z4
-	VMAXPS         Z8, Z4, Z4
-	VMINPS         Z4, Z3, Z4
-	VMULPS         Z3, Z13, Z3
-	VADDPS         Z3, Z4, Z3
-	VDIVPS         Z3, Z4, Z3
-	VADDPS         Z3, Z2, Z3
-	VBLENDMPS      Z3, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z16, Z0
-	VMOVUPS        Z0, K3, 6976(CX)
-	VRANGEPS       $0x04, Z1, Z16, Z0
-	VMOVUPS        Z0, K3, 8512(CX)
-	PREFETCHT0     15936(CX)
-	PREFETCHT0     17472(CX)
-	VMOVUPS        7040(CX), Z0
-	VMOVUPS        8576(CX), Z1
-	VSUBPS         Z1, Z0, Z3
-	VADDPS         Z3, Z14, Z3
-	VSUBPS         Z0, Z18, Z4
-	VSUBPS         Z18, Z1, Z6
-	VRANGEPS       $0x05, Z6, Z4, Z4
-	VMAXPS         Z8, Z4, Z4
-	VMINPS         Z4, Z3, Z4
-	VMULPS         Z3, Z13, Z3
-	VADDPS         Z3, Z4, Z3
-	VDIVPS         Z3, Z4, Z3
-	VADDPS         Z3, Z2, Z3
-	VBLENDMPS      Z3, Z2, K2, Z2
-	VRANGEPS       $0x05, Z0, Z18, Z0
+	VPSUBD.BCST    wide<>+124(SB), Z11, Z30
+	VPSRAD         $0x17, Z30, Z30
+	VPSLLD         $0x17, Z30, Z31
+	VPSUBD         Z31, Z11, Z11
+	VSUBPS         Z4, Z11, Z11
+	VMULPS.BCST    wide<>+128(SB), Z11, Z31
+	VSUBPS         Z31, Z6, Z31
+	VMULPS         Z31, Z11, Z31
+	VADDPS.BCST    wide<>+136(SB), Z31, Z31
+	VMULPS         Z31, Z11, Z31
+	VADDPS.BCST    wide<>+140(SB), Z31, Z31
+	VMULPS         Z31, Z11, Z31
+	VADDPS.BCST    wide<>+144(SB), Z31, Z31
+	VMULPS         Z31, Z11, Z31
+	VADDPS.BCST    wide<>+148(SB), Z31, Z31
+	VCVTDQ2PS      Z30, Z30
+	VMULPS         Z31, Z11, Z11
+	VADDPS         Z11, Z30, Z11
+	VMULPS.BCST    wide<>+152(SB), Z11, Z11
+	VSUBPS         Z28, Z23, Z30
+	VSUBPS         Z11, Z12, Z31
+	VBROADCASTSS   wide<>+56(SB), Z9
+	VCMPPS         $0x01, Z1, Z9, K2
+	VMOVUPS        64(AX), Z9
+	VADDPS         Z9, Z14, Z9
+	VMOVUPS        5568(CX), Z6
+	VSUBPS         Z6, Z26, Z21
+	VMOVUPS        7104(CX), Z4
+	VSUBPS         Z26, Z4, Z19
+	VRANGEPS       $0x05, Z19, Z21, Z19
+	VPXORD         Z21, Z21, Z21
+	VMAXPS         Z21, Z19, Z19
+	VMINPS         Z19, Z9, Z19
+	VMULPS         Z9, Z13, Z9
+	VADDPS         Z9, Z19, Z9
+	VPXORD         Z17, Z17, Z17
+	VCMPPS         $0x04, Z17, Z19, K3
+	KORTESTW       K3, K3
+	JZ             none2648
+	VDIVPS.Z       Z9, Z19, K3, Z17
+
+none2648:
+	VADDPS       Z17, Z21, Z9
+	VMOVAPS.Z    Z9, K2, Z9
+	VBROADCASTSS wide<>+256(SB), Z17
+	VCMPPS       $0x01, Z1, Z17, K3
+	KANDW        K3, K4, K3
+	VRANGEPS     $0x05, Z6, Z26, Z6
+	VMOVUPS      Z6, K4, 5568(CX)
+	VRANGEPS     $0x04, Z4, Z26, Z4
+	VMOVUPS      Z4, K4, 7104(CX)
+	PREFETCHT0   14528(CX)
+	PREFETCHT0   16064(CX)
+	VMOVUPS      5632(CX), Z4
+	VMOVUPS      7168(CX), Z6
+	VSUBPS       Z6, Z4, Z17
+	VADDPS       Z17, Z14, Z17
+	VMOVUPS      1024(AX), Z19
+	VSUBPS       Z4, Z19, Z26
+	VSUBPS       Z19, Z6, Z1
+	VRANGEPS     $0x05, Z1, Z26, Z1
+	VMAXPS       Z21, Z1, Z1
+	VMINPS       Z1, Z17, Z1
+	VMULPS       Z17, Z13, Z17
+	VADDPS       Z17, Z1, Z17
+	VPXORD       Z26, Z26, Z26
+	VCMPPS       $0x04, Z26, Z1, K5
+	KORTESTW     K5, K5
+	JZ           none2668
+	VDIVPS.Z     Z17, Z1, K5, Z26
+
+none2668:
+	VADDPS     Z26, Z9, Z1
+	VBLENDMPS  Z1, Z9, K2, Z1
+	VRANGEPS   $0x05, Z4, Z19, Z4
+	VMOVUPS    Z4, K3, 5632(CX)
+	VRANGEPS   $0x04, Z6, Z19, Z4
+	VMOVUPS    Z4, K3, 7168(CX)
+	PREFETCHT0 14592(CX)
+	PREFETCHT0 16128(CX)
+	VMOVUPS    5696(CX), Z4
+	VMOVUPS    7232(CX), Z6
+	VSUBPS     Z6, Z4, Z9
+	VADDPS     Z9, Z14, Z9
+	VSUBPS     Z4, Z18, Z17
+	VSUBPS     Z18, Z6, Z19
+	VRANGEPS   $0x05, Z19, Z17, Z17
+	VMAXPS     Z21, Z17, Z17
+	VMINPS     Z17, Z9, Z17
+	VMULPS     Z9, Z13, Z9
+	VADDPS     Z9, Z17, Z9
+	VPXORD     Z19, Z19, Z19
+	VCMPPS     $0x04, Z19, Z17, K5
+	KORTESTW   K5, K5
+	JZ         none2688
+	VDIVPS.Z   Z9, Z17, K5, Z19
+
+none2688:
+	VADDPS     Z19, Z1, Z9
+	VBLENDMPS  Z9, Z1, K2, Z1
+	VRANGEPS   $0x05, Z4, Z18, Z4
+	VMOVUPS    Z4, K3, 5696(CX)
+	VRANGEPS   $0x04, Z6, Z18, Z4
+	VMOVUPS    Z4, K3, 7232(CX)
+	PREFETCHT0 14656(CX)
+	PREFETCHT0 16192(CX)
+	VMOVUPS    5760(CX), Z4
+	VMOVUPS    7296(CX), Z6
+	VSUBPS     Z6, Z4, Z9
+	VADDPS     Z9, Z14, Z9
+	VSUBPS     Z4, Z25, Z17
+	VSUBPS     Z25, Z6, Z18
+	VRANGEPS   $0x05, Z18, Z17, Z17
+	VMAXPS     Z21, Z17, Z17
+	VMINPS     Z17, Z9, Z17
+	VMULPS     Z9, Z13, Z9
+	VADDPS     Z9, Z17, Z9
+	VPXORD     Z18, Z18, Z18
+	VCMPPS     $0x04, Z18, Z17, K5
+	KORTESTW   K5, K5
+	JZ         none2708
+	VDIVPS.Z   Z9, Z17, K5, Z18
+
+none2708:
+	VADDPS     Z18, Z1, Z9
+	VBLENDMPS  Z9, Z1, K2, Z1
+	VRANGEPS   $0x05, Z4, Z25, Z4
+	VMOVUPS    Z4, K3, 5760(CX)
+	VRANGEPS   $0x04, Z6, Z25, Z4
+	VMOVUPS    Z4, K3, 7296(CX)
+	PREFETCHT0 14720(CX)
+	PREFETCHT0 16256(CX)
+	VMOVUPS    5824(CX), Z4
+	VMOVUPS    7360(CX), Z6
+	VSUBPS     Z6, Z4, Z9
+	VADDPS     Z9, Z14, Z9
+	VSUBPS     Z4, Z2, Z17
+	VSUBPS     Z2, Z6, Z18
+	VRANGEPS   $0x05, Z18, Z17, Z17
+	VMAXPS     Z21, Z17, Z17
+	VMINPS     Z17, Z9, Z17
+	VMULPS     Z9, Z13, Z9
+	VADDPS     Z9, Z17, Z9
+	VPXORD     Z18, Z18, Z18
+	VCMPPS     $0x04, Z18, Z17, K5
+	KORTESTW   K5, K5
+	JZ         none2728
+	VDIVPS.Z   Z9, Z17, K5, Z18
+
+none2728:
+	VADDPS     Z18, Z1, Z9
+	VBLENDMPS  Z9, Z1, K2, Z1
+	VRANGEPS   $0x05, Z4, Z2, Z4
+	VMOVUPS    Z4, K3, 5824(CX)
+	VRANGEPS   $0x04, Z6, Z2, Z2
+	VMOVUPS    Z2, K3, 7360(CX)
+	PREFETCHT0 14784(CX)
+	PREFETCHT0 16320(CX)
+	VMOVUPS    5888(CX), Z2
+	VMOVUPS    7424(CX), Z4
+	VSUBPS     Z4, Z2, Z6
+	VADDPS     Z6, Z14, Z6
+	VSUBPS     Z2, Z10, Z9
+	VSUBPS     Z10, Z4, Z17
+	VRANGEPS   $0x05, Z17, Z9, Z9
+	VMAXPS     Z21, Z9, Z9
+	VMINPS     Z9, Z6, Z9
+	VMULPS     Z6, Z13, Z6
+	VADDPS     Z6, Z9, Z6
+	VPXORD     Z17, Z17, Z17
+	VCMPPS     $0x04, Z17, Z9, K5
+	KORTESTW   K5, K5
+	JZ         none2748
+	VDIVPS.Z   Z6, Z9, K5, Z17
+
+none2748:
+	VADDPS     Z17, Z1, Z6
+	VBLENDMPS  Z6, Z1, K2, Z1
+	VRANGEPS   $0x05, Z2, Z10, Z2
+	VMOVUPS    Z2, K3, 5888(CX)
+	VRANGEPS   $0x04, Z4, Z10, Z2
+	VMOVUPS    Z2, K3, 7424(CX)
+	PREFETCHT0 14848(CX)
+	PREFETCHT0 16384(CX)
+	VMOVUPS    5952(CX), Z2
+	VMOVUPS    7488(CX), Z4
+	VSUBPS     Z4, Z2, Z6
+	VADDPS     Z6, Z14, Z6
+	VSUBPS     Z2, Z7, Z9
+	VSUBPS     Z7, Z4, Z10
+	VRANGEPS   $0x05, Z10, Z9, Z9
+	VMAXPS     Z21, Z9, Z9
+	VMINPS     Z9, Z6, Z9
+	VMULPS     Z6, Z13, Z6
+	VADDPS     Z6, Z9, Z6
+	VPXORD     Z10, Z10, Z10
+	VCMPPS     $0x04, Z10, Z9, K5
+	KORTESTW   K5, K5
+	JZ         none2768
+	VDIVPS.Z   Z6, Z9, K5, Z10
+
+none2768:
+	VADDPS     Z10, Z1, Z6
+	VBLENDMPS  Z6, Z1, K2, Z1
+	VRANGEPS   $0x05, Z2, Z7, Z2
+	VMOVUPS    Z2, K3, 5952(CX)
+	VRANGEPS   $0x04, Z4, Z7, Z2
+	VMOVUPS    Z2, K3, 7488(CX)
+	PREFETCHT0 14912(CX)
+	PREFETCHT0 16448(CX)
+	VMOVUPS    6016(CX), Z2
+	VMOVUPS    7552(CX), Z4
+	VSUBPS     Z4, Z2, Z6
+	VADDPS     Z6, Z14, Z6
+	VSUBPS     Z2, Z20, Z7
+	VSUBPS     Z20, Z4, Z9
+	VMAXPS     Z7, Z9, Z7
+	VMAXPS     Z21, Z7, Z7
+	VMINPS     Z7, Z6, Z7
+	VMULPS     Z6, Z13, Z6
+	VADDPS     Z6, Z7, Z6
+	VPXORD     Z9, Z9, Z9
+	VCMPPS     $0x04, Z9, Z7, K5
+	KORTESTW   K5, K5
+	JZ         none2788
+	VDIVPS.Z   Z6, Z7, K5, Z9
+
+none2788:
+	VADDPS     Z9, Z1, Z6
+	VBLENDMPS  Z6, Z1, K2, Z1
+	VMAXPS     Z20, Z2, Z2
+	VMOVUPS    Z2, K3, 6016(CX)
+	VMINPS     Z4, Z20, Z2
+	VMOVUPS    Z2, K3, 7552(CX)
+	PREFETCHT0 14976(CX)
+	PREFETCHT0 16512(CX)
+	VMOVUPS    6080(CX), Z2
+	VMOVUPS    7616(CX), Z4
+	VSUBPS     Z4, Z2, Z6
+	VADDPS     Z6, Z14, Z6
+	VSUBPS     Z2, Z0, Z7
+	VSUBPS     Z0, Z4, Z9
+	VMAXPS     Z7, Z9, Z7
+	VMAXPS     Z21, Z7, Z7
+	VMINPS     Z7, Z6, Z7
+	VMULPS     Z6, Z13, Z6
+	VADDPS     Z6, Z7, Z6
+	VPXORD     Z9, Z9, Z9
+	VCMPPS     $0x04, Z9, Z7, K5
+	KORTESTW   K5, K5
+	JZ         none2808
+	VDIVPS.Z   Z6, Z7, K5, Z9
+
+none2808:
+	VADDPS     Z9, Z1, Z6
+	VBLENDMPS  Z6, Z1, K2, Z1
+	VMAXPS     Z0, Z2, Z2
+	VMOVUPS    Z2, K3, 6080(CX)
+	VMINPS     Z4, Z0, Z0
+	VMOVUPS    Z0, K3, 7616(CX)
+	PREFETCHT0 15040(CX)
+	PREFETCHT0 16576(CX)
+	VMOVUPS    6144(CX), Z0
+	VMOVUPS    7680(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z27, Z6
+	VSUBPS     Z27, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2828
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2828:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z27, Z0, Z0
+	VMOVUPS    Z0, K3, 6144(CX)
+	VMINPS     Z2, Z27, Z0
+	VMOVUPS    Z0, K3, 7680(CX)
+	PREFETCHT0 15104(CX)
+	PREFETCHT0 16640(CX)
+	VMOVUPS    6208(CX), Z0
+	VMOVUPS    7744(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z16, Z6
+	VSUBPS     Z16, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2848
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2848:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z16, Z0, Z0
+	VMOVUPS    Z0, K3, 6208(CX)
+	VMINPS     Z2, Z16, Z0
+	VMOVUPS    Z0, K3, 7744(CX)
+	PREFETCHT0 15168(CX)
+	PREFETCHT0 16704(CX)
+	VMOVUPS    6272(CX), Z0
+	VMOVUPS    7808(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z22, Z6
+	VSUBPS     Z22, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2868
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2868:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z22, Z0, Z0
+	VMOVUPS    Z0, K3, 6272(CX)
+	VMINPS     Z2, Z22, Z0
+	VMOVUPS    Z0, K3, 7808(CX)
+	PREFETCHT0 15232(CX)
+	PREFETCHT0 16768(CX)
+	VMOVUPS    6336(CX), Z0
+	VMOVUPS    7872(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z29, Z6
+	VSUBPS     Z29, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2888
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2888:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z29, Z0, Z0
+	VMOVUPS    Z0, K3, 6336(CX)
+	VMINPS     Z2, Z29, Z0
+	VMOVUPS    Z0, K3, 7872(CX)
+	PREFETCHT0 15296(CX)
+	PREFETCHT0 16832(CX)
+	VMOVUPS    6400(CX), Z0
+	VMOVUPS    7936(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z24, Z6
+	VSUBPS     Z24, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2908
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2908:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z24, Z0, Z0
+	VMOVUPS    Z0, K3, 6400(CX)
+	VMINPS     Z2, Z24, Z0
+	VMOVUPS    Z0, K3, 7936(CX)
+	PREFETCHT0 15360(CX)
+	PREFETCHT0 16896(CX)
+	VMOVUPS    6464(CX), Z0
+	VMOVUPS    8000(CX), Z2
+	VSUBPS     Z2, Z0, Z4
+	VADDPS     Z4, Z14, Z4
+	VSUBPS     Z0, Z3, Z6
+	VSUBPS     Z3, Z2, Z7
+	VMAXPS     Z6, Z7, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z13, Z4
+	VADDPS     Z4, Z6, Z4
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none2928
+	VDIVPS.Z   Z4, Z6, K5, Z7
+
+none2928:
+	VADDPS     Z7, Z1, Z4
+	VBLENDMPS  Z4, Z1, K2, Z1
+	VMAXPS     Z3, Z0, Z0
+	VMOVUPS    Z0, K3, 6464(CX)
+	VMINPS     Z2, Z3, Z0
+	VMOVUPS    Z0, K3, 8000(CX)
+	PREFETCHT0 15424(CX)
+	PREFETCHT0 16960(CX)
+	VMOVUPS    6528(CX), Z0
+	VMOVUPS    8064(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z23, Z4
+	VSUBPS     Z23, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none2948
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none2948:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z23, Z0
+	VMOVUPS    Z0, K3, 6528(CX)
+	VRANGEPS   $0x04, Z2, Z23, Z0
+	VMOVUPS    Z0, K3, 8064(CX)
+	PREFETCHT0 15488(CX)
+	PREFETCHT0 17024(CX)
+	VMOVUPS    6592(CX), Z0
+	VMOVUPS    8128(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z12, Z4
+	VSUBPS     Z12, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none2968
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none2968:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z12, Z0
+	VMOVUPS    Z0, K3, 6592(CX)
+	VRANGEPS   $0x04, Z2, Z12, Z0
+	VMOVUPS    Z0, K3, 8128(CX)
+	PREFETCHT0 15552(CX)
+	PREFETCHT0 17088(CX)
+	VMOVUPS    6656(CX), Z0
+	VMOVUPS    8192(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z28, Z4
+	VSUBPS     Z28, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none2988
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none2988:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z28, Z0
+	VMOVUPS    Z0, K3, 6656(CX)
+	VRANGEPS   $0x04, Z2, Z28, Z0
+	VMOVUPS    Z0, K3, 8192(CX)
+	PREFETCHT0 15616(CX)
+	PREFETCHT0 17152(CX)
+	VMOVUPS    6720(CX), Z0
+	VMOVUPS    8256(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z11, Z4
+	VSUBPS     Z11, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none3008
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none3008:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z11, Z0
+	VMOVUPS    Z0, K3, 6720(CX)
+	VRANGEPS   $0x04, Z2, Z11, Z0
+	VMOVUPS    Z0, K3, 8256(CX)
+	PREFETCHT0 15680(CX)
+	PREFETCHT0 17216(CX)
+	VMOVUPS    6784(CX), Z0
+	VMOVUPS    8320(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VMOVUPS    704(AX), Z4
+	VSUBPS     Z0, Z4, Z6
+	VSUBPS     Z4, Z2, Z7
+	VRANGEPS   $0x05, Z7, Z6, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z3, Z6
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z6, Z3
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none3028
+	VDIVPS.Z   Z3, Z6, K5, Z7
+
+none3028:
+	VADDPS     Z7, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z4, Z0
+	VMOVUPS    Z0, K3, 6784(CX)
+	VRANGEPS   $0x04, Z2, Z4, Z0
+	VMOVUPS    Z0, K3, 8320(CX)
+	PREFETCHT0 15744(CX)
+	PREFETCHT0 17280(CX)
+	VMOVUPS    6848(CX), Z0
+	VMOVUPS    8384(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VMOVUPS    512(AX), Z4
+	VSUBPS     Z0, Z4, Z6
+	VSUBPS     Z4, Z2, Z7
+	VRANGEPS   $0x05, Z7, Z6, Z6
+	VMAXPS     Z21, Z6, Z6
+	VMINPS     Z6, Z3, Z6
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z6, Z3
+	VPXORD     Z7, Z7, Z7
+	VCMPPS     $0x04, Z7, Z6, K5
+	KORTESTW   K5, K5
+	JZ         none3048
+	VDIVPS.Z   Z3, Z6, K5, Z7
+
+none3048:
+	VADDPS     Z7, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z4, Z0
+	VMOVUPS    Z0, K3, 6848(CX)
+	VRANGEPS   $0x04, Z2, Z4, Z0
+	VMOVUPS    Z0, K3, 8384(CX)
+	PREFETCHT0 15808(CX)
+	PREFETCHT0 17344(CX)
+	VMOVUPS    6912(CX), Z0
+	VMOVUPS    8448(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z15, Z4
+	VSUBPS     Z15, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none3068
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none3068:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z15, Z0
+	VMOVUPS    Z0, K3, 6912(CX)
+	VRANGEPS   $0x04, Z2, Z15, Z0
+	VMOVUPS    Z0, K3, 8448(CX)
+	PREFETCHT0 15872(CX)
+	PREFETCHT0 17408(CX)
+	VMOVUPS    6976(CX), Z0
+	VMOVUPS    8512(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z30, Z4
+	VSUBPS     Z30, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none3088
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none3088:
+	VADDPS     Z6, Z1, Z3
+	VBLENDMPS  Z3, Z1, K2, Z1
+	VRANGEPS   $0x05, Z0, Z30, Z0
+	VMOVUPS    Z0, K3, 6976(CX)
+	VRANGEPS   $0x04, Z2, Z30, Z0
+	VMOVUPS    Z0, K3, 8512(CX)
+	PREFETCHT0 15936(CX)
+	PREFETCHT0 17472(CX)
+	VMOVUPS    7040(CX), Z0
+	VMOVUPS    8576(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z14, Z3
+	VSUBPS     Z0, Z31, Z4
+	VSUBPS     Z31, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z4, Z4
+	VMAXPS     Z21, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z13, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z4, K5
+	KORTESTW   K5, K5
+	JZ         none3108
+	VDIVPS.Z   Z3, Z4, K5, Z6
+
+none3108:
+	VADDPS         Z6, Z1, Z3
+	VBLENDMPS      Z3, Z1, K2, Z1
+	VRANGEPS       $0x05, Z0, Z31, Z0
 	VMOVUPS        Z0, K3, 7040(CX)
-	VRANGEPS       $0x04, Z1, Z18, Z0
+	VRANGEPS       $0x04, Z2, Z31, Z0
 	VMOVUPS        Z0, K3, 8576(CX)
-	VMULPS.BCST    128(DX), Z19, Z0
-	VMAXPS.BCST    wide<>+268(SB), Z0, Z0
-	VBROADCASTSS   wide<>+248(SB), Z1
-	VMINPS         Z0, Z1, Z0
-	VMULPS.BCST    wide<>+272(SB), Z5, Z1
-	VBROADCASTSS   wide<>+0(SB), Z3
-	VADDPS         Z1, Z3, Z1
-	VDIVPS         Z1, Z5, Z1
-	VMOVUPS        192(AX), Z4
-	VMULPS.BCST    wide<>+200(SB), Z4, Z4
-	VCMPPS         $0x00, Z4, Z4, K2
-	VBROADCASTSS   wide<>+92(SB), Z6
-	VCMPPS         $0x01, Z4, Z6, K3
+	VMOVUPS        576(AX), Z0
+	VMULPS.BCST    128(DX), Z0, Z0
+	VMAXPS.BCST    wide<>+260(SB), Z0, Z0
+	VBROADCASTSS   wide<>+240(SB), Z2
+	VMINPS         Z0, Z2, Z0
+	VMOVUPS        1216(AX), Z2
+	VMULPS.BCST    wide<>+264(SB), Z2, Z3
+	VBROADCASTSS   wide<>+0(SB), Z4
+	VADDPS         Z3, Z4, Z3
+	VDIVPS         Z3, Z2, Z3
+	VMULPS.BCST    wide<>+176(SB), Z8, Z6
+	VMAXPS.BCST    wide<>+92(SB), Z6, Z6
 	VBROADCASTSS   wide<>+96(SB), Z7
-	VMAXPS         Z4, Z7, Z9
-	VBLENDMPS      Z6, Z9, K3, Z9
-	VADDPS.BCST    wide<>+100(SB), Z9, Z10
-	VCVTTPS2DQ     Z10, Z10
-	VPSUBD.BCST    wide<>+104(SB), Z10, Z10
-	VCVTDQ2PS      Z10, Z11
-	VSUBPS         Z11, Z9, Z9
-	VMULPS.BCST    wide<>+108(SB), Z9, Z11
-	VADDPS.BCST    wide<>+112(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+116(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+120(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z11
-	VADDPS.BCST    wide<>+124(SB), Z11, Z11
-	VMULPS         Z11, Z9, Z9
-	VADDPS         Z9, Z3, Z9
-	VBROADCASTSS   wide<>+128(SB), Z11
-	VPADDD         Z10, Z11, Z10
-	VPSLLD         $0x17, Z10, Z10
-	VMULPS         Z10, Z9, Z9
-	VBLENDMPS      Z9, Z4, K2, Z4
-	VMULPS.BCST    wide<>+276(SB), Z4, Z4
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z4, Z0
+	VMINPS         Z6, Z7, Z6
+	VBROADCASTSS   wide<>+100(SB), Z8
+	VADDPS         Z6, Z8, Z9
+	VSUBPS         Z8, Z9, Z10
+	VSUBPS         Z10, Z6, Z6
+	VMULPS.BCST    wide<>+104(SB), Z6, Z10
+	VADDPS.BCST    wide<>+108(SB), Z10, Z10
+	VMULPS         Z10, Z6, Z10
+	VADDPS.BCST    wide<>+112(SB), Z10, Z10
+	VMULPS         Z10, Z6, Z10
+	VADDPS.BCST    wide<>+116(SB), Z10, Z10
+	VMULPS         Z10, Z6, Z6
+	VADDPS         Z6, Z4, Z6
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z6, Z6
+	VMULPS.BCST    wide<>+268(SB), Z6, Z6
 	VMULPS         Z0, Z1, Z0
-	VADDPS.BCST    wide<>+48(SB), Z0, Z2
-	VCMPPS         $0x00, Z2, Z2, K2
-	VPSRLD         $0x17, Z2, Z4
-	VPSUBD         Z11, Z4, Z4
-	VPANDD.BCST    wide<>+136(SB), Z2, Z9
-	VPORD          Z9, Z3, Z9
-	VBROADCASTSS   wide<>+140(SB), Z10
-	VCMPPS         $0x01, Z9, Z10, K3
-	VMULPS.BCST    wide<>+144(SB), Z9, Z12
-	VBLENDMPS      Z12, Z9, K3, Z9
-	VPADDD.BCST    wide<>+148(SB), Z4, Z12
-	VBLENDMPS      Z12, Z4, K3, Z4
-	VSUBPS         Z3, Z9, Z9
-	VMULPS.BCST    wide<>+152(SB), Z9, Z12
-	VBROADCASTSS   wide<>+156(SB), Z14
-	VSUBPS         Z12, Z14, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+160(SB), Z12, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+164(SB), Z12, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+168(SB), Z12, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+172(SB), Z12, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+176(SB), Z12, Z12
-	VMULPS         Z12, Z9, Z12
-	VADDPS.BCST    wide<>+88(SB), Z12, Z12
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z12, Z9, Z9
-	VADDPS         Z9, Z4, Z4
-	VBLENDMPS      Z4, Z2, K2, Z2
-	VMULPS.BCST    wide<>+220(SB), Z2, Z2
+	VADDPS         Z0, Z6, Z0
+	VMULPS         Z0, Z3, Z0
+	VADDPS.BCST    wide<>+48(SB), Z0, Z1
+	VPSUBD.BCST    wide<>+124(SB), Z1, Z6
+	VPSRAD         $0x17, Z6, Z6
+	VPSLLD         $0x17, Z6, Z9
+	VPSUBD         Z9, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	VMULPS.BCST    wide<>+128(SB), Z1, Z9
+	VBROADCASTSS   wide<>+132(SB), Z10
+	VSUBPS         Z9, Z10, Z9
+	VMULPS         Z9, Z1, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z1, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z1, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VMULPS         Z9, Z1, Z9
+	VADDPS.BCST    wide<>+148(SB), Z9, Z9
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z9, Z1, Z1
+	VADDPS         Z1, Z6, Z1
+	VMULPS.BCST    wide<>+212(SB), Z1, Z1
 	PREFETCHT0     17536(CX)
-	VMOVUPS        8640(CX), Z4
-	VCMPPS         $0x01, Z0, Z4, K2
-	VBROADCASTSS   wide<>+280(SB), Z9
-	VBLENDMPS      Z2, Z9, K2, Z9
-	VMULPS.BCST    92(DX), Z4, Z4
-	VRANGEPS       $0x05, Z4, Z0, Z0
-	VBROADCASTSS   wide<>+60(SB), Z4
-	VADDPS         Z0, Z4, Z0
-	VSUBPS         Z4, Z0, Z0
+	VMOVUPS        8640(CX), Z6
+	VCMPPS         $0x01, Z0, Z6, K2
+	VBROADCASTSS   wide<>+272(SB), Z9
+	VBLENDMPS      Z1, Z9, K2, Z9
+	VMULPS.BCST    92(DX), Z6, Z6
+	VRANGEPS       $0x05, Z6, Z0, Z0
+	VBROADCASTSS   wide<>+60(SB), Z6
+	VADDPS         Z0, Z6, Z0
+	VSUBPS         Z6, Z0, Z0
 	VMOVUPS        Z0, K4, 8640(CX)
 	VBROADCASTSS   wide<>+68(SB), Z0
-	VMOVUPS        128(AX), Z4
-	VMULPS         Z4, Z0, Z4
-	VADDPS         Z4, Z2, Z4
-	VSUBPS         Z0, Z4, Z4
-	VMULPS.BCST    wide<>+284(SB), Z4, Z4
-	VBROADCASTSS   wide<>+144(SB), Z12
-	VMULPS         Z4, Z12, Z15
-	VADDPS         Z15, Z3, Z15
-	VMINPS         Z4, Z15, Z4
-	VMOVUPS        Z4, K4, 8832(CX)
-	VMULPS.BCST    wide<>+276(SB), Z1, Z1
-	VCMPPS         $0x00, Z1, Z1, K2
-	VPSRLD         $0x17, Z1, Z4
-	VPSUBD         Z11, Z4, Z4
-	VPANDD.BCST    wide<>+136(SB), Z1, Z15
-	VPORD          Z15, Z3, Z15
-	VCMPPS         $0x01, Z15, Z10, K3
-	VMULPS         Z15, Z12, Z10
-	VBLENDMPS      Z10, Z15, K3, Z10
-	VPADDD.BCST    wide<>+148(SB), Z4, Z15
-	VBLENDMPS      Z15, Z4, K3, Z4
-	VSUBPS         Z3, Z10, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z15
-	VSUBPS         Z15, Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+160(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+164(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+168(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+172(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+176(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+88(SB), Z14, Z14
-	VCVTDQ2PS      Z4, Z4
-	VMULPS         Z14, Z10, Z10
-	VADDPS         Z10, Z4, Z4
-	VBLENDMPS      Z4, Z1, K2, Z1
-	VMULPS.BCST    wide<>+220(SB), Z1, Z1
+	VMULPS         Z5, Z0, Z5
+	VADDPS         Z5, Z1, Z5
+	VSUBPS         Z0, Z5, Z5
+	VMULPS.BCST    wide<>+276(SB), Z5, Z5
+	VMULPS.BCST    wide<>+180(SB), Z5, Z6
+	VADDPS         Z6, Z4, Z6
+	VMINPS         Z5, Z6, Z5
+	VMOVUPS        Z5, K4, 8832(CX)
+	VMULPS.BCST    wide<>+268(SB), Z3, Z3
+	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
+	VPSRAD         $0x17, Z5, Z5
+	VPSLLD         $0x17, Z5, Z6
+	VPSUBD         Z6, Z3, Z3
+	VSUBPS         Z4, Z3, Z3
+	VMULPS.BCST    wide<>+128(SB), Z3, Z6
+	VSUBPS         Z6, Z10, Z6
+	VMULPS         Z6, Z3, Z6
+	VADDPS.BCST    wide<>+136(SB), Z6, Z6
+	VMULPS         Z6, Z3, Z6
+	VADDPS.BCST    wide<>+140(SB), Z6, Z6
+	VMULPS         Z6, Z3, Z6
+	VADDPS.BCST    wide<>+144(SB), Z6, Z6
+	VMULPS         Z6, Z3, Z6
+	VADDPS.BCST    wide<>+148(SB), Z6, Z6
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z6, Z3, Z3
+	VADDPS         Z3, Z5, Z3
+	VMULPS.BCST    wide<>+212(SB), Z3, Z3
 	PREFETCHT0     17600(CX)
-	VMOVUPS        8704(CX), Z4
-	VBLENDMPS.BCST wide<>+76(SB), Z4, K1, Z4
-	VADDPS         Z4, Z1, Z10
+	VMOVUPS        8704(CX), Z5
+	VBLENDMPS.BCST wide<>+76(SB), Z5, K1, Z5
+	VADDPS         Z5, Z3, Z6
 	PREFETCHT0     17664(CX)
-	VMOVUPS        8768(CX), Z14
-	VBLENDMPS.BCST wide<>+288(SB), Z14, K1, Z14
-	VADDPS         Z14, Z1, Z15
-	VBROADCASTSS   152(DX), Z16
-	VSUBPS.BCST    wide<>+292(SB), Z16, Z17
-	VRANGEPS       $0x04, Z17, Z10, Z10
-	VCMPPS.BCST    $0x01, 156(DX), Z8, K1
-	VSUBPS.BCST    wide<>+32(SB), Z16, Z8
-	VRANGEPS       $0x04, Z8, Z15, Z8
-	VADDPS.BCST    wide<>+44(SB), Z10, Z15
-	VMAXPS         Z15, Z8, Z8
-	VBROADCASTSS   136(DX), Z15
-	VBLENDMPS      Z8, Z15, K1, Z8
-	VSUBPS         Z10, Z8, Z15
-	VCMPPS         $0x01, Z9, Z8, K1
-	VBLENDMPS      Z8, Z10, K1, Z16
-	VBROADCASTSS   140(DX), Z17
-	VSUBPS         Z8, Z17, Z18
-	VBLENDMPS      Z18, Z15, K1, Z19
-	VBLENDMPS      Z0, Z3, K1, Z20
-	VCMPPS         $0x01, Z9, Z17, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z20, K1, Z20
-	VBLENDMPS      Z17, Z16, K1, Z16
-	VBROADCASTSS   144(DX), Z21
-	VSUBPS         Z17, Z21, Z22
-	VBLENDMPS      Z22, Z19, K1, Z19
-	VCMPPS         $0x01, Z9, Z21, K1
-	VBLENDMPS.BCST wide<>+296(SB), Z20, K1, Z20
-	VBLENDMPS      Z21, Z16, K1, Z16
-	VBROADCASTSS   148(DX), Z23
-	VSUBPS         Z21, Z23, Z23
-	VBLENDMPS      Z23, Z19, K1, Z19
-	VSUBPS         Z16, Z9, Z16
-	VDIVPS         Z19, Z16, Z16
-	VADDPS         Z16, Z20, Z16
-	VCMPPS         $0x01, Z3, Z16, K1
-	VSUBPS         Z10, Z9, Z19
-	VMULPS         Z19, Z0, Z19
-	VMULPS.BCST    wide<>+88(SB), Z19, Z19
-	VCMPPS         $0x00, Z19, Z19, K2
-	VCMPPS         $0x01, Z19, Z6, K3
-	VMAXPS         Z19, Z7, Z20
-	VBLENDMPS      Z6, Z20, K3, Z20
-	VADDPS.BCST    wide<>+100(SB), Z20, Z24
-	VCVTTPS2DQ     Z24, Z24
-	VPSUBD.BCST    wide<>+104(SB), Z24, Z24
-	VCVTDQ2PS      Z24, Z25
-	VSUBPS         Z25, Z20, Z20
-	VMULPS.BCST    wide<>+108(SB), Z20, Z25
-	VADDPS.BCST    wide<>+112(SB), Z25, Z25
-	VMULPS         Z25, Z20, Z25
-	VADDPS.BCST    wide<>+116(SB), Z25, Z25
-	VMULPS         Z25, Z20, Z25
-	VADDPS.BCST    wide<>+120(SB), Z25, Z25
-	VMULPS         Z25, Z20, Z25
-	VADDPS.BCST    wide<>+124(SB), Z25, Z25
-	VMULPS         Z25, Z20, Z20
-	VADDPS         Z20, Z3, Z20
-	VPADDD         Z24, Z11, Z24
-	VPSLLD         $0x17, Z24, Z24
-	VMULPS         Z24, Z20, Z20
-	VBLENDMPS      Z20, Z19, K2, Z19
-	VBLENDMPS      Z19, Z16, K1, Z16
-	VCMPPS         $0x01, Z2, Z8, K1
-	VBLENDMPS      Z8, Z10, K1, Z8
-	VBLENDMPS      Z18, Z15, K1, Z15
-	VBLENDMPS      Z0, Z3, K1, Z18
-	VCMPPS         $0x01, Z2, Z17, K1
-	VBLENDMPS.BCST wide<>+192(SB), Z18, K1, Z18
-	VBLENDMPS      Z17, Z8, K1, Z8
-	VBLENDMPS      Z22, Z15, K1, Z15
-	VCMPPS         $0x01, Z2, Z21, K1
-	VBLENDMPS.BCST wide<>+296(SB), Z18, K1, Z17
-	VBLENDMPS      Z21, Z8, K1, Z8
-	VBLENDMPS      Z23, Z15, K1, Z15
-	VSUBPS         Z8, Z2, Z8
-	VDIVPS         Z15, Z8, Z8
-	VADDPS         Z8, Z17, Z8
-	VCMPPS         $0x01, Z3, Z8, K1
-	VSUBPS         Z10, Z2, Z2
-	VMULPS         Z2, Z0, Z0
+	VMOVUPS        8768(CX), Z10
+	VBLENDMPS.BCST wide<>+280(SB), Z10, K1, Z10
+	VADDPS         Z10, Z3, Z11
+	VBROADCASTSS   152(DX), Z12
+	VSUBPS.BCST    wide<>+284(SB), Z12, Z14
+	VRANGEPS       $0x04, Z14, Z6, Z6
+	VCMPPS.BCST    $0x01, 156(DX), Z21, K1
+	VSUBPS.BCST    wide<>+32(SB), Z12, Z12
+	VRANGEPS       $0x04, Z12, Z11, Z11
+	VADDPS.BCST    wide<>+44(SB), Z6, Z12
+	VMAXPS         Z12, Z11, Z11
+	VBROADCASTSS   136(DX), Z12
+	VBLENDMPS      Z11, Z12, K1, Z11
+	VSUBPS         Z6, Z11, Z12
+	VCMPPS         $0x01, Z9, Z11, K1
+	VBLENDMPS      Z11, Z6, K1, Z14
+	VBROADCASTSS   140(DX), Z15
+	VSUBPS         Z11, Z15, Z16
+	VBLENDMPS      Z16, Z12, K1, Z17
+	VBLENDMPS      Z0, Z4, K1, Z18
+	VCMPPS         $0x01, Z9, Z15, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z18, K1, Z18
+	VBLENDMPS      Z15, Z14, K1, Z14
+	VBROADCASTSS   144(DX), Z19
+	VSUBPS         Z15, Z19, Z20
+	VBLENDMPS      Z20, Z17, K1, Z17
+	VCMPPS         $0x01, Z9, Z19, K1
+	VBLENDMPS.BCST wide<>+288(SB), Z18, K1, Z18
+	VBLENDMPS      Z19, Z14, K1, Z14
+	VBROADCASTSS   148(DX), Z21
+	VSUBPS         Z19, Z21, Z21
+	VBLENDMPS      Z21, Z17, K1, Z17
+	VSUBPS         Z14, Z9, Z14
+	VDIVPS         Z17, Z14, Z14
+	VADDPS         Z14, Z18, Z14
+	VCMPPS         $0x01, Z4, Z14, K1
+	VSUBPS         Z6, Z9, Z17
+	VMULPS         Z17, Z0, Z17
+	VMULPS.BCST    wide<>+88(SB), Z17, Z17
+	VMAXPS.BCST    wide<>+92(SB), Z17, Z17
+	VMINPS         Z17, Z7, Z17
+	VADDPS         Z17, Z8, Z18
+	VSUBPS         Z8, Z18, Z22
+	VSUBPS         Z22, Z17, Z17
+	VMULPS.BCST    wide<>+104(SB), Z17, Z22
+	VADDPS.BCST    wide<>+108(SB), Z22, Z22
+	VMULPS         Z22, Z17, Z22
+	VADDPS.BCST    wide<>+112(SB), Z22, Z22
+	VMULPS         Z22, Z17, Z22
+	VADDPS.BCST    wide<>+116(SB), Z22, Z22
+	VMULPS         Z22, Z17, Z17
+	VADDPS         Z17, Z4, Z17
+	VPSLLD         $0x17, Z18, Z18
+	VPADDD         Z18, Z17, Z17
+	VBLENDMPS      Z17, Z14, K1, Z14
+	VCMPPS         $0x01, Z1, Z11, K1
+	VBLENDMPS      Z11, Z6, K1, Z11
+	VBLENDMPS      Z16, Z12, K1, Z12
+	VBLENDMPS      Z0, Z4, K1, Z16
+	VCMPPS         $0x01, Z1, Z15, K1
+	VBLENDMPS.BCST wide<>+168(SB), Z16, K1, Z16
+	VBLENDMPS      Z15, Z11, K1, Z11
+	VBLENDMPS      Z20, Z12, K1, Z12
+	VCMPPS         $0x01, Z1, Z19, K1
+	VBLENDMPS.BCST wide<>+288(SB), Z16, K1, Z15
+	VBLENDMPS      Z19, Z11, K1, Z11
+	VBLENDMPS      Z21, Z12, K1, Z12
+	VSUBPS         Z11, Z1, Z11
+	VDIVPS         Z12, Z11, Z11
+	VADDPS         Z11, Z15, Z11
+	VCMPPS         $0x01, Z4, Z11, K1
+	VSUBPS         Z6, Z1, Z1
+	VMULPS         Z1, Z0, Z0
 	VMULPS.BCST    wide<>+88(SB), Z0, Z0
-	VCMPPS         $0x00, Z0, Z0, K2
-	VCMPPS         $0x01, Z0, Z6, K3
-	VMAXPS         Z0, Z7, Z2
-	VBLENDMPS      Z6, Z2, K3, Z2
-	VADDPS.BCST    wide<>+100(SB), Z2, Z6
-	VCVTTPS2DQ     Z6, Z6
-	VPSUBD.BCST    wide<>+104(SB), Z6, Z6
-	VCVTDQ2PS      Z6, Z7
-	VSUBPS         Z7, Z2, Z2
-	VMULPS.BCST    wide<>+108(SB), Z2, Z7
-	VADDPS.BCST    wide<>+112(SB), Z7, Z7
-	VMULPS         Z7, Z2, Z7
-	VADDPS.BCST    wide<>+116(SB), Z7, Z7
-	VMULPS         Z7, Z2, Z7
-	VADDPS.BCST    wide<>+120(SB), Z7, Z7
-	VMULPS         Z7, Z2, Z7
-	VADDPS.BCST    wide<>+124(SB), Z7, Z7
-	VMULPS         Z7, Z2, Z2
-	VADDPS         Z2, Z3, Z2
-	VPADDD         Z6, Z11, Z6
-	VPSLLD         $0x17, Z6, Z6
-	VMULPS         Z6, Z2, Z2
-	VBLENDMPS      Z2, Z0, K2, Z0
-	VBLENDMPS      Z0, Z8, K1, Z0
-	VMOVUPS        (AX), Z2
-	VADDPS.BCST    wide<>+300(SB), Z2, Z2
-	VSUBPS         Z4, Z14, Z6
-	VMAXPS.BCST    wide<>+304(SB), Z6, Z6
-	VMINPS         Z6, Z12, Z6
-	VSUBPS         Z1, Z9, Z1
-	VMULPS         Z2, Z13, Z7
-	VADDPS         Z7, Z3, Z7
+	VMAXPS.BCST    wide<>+92(SB), Z0, Z0
+	VMINPS         Z0, Z7, Z0
+	VADDPS         Z0, Z8, Z1
+	VSUBPS         Z8, Z1, Z6
+	VSUBPS         Z6, Z0, Z0
+	VMULPS.BCST    wide<>+104(SB), Z0, Z6
+	VADDPS.BCST    wide<>+108(SB), Z6, Z6
+	VMULPS         Z6, Z0, Z6
+	VADDPS.BCST    wide<>+112(SB), Z6, Z6
+	VMULPS         Z6, Z0, Z6
+	VADDPS.BCST    wide<>+116(SB), Z6, Z6
+	VMULPS         Z6, Z0, Z0
+	VADDPS         Z0, Z4, Z0
+	VPSLLD         $0x17, Z1, Z1
+	VPADDD         Z1, Z0, Z0
+	VBLENDMPS      Z0, Z11, K1, Z0
+	VMOVUPS        (AX), Z1
+	VADDPS.BCST    wide<>+292(SB), Z1, Z1
+	VSUBPS         Z5, Z10, Z6
+	VMAXPS.BCST    wide<>+296(SB), Z6, Z6
+	VBROADCASTSS   wide<>+180(SB), Z7
+	VMINPS         Z6, Z7, Z6
+	VSUBPS         Z3, Z9, Z3
+	VMULPS         Z1, Z13, Z7
+	VADDPS         Z7, Z4, Z7
 	VBROADCASTSS   wide<>+76(SB), Z8
 	VDIVPS         Z7, Z8, Z7
-	VCMPPS         $0x01, Z1, Z4, K1
-	VMULPS.BCST    wide<>+72(SB), Z7, Z8
-	VADDPS         Z8, Z4, Z8
-	VMULPS         Z7, Z13, Z7
-	VSUBPS         Z7, Z4, Z4
-	VBLENDMPS      Z8, Z4, K1, Z4
-	VMOVUPS        Z4, K4, 8704(CX)
-	VBROADCASTSS   wide<>+44(SB), Z7
-	VMULPS         Z2, Z7, Z2
-	VADDPS         Z2, Z3, Z2
-	VDIVPS         Z2, Z6, Z2
-	VCMPPS         $0x01, Z1, Z14, K1
-	VMULPS.BCST    wide<>+204(SB), Z2, Z1
-	VADDPS         Z1, Z14, Z1
-	VMULPS         Z2, Z7, Z2
-	VSUBPS         Z2, Z14, Z2
-	VBLENDMPS      Z1, Z2, K1, Z1
-	VRANGEPS       $0x05, Z1, Z4, Z1
+	VCMPPS         $0x01, Z3, Z5, K1
+	VBROADCASTSS   wide<>+184(SB), Z8
+	VBLENDMPS.BCST wide<>+72(SB), Z8, K1, Z8
+	VMULPS         Z8, Z7, Z7
+	VADDPS         Z7, Z5, Z5
+	VMOVUPS        Z5, K4, 8704(CX)
+	VMULPS.BCST    wide<>+44(SB), Z1, Z1
+	VADDPS         Z1, Z4, Z1
+	VDIVPS         Z1, Z6, Z1
+	VCMPPS         $0x01, Z3, Z10, K1
+	VBROADCASTSS   wide<>+188(SB), Z3
+	VBLENDMPS.BCST wide<>+192(SB), Z3, K1, Z3
+	VMULPS         Z3, Z1, Z1
+	VADDPS         Z1, Z10, Z1
+	VRANGEPS       $0x05, Z1, Z5, Z1
 	VMOVUPS        Z1, K4, 8768(CX)
 	VMOVUPS        896(AX), Z1
-	VMOVUPS        960(AX), Z2
-	VSUBPS         Z2, Z1, Z3
-	VADDPS         Z2, Z1, Z2
-	VCMPPS.BCST    $0x02, 164(DX), Z5, K1
-	VBROADCASTSS   wide<>+308(SB), Z4
-	VBLENDMPS      Z4, Z16, K1, Z5
-	VBLENDMPS      Z4, Z0, K1, Z0
-	VBLENDMPS      Z4, Z1, K1, Z1
-	VBLENDMPS      Z4, Z3, K1, Z3
-	VBLENDMPS      Z4, Z2, K1, Z2
-	VMOVUPS        (BX), Z4
-	VBLENDMPS      Z5, Z4, K4, Z5
-	VBLENDMPS      Z0, Z4, K4, Z0
-	VBLENDMPS      Z1, Z4, K4, Z1
-	VBLENDMPS      Z3, Z4, K4, Z3
-	VBLENDMPS      Z2, Z4, K4, Z2
+	VMOVUPS        960(AX), Z3
+	VSUBPS         Z3, Z1, Z4
+	VADDPS         Z3, Z1, Z3
+	VCMPPS.BCST    $0x02, 164(DX), Z2, K1
+	VBROADCASTSS   wide<>+300(SB), Z2
+	VBLENDMPS      Z2, Z14, K1, Z5
+	VBLENDMPS      Z2, Z0, K1, Z0
+	VBLENDMPS      Z2, Z1, K1, Z1
+	VBLENDMPS      Z2, Z4, K1, Z4
+	VBLENDMPS      Z2, Z3, K1, Z2
+	VMOVUPS        (BX), Z3
+	VBLENDMPS      Z5, Z3, K4, Z5
+	VBLENDMPS      Z0, Z3, K4, Z0
+	VBLENDMPS      Z1, Z3, K4, Z1
+	VBLENDMPS      Z4, Z3, K4, Z4
+	VBLENDMPS      Z2, Z3, K4, Z2
 	VMOVUPS        Z5, (R8)
 	VMOVUPS        Z0, (R9)
 	VMOVUPS        Z1, (R10)
-	VMOVUPS        Z3, (R11)
+	VMOVUPS        Z4, (R11)
 	VMOVUPS        Z2, (R12)
 	ADDQ           $+64, R8
 	ADDQ           $+64, R9
@@ -8726,6 +7907,475 @@ block:
 	DECQ           n+0(FP)
 	JNZ            block
 	LDMXCSR        (SP)
+	VZEROUPPER
+	RET
+
+// func tickFloor(n int, news *float32, score *float32, center *float32, lower *float32, upper *float32, b *float32, s *float32, y *float32, p *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tickFloor(SB), $88-80
+	MOVQ   b+48(FP), BX
+	MOVQ   y+64(FP), CX
+	MOVQ   news+8(FP), DX
+	MOVQ   score+16(FP), SI
+	MOVQ   center+24(FP), DI
+	MOVQ   lower+32(FP), R8
+	MOVQ   upper+40(FP), R9
+	MOVQ   s+56(FP), R10
+	MOVQ   p+72(FP), R15
+	MOVQ   168(R15), R15
+	IMUL3Q $+64, R15, R15
+	ADDQ   R15, R10
+	MOVQ   s+56(FP), R11
+	MOVQ   p+72(FP), R15
+	MOVQ   176(R15), R15
+	IMUL3Q $+64, R15, R15
+	ADDQ   R15, R11
+	LEAQ   87(SP), AX
+	ANDQ   $-64, AX
+
+block:
+	PREFETCHT0   8896(BX)
+	VBROADCASTSS wide<>+0(SB), Z0
+	VADDPS       (BX), Z0, Z0
+	VADDPS       (CX), Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R8)
+	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, 8832(BX)
+	PREFETCHT0   8960(BX)
+	VXORPS       X0, X0, X0
+	VADDPS       64(BX), Z0, Z1
+	VMOVUPS      Z1, 64(BX)
+	PREFETCHT0   9024(BX)
+	VADDPS       128(BX), Z0, Z1
+	VMOVUPS      Z1, 128(BX)
+	PREFETCHT0   9088(BX)
+	VADDPS       192(BX), Z0, Z1
+	VMOVUPS      Z1, 192(BX)
+	PREFETCHT0   9152(BX)
+	VADDPS       256(BX), Z0, Z1
+	VMOVUPS      Z1, 256(BX)
+	PREFETCHT0   9216(BX)
+	VADDPS       320(BX), Z0, Z1
+	VMOVUPS      Z1, 320(BX)
+	PREFETCHT0   9280(BX)
+	VADDPS       384(BX), Z0, Z1
+	VMOVUPS      Z1, 384(BX)
+	PREFETCHT0   9344(BX)
+	VADDPS       448(BX), Z0, Z1
+	VMOVUPS      Z1, 448(BX)
+	PREFETCHT0   9408(BX)
+	VADDPS       512(BX), Z0, Z1
+	VMOVUPS      Z1, 512(BX)
+	PREFETCHT0   9472(BX)
+	VADDPS       576(BX), Z0, Z1
+	VMOVUPS      Z1, 576(BX)
+	PREFETCHT0   9536(BX)
+	VADDPS       640(BX), Z0, Z1
+	VMOVUPS      Z1, 640(BX)
+	PREFETCHT0   9600(BX)
+	VADDPS       704(BX), Z0, Z1
+	VMOVUPS      Z1, 704(BX)
+	PREFETCHT0   9664(BX)
+	VADDPS       768(BX), Z0, Z1
+	VMOVUPS      Z1, 768(BX)
+	PREFETCHT0   9728(BX)
+	VADDPS       832(BX), Z0, Z1
+	VMOVUPS      Z1, 832(BX)
+	PREFETCHT0   9792(BX)
+	VADDPS       896(BX), Z0, Z1
+	VMOVUPS      Z1, 896(BX)
+	PREFETCHT0   9856(BX)
+	VADDPS       960(BX), Z0, Z1
+	VMOVUPS      Z1, 960(BX)
+	PREFETCHT0   9920(BX)
+	VADDPS       1024(BX), Z0, Z1
+	VMOVUPS      Z1, 1024(BX)
+	PREFETCHT0   9984(BX)
+	VADDPS       1088(BX), Z0, Z1
+	VMOVUPS      Z1, 1088(BX)
+	PREFETCHT0   10048(BX)
+	VADDPS       1152(BX), Z0, Z1
+	VMOVUPS      Z1, 1152(BX)
+	PREFETCHT0   10112(BX)
+	VADDPS       1216(BX), Z0, Z1
+	VMOVUPS      Z1, 1216(BX)
+	PREFETCHT0   10176(BX)
+	VADDPS       1280(BX), Z0, Z1
+	VMOVUPS      Z1, 1280(BX)
+	PREFETCHT0   10240(BX)
+	VADDPS       1344(BX), Z0, Z1
+	VMOVUPS      Z1, 1344(BX)
+	PREFETCHT0   10304(BX)
+	VADDPS       1408(BX), Z0, Z1
+	VMOVUPS      Z1, 1408(BX)
+	PREFETCHT0   10368(BX)
+	VADDPS       1472(BX), Z0, Z1
+	VMOVUPS      Z1, 1472(BX)
+	PREFETCHT0   10432(BX)
+	VADDPS       1536(BX), Z0, Z1
+	VMOVUPS      Z1, 1536(BX)
+	PREFETCHT0   10496(BX)
+	VADDPS       1600(BX), Z0, Z1
+	VMOVUPS      Z1, 1600(BX)
+	PREFETCHT0   10560(BX)
+	VADDPS       1664(BX), Z0, Z1
+	VMOVUPS      Z1, 1664(BX)
+	PREFETCHT0   10624(BX)
+	VADDPS       1728(BX), Z0, Z1
+	VMOVUPS      Z1, 1728(BX)
+	PREFETCHT0   10688(BX)
+	VADDPS       1792(BX), Z0, Z1
+	VMOVUPS      Z1, 1792(BX)
+	PREFETCHT0   10752(BX)
+	VADDPS       1856(BX), Z0, Z1
+	VMOVUPS      Z1, 1856(BX)
+	PREFETCHT0   10816(BX)
+	VADDPS       1920(BX), Z0, Z1
+	VMOVUPS      Z1, 1920(BX)
+	PREFETCHT0   10880(BX)
+	VADDPS       1984(BX), Z0, Z1
+	VMOVUPS      Z1, 1984(BX)
+	PREFETCHT0   10944(BX)
+	VADDPS       2048(BX), Z0, Z1
+	VMOVUPS      Z1, 2048(BX)
+	PREFETCHT0   11008(BX)
+	VADDPS       2112(BX), Z0, Z1
+	VMOVUPS      Z1, 2112(BX)
+	PREFETCHT0   11072(BX)
+	VADDPS       2176(BX), Z0, Z1
+	VMOVUPS      Z1, 2176(BX)
+	PREFETCHT0   11136(BX)
+	VADDPS       2240(BX), Z0, Z1
+	VMOVUPS      Z1, 2240(BX)
+	PREFETCHT0   11200(BX)
+	VADDPS       2304(BX), Z0, Z1
+	VMOVUPS      Z1, 2304(BX)
+	PREFETCHT0   11264(BX)
+	VADDPS       2368(BX), Z0, Z1
+	VMOVUPS      Z1, 2368(BX)
+	PREFETCHT0   11328(BX)
+	VADDPS       2432(BX), Z0, Z1
+	VMOVUPS      Z1, 2432(BX)
+	PREFETCHT0   11392(BX)
+	VADDPS       2496(BX), Z0, Z1
+	VMOVUPS      Z1, 2496(BX)
+	PREFETCHT0   11456(BX)
+	VADDPS       2560(BX), Z0, Z1
+	VMOVUPS      Z1, 2560(BX)
+	PREFETCHT0   11520(BX)
+	VADDPS       2624(BX), Z0, Z1
+	VMOVUPS      Z1, 2624(BX)
+	PREFETCHT0   11584(BX)
+	VADDPS       2688(BX), Z0, Z1
+	VMOVUPS      Z1, 2688(BX)
+	PREFETCHT0   11648(BX)
+	VADDPS       2752(BX), Z0, Z1
+	VMOVUPS      Z1, 2752(BX)
+	PREFETCHT0   11712(BX)
+	VADDPS       2816(BX), Z0, Z1
+	VMOVUPS      Z1, 2816(BX)
+	PREFETCHT0   11776(BX)
+	VADDPS       2880(BX), Z0, Z1
+	VMOVUPS      Z1, 2880(BX)
+	PREFETCHT0   11840(BX)
+	VADDPS       2944(BX), Z0, Z1
+	VMOVUPS      Z1, 2944(BX)
+	PREFETCHT0   11904(BX)
+	VADDPS       3008(BX), Z0, Z1
+	VMOVUPS      Z1, 3008(BX)
+	PREFETCHT0   11968(BX)
+	VADDPS       3072(BX), Z0, Z1
+	VMOVUPS      Z1, 3072(BX)
+	PREFETCHT0   12032(BX)
+	VADDPS       3136(BX), Z0, Z1
+	VMOVUPS      Z1, 3136(BX)
+	PREFETCHT0   12096(BX)
+	VADDPS       3200(BX), Z0, Z1
+	VMOVUPS      Z1, 3200(BX)
+	PREFETCHT0   12160(BX)
+	VADDPS       3264(BX), Z0, Z1
+	VMOVUPS      Z1, 3264(BX)
+	PREFETCHT0   12224(BX)
+	VADDPS       3328(BX), Z0, Z1
+	VMOVUPS      Z1, 3328(BX)
+	PREFETCHT0   12288(BX)
+	VADDPS       3392(BX), Z0, Z1
+	VMOVUPS      Z1, 3392(BX)
+	PREFETCHT0   12352(BX)
+	VADDPS       3456(BX), Z0, Z1
+	VMOVUPS      Z1, 3456(BX)
+	PREFETCHT0   12416(BX)
+	VADDPS       3520(BX), Z0, Z1
+	VMOVUPS      Z1, 3520(BX)
+	PREFETCHT0   12480(BX)
+	VADDPS       3584(BX), Z0, Z1
+	VMOVUPS      Z1, 3584(BX)
+	PREFETCHT0   12544(BX)
+	VADDPS       3648(BX), Z0, Z1
+	VMOVUPS      Z1, 3648(BX)
+	PREFETCHT0   12608(BX)
+	VADDPS       3712(BX), Z0, Z1
+	VMOVUPS      Z1, 3712(BX)
+	PREFETCHT0   12672(BX)
+	VADDPS       3776(BX), Z0, Z1
+	VMOVUPS      Z1, 3776(BX)
+	PREFETCHT0   12736(BX)
+	VADDPS       3840(BX), Z0, Z1
+	VMOVUPS      Z1, 3840(BX)
+	PREFETCHT0   12800(BX)
+	VADDPS       3904(BX), Z0, Z1
+	VMOVUPS      Z1, 3904(BX)
+	PREFETCHT0   12864(BX)
+	VADDPS       3968(BX), Z0, Z1
+	VMOVUPS      Z1, 3968(BX)
+	PREFETCHT0   12928(BX)
+	VADDPS       4032(BX), Z0, Z1
+	VMOVUPS      Z1, 4032(BX)
+	PREFETCHT0   12992(BX)
+	VADDPS       4096(BX), Z0, Z1
+	VMOVUPS      Z1, 4096(BX)
+	PREFETCHT0   13056(BX)
+	VADDPS       4160(BX), Z0, Z1
+	VMOVUPS      Z1, 4160(BX)
+	PREFETCHT0   13120(BX)
+	VADDPS       4224(BX), Z0, Z1
+	VMOVUPS      Z1, 4224(BX)
+	PREFETCHT0   13184(BX)
+	VADDPS       4288(BX), Z0, Z1
+	VMOVUPS      Z1, 4288(BX)
+	PREFETCHT0   13248(BX)
+	VADDPS       4352(BX), Z0, Z1
+	VMOVUPS      Z1, 4352(BX)
+	PREFETCHT0   13312(BX)
+	VADDPS       4416(BX), Z0, Z1
+	VMOVUPS      Z1, 4416(BX)
+	PREFETCHT0   13376(BX)
+	VADDPS       4480(BX), Z0, Z1
+	VMOVUPS      Z1, 4480(BX)
+	PREFETCHT0   13440(BX)
+	VADDPS       4544(BX), Z0, Z1
+	VMOVUPS      Z1, 4544(BX)
+	PREFETCHT0   13504(BX)
+	VADDPS       4608(BX), Z0, Z1
+	VMOVUPS      Z1, 4608(BX)
+	PREFETCHT0   13568(BX)
+	VADDPS       4672(BX), Z0, Z1
+	VMOVUPS      Z1, 4672(BX)
+	PREFETCHT0   13632(BX)
+	VADDPS       4736(BX), Z0, Z1
+	VMOVUPS      Z1, 4736(BX)
+	PREFETCHT0   13696(BX)
+	VADDPS       4800(BX), Z0, Z1
+	VMOVUPS      Z1, 4800(BX)
+	PREFETCHT0   13760(BX)
+	VADDPS       4864(BX), Z0, Z1
+	VMOVUPS      Z1, 4864(BX)
+	PREFETCHT0   13824(BX)
+	VADDPS       4928(BX), Z0, Z1
+	VMOVUPS      Z1, 4928(BX)
+	PREFETCHT0   13888(BX)
+	VADDPS       4992(BX), Z0, Z1
+	VMOVUPS      Z1, 4992(BX)
+	PREFETCHT0   13952(BX)
+	VADDPS       5056(BX), Z0, Z1
+	VMOVUPS      Z1, 5056(BX)
+	PREFETCHT0   14016(BX)
+	VADDPS       5120(BX), Z0, Z1
+	VMOVUPS      Z1, 5120(BX)
+	PREFETCHT0   14080(BX)
+	VADDPS       5184(BX), Z0, Z1
+	VMOVUPS      Z1, 5184(BX)
+	PREFETCHT0   14144(BX)
+	VADDPS       5248(BX), Z0, Z1
+	VMOVUPS      Z1, 5248(BX)
+	PREFETCHT0   14208(BX)
+	VADDPS       5312(BX), Z0, Z1
+	VMOVUPS      Z1, 5312(BX)
+	PREFETCHT0   14272(BX)
+	VADDPS       5376(BX), Z0, Z1
+	VMOVUPS      Z1, 5376(BX)
+	PREFETCHT0   14336(BX)
+	VADDPS       5440(BX), Z0, Z1
+	VMOVUPS      Z1, 5440(BX)
+	PREFETCHT0   14400(BX)
+	VADDPS       5504(BX), Z0, Z1
+	VMOVUPS      Z1, 5504(BX)
+	PREFETCHT0   14464(BX)
+	VADDPS       5568(BX), Z0, Z1
+	VMOVUPS      Z1, 5568(BX)
+	PREFETCHT0   14528(BX)
+	VADDPS       5632(BX), Z0, Z1
+	VMOVUPS      Z1, 5632(BX)
+	PREFETCHT0   14592(BX)
+	VADDPS       5696(BX), Z0, Z1
+	VMOVUPS      Z1, 5696(BX)
+	PREFETCHT0   14656(BX)
+	VADDPS       5760(BX), Z0, Z1
+	VMOVUPS      Z1, 5760(BX)
+	PREFETCHT0   14720(BX)
+	VADDPS       5824(BX), Z0, Z1
+	VMOVUPS      Z1, 5824(BX)
+	PREFETCHT0   14784(BX)
+	VADDPS       5888(BX), Z0, Z1
+	VMOVUPS      Z1, 5888(BX)
+	PREFETCHT0   14848(BX)
+	VADDPS       5952(BX), Z0, Z1
+	VMOVUPS      Z1, 5952(BX)
+	PREFETCHT0   14912(BX)
+	VADDPS       6016(BX), Z0, Z1
+	VMOVUPS      Z1, 6016(BX)
+	PREFETCHT0   14976(BX)
+	VADDPS       6080(BX), Z0, Z1
+	VMOVUPS      Z1, 6080(BX)
+	PREFETCHT0   15040(BX)
+	VADDPS       6144(BX), Z0, Z1
+	VMOVUPS      Z1, 6144(BX)
+	PREFETCHT0   15104(BX)
+	VADDPS       6208(BX), Z0, Z1
+	VMOVUPS      Z1, 6208(BX)
+	PREFETCHT0   15168(BX)
+	VADDPS       6272(BX), Z0, Z1
+	VMOVUPS      Z1, 6272(BX)
+	PREFETCHT0   15232(BX)
+	VADDPS       6336(BX), Z0, Z1
+	VMOVUPS      Z1, 6336(BX)
+	PREFETCHT0   15296(BX)
+	VADDPS       6400(BX), Z0, Z1
+	VMOVUPS      Z1, 6400(BX)
+	PREFETCHT0   15360(BX)
+	VADDPS       6464(BX), Z0, Z1
+	VMOVUPS      Z1, 6464(BX)
+	PREFETCHT0   15424(BX)
+	VADDPS       6528(BX), Z0, Z1
+	VMOVUPS      Z1, 6528(BX)
+	PREFETCHT0   15488(BX)
+	VADDPS       6592(BX), Z0, Z1
+	VMOVUPS      Z1, 6592(BX)
+	PREFETCHT0   15552(BX)
+	VADDPS       6656(BX), Z0, Z1
+	VMOVUPS      Z1, 6656(BX)
+	PREFETCHT0   15616(BX)
+	VADDPS       6720(BX), Z0, Z1
+	VMOVUPS      Z1, 6720(BX)
+	PREFETCHT0   15680(BX)
+	VADDPS       6784(BX), Z0, Z1
+	VMOVUPS      Z1, 6784(BX)
+	PREFETCHT0   15744(BX)
+	VADDPS       6848(BX), Z0, Z1
+	VMOVUPS      Z1, 6848(BX)
+	PREFETCHT0   15808(BX)
+	VADDPS       6912(BX), Z0, Z1
+	VMOVUPS      Z1, 6912(BX)
+	PREFETCHT0   15872(BX)
+	VADDPS       6976(BX), Z0, Z1
+	VMOVUPS      Z1, 6976(BX)
+	PREFETCHT0   15936(BX)
+	VADDPS       7040(BX), Z0, Z1
+	VMOVUPS      Z1, 7040(BX)
+	PREFETCHT0   16000(BX)
+	VADDPS       7104(BX), Z0, Z1
+	VMOVUPS      Z1, 7104(BX)
+	PREFETCHT0   16064(BX)
+	VADDPS       7168(BX), Z0, Z1
+	VMOVUPS      Z1, 7168(BX)
+	PREFETCHT0   16128(BX)
+	VADDPS       7232(BX), Z0, Z1
+	VMOVUPS      Z1, 7232(BX)
+	PREFETCHT0   16192(BX)
+	VADDPS       7296(BX), Z0, Z1
+	VMOVUPS      Z1, 7296(BX)
+	PREFETCHT0   16256(BX)
+	VADDPS       7360(BX), Z0, Z1
+	VMOVUPS      Z1, 7360(BX)
+	PREFETCHT0   16320(BX)
+	VADDPS       7424(BX), Z0, Z1
+	VMOVUPS      Z1, 7424(BX)
+	PREFETCHT0   16384(BX)
+	VADDPS       7488(BX), Z0, Z1
+	VMOVUPS      Z1, 7488(BX)
+	PREFETCHT0   16448(BX)
+	VADDPS       7552(BX), Z0, Z1
+	VMOVUPS      Z1, 7552(BX)
+	PREFETCHT0   16512(BX)
+	VADDPS       7616(BX), Z0, Z1
+	VMOVUPS      Z1, 7616(BX)
+	PREFETCHT0   16576(BX)
+	VADDPS       7680(BX), Z0, Z1
+	VMOVUPS      Z1, 7680(BX)
+	PREFETCHT0   16640(BX)
+	VADDPS       7744(BX), Z0, Z1
+	VMOVUPS      Z1, 7744(BX)
+	PREFETCHT0   16704(BX)
+	VADDPS       7808(BX), Z0, Z1
+	VMOVUPS      Z1, 7808(BX)
+	PREFETCHT0   16768(BX)
+	VADDPS       7872(BX), Z0, Z1
+	VMOVUPS      Z1, 7872(BX)
+	PREFETCHT0   16832(BX)
+	VADDPS       7936(BX), Z0, Z1
+	VMOVUPS      Z1, 7936(BX)
+	PREFETCHT0   16896(BX)
+	VADDPS       8000(BX), Z0, Z1
+	VMOVUPS      Z1, 8000(BX)
+	PREFETCHT0   16960(BX)
+	VADDPS       8064(BX), Z0, Z1
+	VMOVUPS      Z1, 8064(BX)
+	PREFETCHT0   17024(BX)
+	VADDPS       8128(BX), Z0, Z1
+	VMOVUPS      Z1, 8128(BX)
+	PREFETCHT0   17088(BX)
+	VADDPS       8192(BX), Z0, Z1
+	VMOVUPS      Z1, 8192(BX)
+	PREFETCHT0   17152(BX)
+	VADDPS       8256(BX), Z0, Z1
+	VMOVUPS      Z1, 8256(BX)
+	PREFETCHT0   17216(BX)
+	VADDPS       8320(BX), Z0, Z1
+	VMOVUPS      Z1, 8320(BX)
+	PREFETCHT0   17280(BX)
+	VADDPS       8384(BX), Z0, Z1
+	VMOVUPS      Z1, 8384(BX)
+	PREFETCHT0   17344(BX)
+	VADDPS       8448(BX), Z0, Z1
+	VMOVUPS      Z1, 8448(BX)
+	PREFETCHT0   17408(BX)
+	VADDPS       8512(BX), Z0, Z1
+	VMOVUPS      Z1, 8512(BX)
+	PREFETCHT0   17472(BX)
+	VADDPS       8576(BX), Z0, Z1
+	VMOVUPS      Z1, 8576(BX)
+	PREFETCHT0   17536(BX)
+	VADDPS       8640(BX), Z0, Z1
+	VMOVUPS      Z1, 8640(BX)
+	PREFETCHT0   17600(BX)
+	VADDPS       8704(BX), Z0, Z1
+	VMOVUPS      Z1, 8704(BX)
+	PREFETCHT0   17664(BX)
+	VADDPS       8768(BX), Z0, Z1
+	VMOVUPS      Z1, 8768(BX)
+	PREFETCHT0   92160(R10)
+	VADDPS       (R10), Z0, Z1
+	VMOVUPS      Z1, (R10)
+	PREFETCHT0   98304(R10)
+	VADDPS       6144(R10), Z0, Z1
+	VMOVUPS      Z1, 6144(R10)
+	PREFETCHT0   104448(R11)
+	VADDPS       12288(R11), Z0, Z0
+	VMOVUPS      Z0, 12288(R11)
+	ADDQ         $+64, DX
+	ADDQ         $+64, SI
+	ADDQ         $+64, DI
+	ADDQ         $+64, R8
+	ADDQ         $+64, R9
+	ADDQ         $+8896, BX
+	ADDQ         $+23040, R10
+	ADDQ         $+23040, R11
+	ADDQ         $+64, CX
+	DECQ         n+0(FP)
+	JNZ          block
 	VZEROUPPER
 	RET
 
@@ -8774,7 +8424,7 @@ block:
 	VMULPS       Y2, Y6, Y2
 	VMINPS       Y2, Y5, Y2
 	VSQRTPS      Y2, Y2
-	VMULPS       narrow<>+2496(SB), Y2, Y2
+	VMULPS       narrow<>+2432(SB), Y2, Y2
 	VANDPS       Y0, Y7, Y3
 	VMULPS       Y2, Y3, Y2
 	VMOVUPS      64(DX)(BX*4), Y7
@@ -8794,12 +8444,11 @@ block:
 	VBROADCASTSS narrow<>+608(SB), Y5
 	VDIVPS       Y0, Y5, Y0
 	VMINPS       Y0, Y2, Y0
-	VCMPPS       $0x01, Y3, Y4, Y3
-	VMULPS       narrow<>+576(SB), Y0, Y5
-	VADDPS       Y5, Y4, Y5
-	VMULPS       Y0, Y2, Y0
-	VSUBPS       Y0, Y4, Y0
-	VBLENDVPS    Y3, Y5, Y0, Y0
+	VCMPPS       $0x01, Y3, Y4, Y2
+	VBROADCASTSS narrow<>+1472(SB), Y3
+	VBLENDVPS    Y2, narrow<>+576(SB), Y3, Y2
+	VMULPS       Y2, Y0, Y0
+	VADDPS       Y0, Y4, Y0
 	VBLENDVPS    Y1, Y0, Y7, Y0
 	VMOVUPS      Y0, 64(DX)(BX*4)
 	XORQ         $+8, BX
@@ -8831,59 +8480,58 @@ TEXT ·corroborateAVX512(SB), $88-48
 	LDMXCSR 4(SP)
 
 block:
-	VMOVUPS      (BX), Z0
-	VCMPPS       $0x00, Z0, Z0, K1
-	VMOVUPS      (CX), Z1
-	VXORPS       X2, X2, X2
-	VCMPPS       $0x00, Z2, Z1, K2
-	VBROADCASTSS wide<>+0(SB), Z3
-	VADDPS       Z3, Z1, Z1
-	VBROADCASTSS wide<>+4(SB), Z4
-	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, K1, (CX)
-	VMOVUPS      128(CX), Z4
-	VCMPPS       $0x01, Z0, Z4, K3
-	VMULPS.BCST  (DX), Z4, Z4
-	VRANGEPS     $0x05, Z4, Z0, Z4
-	VBROADCASTSS wide<>+60(SB), Z5
-	VADDPS       Z5, Z4, Z4
-	VSUBPS       Z5, Z4, Z4
-	VMOVUPS      Z4, K1, 128(CX)
-	VMULPS.BCST  4(DX), Z1, Z4
-	VMINPS       Z4, Z3, Z4
-	VSQRTPS      Z4, Z4
-	VMULPS.BCST  wide<>+312(SB), Z4, Z4
-	VMOVAPS.Z    Z0, K3, Z2
-	VMULPS       Z4, Z2, Z4
-	VMOVUPS      64(CX), Z5
-	VMOVUPS      (SI), Z6
-	VBLENDMPS    Z6, Z5, K2, Z5
-	VRANGEPS     $0x05, Z5, Z6, Z6
-	VDIVPS       Z6, Z4, Z4
-	VBLENDMPS    Z4, Z0, K1, Z0
-	VMOVUPS      Z0, (DI)
-	VBROADCASTSS wide<>+36(SB), Z0
-	VMINPS       Z1, Z0, Z0
-	VBROADCASTSS wide<>+24(SB), Z1
-	VMULPS       Z1, Z0, Z0
-	VADDPS       Z0, Z3, Z0
-	VBROADCASTSS wide<>+76(SB), Z3
-	VDIVPS       Z0, Z3, Z0
-	VMINPS       Z0, Z1, Z0
-	VCMPPS       $0x01, Z2, Z5, K2
-	VMULPS.BCST  wide<>+72(SB), Z0, Z2
-	VADDPS       Z2, Z5, Z2
-	VMULPS       Z0, Z1, Z0
-	VSUBPS       Z0, Z5, Z0
-	VBLENDMPS    Z2, Z0, K2, Z0
-	VMOVUPS      Z0, K1, 64(CX)
-	ADDQ         $+64, DI
-	ADDQ         $+192, CX
-	ADDQ         $+64, BX
-	ADDQ         $+64, SI
-	DECQ         n+0(FP)
-	JNZ          block
-	LDMXCSR      (SP)
+	VMOVUPS        (BX), Z0
+	VCMPPS         $0x00, Z0, Z0, K1
+	VMOVUPS        (CX), Z1
+	VXORPS         X2, X2, X2
+	VCMPPS         $0x00, Z2, Z1, K2
+	VBROADCASTSS   wide<>+0(SB), Z3
+	VADDPS         Z3, Z1, Z1
+	VBROADCASTSS   wide<>+4(SB), Z4
+	VMINPS         Z1, Z4, Z1
+	VMOVUPS        Z1, K1, (CX)
+	VMOVUPS        128(CX), Z4
+	VCMPPS         $0x01, Z0, Z4, K3
+	VMULPS.BCST    (DX), Z4, Z4
+	VRANGEPS       $0x05, Z4, Z0, Z4
+	VBROADCASTSS   wide<>+60(SB), Z5
+	VADDPS         Z5, Z4, Z4
+	VSUBPS         Z5, Z4, Z4
+	VMOVUPS        Z4, K1, 128(CX)
+	VMULPS.BCST    4(DX), Z1, Z4
+	VMINPS         Z4, Z3, Z4
+	VSQRTPS        Z4, Z4
+	VMULPS.BCST    wide<>+304(SB), Z4, Z4
+	VMOVAPS.Z      Z0, K3, Z2
+	VMULPS         Z4, Z2, Z4
+	VMOVUPS        64(CX), Z5
+	VMOVUPS        (SI), Z6
+	VBLENDMPS      Z6, Z5, K2, Z5
+	VRANGEPS       $0x05, Z5, Z6, Z6
+	VDIVPS         Z6, Z4, Z4
+	VBLENDMPS      Z4, Z0, K1, Z0
+	VMOVUPS        Z0, (DI)
+	VBROADCASTSS   wide<>+36(SB), Z0
+	VMINPS         Z1, Z0, Z0
+	VBROADCASTSS   wide<>+24(SB), Z1
+	VMULPS         Z1, Z0, Z0
+	VADDPS         Z0, Z3, Z0
+	VBROADCASTSS   wide<>+76(SB), Z3
+	VDIVPS         Z0, Z3, Z0
+	VMINPS         Z0, Z1, Z0
+	VCMPPS         $0x01, Z2, Z5, K2
+	VBROADCASTSS   wide<>+184(SB), Z1
+	VBLENDMPS.BCST wide<>+72(SB), Z1, K2, Z1
+	VMULPS         Z1, Z0, Z0
+	VADDPS         Z0, Z5, Z0
+	VMOVUPS        Z0, K1, 64(CX)
+	ADDQ           $+64, DI
+	ADDQ           $+192, CX
+	ADDQ           $+64, BX
+	ADDQ           $+64, SI
+	DECQ           n+0(FP)
+	JNZ            block
+	LDMXCSR        (SP)
 	VZEROUPPER
 	RET
 
@@ -9071,463 +8719,447 @@ DATA narrow<>+720(SB)/4, $0x3fb8aa3b
 DATA narrow<>+724(SB)/4, $0x3fb8aa3b
 DATA narrow<>+728(SB)/4, $0x3fb8aa3b
 DATA narrow<>+732(SB)/4, $0x3fb8aa3b
-DATA narrow<>+736(SB)/4, $0x42f00000
-DATA narrow<>+740(SB)/4, $0x42f00000
-DATA narrow<>+744(SB)/4, $0x42f00000
-DATA narrow<>+748(SB)/4, $0x42f00000
-DATA narrow<>+752(SB)/4, $0x42f00000
-DATA narrow<>+756(SB)/4, $0x42f00000
-DATA narrow<>+760(SB)/4, $0x42f00000
-DATA narrow<>+764(SB)/4, $0x42f00000
-DATA narrow<>+768(SB)/4, $0xc2f00000
-DATA narrow<>+772(SB)/4, $0xc2f00000
-DATA narrow<>+776(SB)/4, $0xc2f00000
-DATA narrow<>+780(SB)/4, $0xc2f00000
-DATA narrow<>+784(SB)/4, $0xc2f00000
-DATA narrow<>+788(SB)/4, $0xc2f00000
-DATA narrow<>+792(SB)/4, $0xc2f00000
-DATA narrow<>+796(SB)/4, $0xc2f00000
-DATA narrow<>+800(SB)/4, $0x44801000
-DATA narrow<>+804(SB)/4, $0x44801000
-DATA narrow<>+808(SB)/4, $0x44801000
-DATA narrow<>+812(SB)/4, $0x44801000
-DATA narrow<>+816(SB)/4, $0x44801000
-DATA narrow<>+820(SB)/4, $0x44801000
-DATA narrow<>+824(SB)/4, $0x44801000
-DATA narrow<>+828(SB)/4, $0x44801000
-DATA narrow<>+832(SB)/4, $0x00000400
-DATA narrow<>+836(SB)/4, $0x00000400
-DATA narrow<>+840(SB)/4, $0x00000400
-DATA narrow<>+844(SB)/4, $0x00000400
-DATA narrow<>+848(SB)/4, $0x00000400
-DATA narrow<>+852(SB)/4, $0x00000400
-DATA narrow<>+856(SB)/4, $0x00000400
-DATA narrow<>+860(SB)/4, $0x00000400
-DATA narrow<>+864(SB)/4, $0x3aaec220
-DATA narrow<>+868(SB)/4, $0x3aaec220
-DATA narrow<>+872(SB)/4, $0x3aaec220
-DATA narrow<>+876(SB)/4, $0x3aaec220
-DATA narrow<>+880(SB)/4, $0x3aaec220
-DATA narrow<>+884(SB)/4, $0x3aaec220
-DATA narrow<>+888(SB)/4, $0x3aaec220
-DATA narrow<>+892(SB)/4, $0x3aaec220
-DATA narrow<>+896(SB)/4, $0x3c1d953c
-DATA narrow<>+900(SB)/4, $0x3c1d953c
-DATA narrow<>+904(SB)/4, $0x3c1d953c
-DATA narrow<>+908(SB)/4, $0x3c1d953c
-DATA narrow<>+912(SB)/4, $0x3c1d953c
-DATA narrow<>+916(SB)/4, $0x3c1d953c
-DATA narrow<>+920(SB)/4, $0x3c1d953c
-DATA narrow<>+924(SB)/4, $0x3c1d953c
-DATA narrow<>+928(SB)/4, $0x3d635844
-DATA narrow<>+932(SB)/4, $0x3d635844
-DATA narrow<>+936(SB)/4, $0x3d635844
-DATA narrow<>+940(SB)/4, $0x3d635844
-DATA narrow<>+944(SB)/4, $0x3d635844
-DATA narrow<>+948(SB)/4, $0x3d635844
-DATA narrow<>+952(SB)/4, $0x3d635844
-DATA narrow<>+956(SB)/4, $0x3d635844
-DATA narrow<>+960(SB)/4, $0x3e75fdf0
-DATA narrow<>+964(SB)/4, $0x3e75fdf0
-DATA narrow<>+968(SB)/4, $0x3e75fdf0
-DATA narrow<>+972(SB)/4, $0x3e75fdf0
-DATA narrow<>+976(SB)/4, $0x3e75fdf0
-DATA narrow<>+980(SB)/4, $0x3e75fdf0
-DATA narrow<>+984(SB)/4, $0x3e75fdf0
-DATA narrow<>+988(SB)/4, $0x3e75fdf0
-DATA narrow<>+992(SB)/4, $0x3f317218
-DATA narrow<>+996(SB)/4, $0x3f317218
-DATA narrow<>+1000(SB)/4, $0x3f317218
-DATA narrow<>+1004(SB)/4, $0x3f317218
-DATA narrow<>+1008(SB)/4, $0x3f317218
-DATA narrow<>+1012(SB)/4, $0x3f317218
-DATA narrow<>+1016(SB)/4, $0x3f317218
-DATA narrow<>+1020(SB)/4, $0x3f317218
-DATA narrow<>+1024(SB)/4, $0x0000007f
-DATA narrow<>+1028(SB)/4, $0x0000007f
-DATA narrow<>+1032(SB)/4, $0x0000007f
-DATA narrow<>+1036(SB)/4, $0x0000007f
-DATA narrow<>+1040(SB)/4, $0x0000007f
-DATA narrow<>+1044(SB)/4, $0x0000007f
-DATA narrow<>+1048(SB)/4, $0x0000007f
-DATA narrow<>+1052(SB)/4, $0x0000007f
-DATA narrow<>+1056(SB)/4, $0x3f59999a
-DATA narrow<>+1060(SB)/4, $0x3f59999a
-DATA narrow<>+1064(SB)/4, $0x3f59999a
-DATA narrow<>+1068(SB)/4, $0x3f59999a
-DATA narrow<>+1072(SB)/4, $0x3f59999a
-DATA narrow<>+1076(SB)/4, $0x3f59999a
-DATA narrow<>+1080(SB)/4, $0x3f59999a
-DATA narrow<>+1084(SB)/4, $0x3f59999a
-DATA narrow<>+1088(SB)/4, $0x007fffff
-DATA narrow<>+1092(SB)/4, $0x007fffff
-DATA narrow<>+1096(SB)/4, $0x007fffff
-DATA narrow<>+1100(SB)/4, $0x007fffff
-DATA narrow<>+1104(SB)/4, $0x007fffff
-DATA narrow<>+1108(SB)/4, $0x007fffff
-DATA narrow<>+1112(SB)/4, $0x007fffff
-DATA narrow<>+1116(SB)/4, $0x007fffff
-DATA narrow<>+1120(SB)/4, $0x3fb504f3
-DATA narrow<>+1124(SB)/4, $0x3fb504f3
-DATA narrow<>+1128(SB)/4, $0x3fb504f3
-DATA narrow<>+1132(SB)/4, $0x3fb504f3
-DATA narrow<>+1136(SB)/4, $0x3fb504f3
-DATA narrow<>+1140(SB)/4, $0x3fb504f3
-DATA narrow<>+1144(SB)/4, $0x3fb504f3
-DATA narrow<>+1148(SB)/4, $0x3fb504f3
-DATA narrow<>+1152(SB)/4, $0x3f000000
-DATA narrow<>+1156(SB)/4, $0x3f000000
-DATA narrow<>+1160(SB)/4, $0x3f000000
-DATA narrow<>+1164(SB)/4, $0x3f000000
-DATA narrow<>+1168(SB)/4, $0x3f000000
-DATA narrow<>+1172(SB)/4, $0x3f000000
-DATA narrow<>+1176(SB)/4, $0x3f000000
-DATA narrow<>+1180(SB)/4, $0x3f000000
-DATA narrow<>+1184(SB)/4, $0x00000001
-DATA narrow<>+1188(SB)/4, $0x00000001
-DATA narrow<>+1192(SB)/4, $0x00000001
-DATA narrow<>+1196(SB)/4, $0x00000001
-DATA narrow<>+1200(SB)/4, $0x00000001
-DATA narrow<>+1204(SB)/4, $0x00000001
-DATA narrow<>+1208(SB)/4, $0x00000001
-DATA narrow<>+1212(SB)/4, $0x00000001
-DATA narrow<>+1216(SB)/4, $0x3e122f9b
-DATA narrow<>+1220(SB)/4, $0x3e122f9b
-DATA narrow<>+1224(SB)/4, $0x3e122f9b
-DATA narrow<>+1228(SB)/4, $0x3e122f9b
-DATA narrow<>+1232(SB)/4, $0x3e122f9b
-DATA narrow<>+1236(SB)/4, $0x3e122f9b
-DATA narrow<>+1240(SB)/4, $0x3e122f9b
-DATA narrow<>+1244(SB)/4, $0x3e122f9b
-DATA narrow<>+1248(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1252(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1256(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1260(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1264(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1268(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1272(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1276(SB)/4, $0x3e6e3c7a
-DATA narrow<>+1280(SB)/4, $0xbe7f411d
-DATA narrow<>+1284(SB)/4, $0xbe7f411d
-DATA narrow<>+1288(SB)/4, $0xbe7f411d
-DATA narrow<>+1292(SB)/4, $0xbe7f411d
-DATA narrow<>+1296(SB)/4, $0xbe7f411d
-DATA narrow<>+1300(SB)/4, $0xbe7f411d
-DATA narrow<>+1304(SB)/4, $0xbe7f411d
-DATA narrow<>+1308(SB)/4, $0xbe7f411d
-DATA narrow<>+1312(SB)/4, $0x3e931787
-DATA narrow<>+1316(SB)/4, $0x3e931787
-DATA narrow<>+1320(SB)/4, $0x3e931787
-DATA narrow<>+1324(SB)/4, $0x3e931787
-DATA narrow<>+1328(SB)/4, $0x3e931787
-DATA narrow<>+1332(SB)/4, $0x3e931787
-DATA narrow<>+1336(SB)/4, $0x3e931787
-DATA narrow<>+1340(SB)/4, $0x3e931787
-DATA narrow<>+1344(SB)/4, $0xbeb86f6f
-DATA narrow<>+1348(SB)/4, $0xbeb86f6f
-DATA narrow<>+1352(SB)/4, $0xbeb86f6f
-DATA narrow<>+1356(SB)/4, $0xbeb86f6f
-DATA narrow<>+1360(SB)/4, $0xbeb86f6f
-DATA narrow<>+1364(SB)/4, $0xbeb86f6f
-DATA narrow<>+1368(SB)/4, $0xbeb86f6f
-DATA narrow<>+1372(SB)/4, $0xbeb86f6f
-DATA narrow<>+1376(SB)/4, $0x3ef63ab7
-DATA narrow<>+1380(SB)/4, $0x3ef63ab7
-DATA narrow<>+1384(SB)/4, $0x3ef63ab7
-DATA narrow<>+1388(SB)/4, $0x3ef63ab7
-DATA narrow<>+1392(SB)/4, $0x3ef63ab7
-DATA narrow<>+1396(SB)/4, $0x3ef63ab7
-DATA narrow<>+1400(SB)/4, $0x3ef63ab7
-DATA narrow<>+1404(SB)/4, $0x3ef63ab7
-DATA narrow<>+1408(SB)/4, $0xbf38aa96
-DATA narrow<>+1412(SB)/4, $0xbf38aa96
-DATA narrow<>+1416(SB)/4, $0xbf38aa96
-DATA narrow<>+1420(SB)/4, $0xbf38aa96
-DATA narrow<>+1424(SB)/4, $0xbf38aa96
-DATA narrow<>+1428(SB)/4, $0xbf38aa96
-DATA narrow<>+1432(SB)/4, $0xbf38aa96
-DATA narrow<>+1436(SB)/4, $0xbf38aa96
-DATA narrow<>+1440(SB)/4, $0x3fb17218
-DATA narrow<>+1444(SB)/4, $0x3fb17218
-DATA narrow<>+1448(SB)/4, $0x3fb17218
-DATA narrow<>+1452(SB)/4, $0x3fb17218
-DATA narrow<>+1456(SB)/4, $0x3fb17218
-DATA narrow<>+1460(SB)/4, $0x3fb17218
-DATA narrow<>+1464(SB)/4, $0x3fb17218
-DATA narrow<>+1468(SB)/4, $0x3fb17218
-DATA narrow<>+1472(SB)/4, $0x3ff91395
-DATA narrow<>+1476(SB)/4, $0x3ff91395
-DATA narrow<>+1480(SB)/4, $0x3ff91395
-DATA narrow<>+1484(SB)/4, $0x3ff91395
-DATA narrow<>+1488(SB)/4, $0x3ff91395
-DATA narrow<>+1492(SB)/4, $0x3ff91395
-DATA narrow<>+1496(SB)/4, $0x3ff91395
-DATA narrow<>+1500(SB)/4, $0x3ff91395
-DATA narrow<>+1504(SB)/4, $0x401f08b6
-DATA narrow<>+1508(SB)/4, $0x401f08b6
-DATA narrow<>+1512(SB)/4, $0x401f08b6
-DATA narrow<>+1516(SB)/4, $0x401f08b6
-DATA narrow<>+1520(SB)/4, $0x401f08b6
-DATA narrow<>+1524(SB)/4, $0x401f08b6
-DATA narrow<>+1528(SB)/4, $0x401f08b6
-DATA narrow<>+1532(SB)/4, $0x401f08b6
-DATA narrow<>+1536(SB)/4, $0x40400000
-DATA narrow<>+1540(SB)/4, $0x40400000
-DATA narrow<>+1544(SB)/4, $0x40400000
-DATA narrow<>+1548(SB)/4, $0x40400000
-DATA narrow<>+1552(SB)/4, $0x40400000
-DATA narrow<>+1556(SB)/4, $0x40400000
-DATA narrow<>+1560(SB)/4, $0x40400000
-DATA narrow<>+1564(SB)/4, $0x40400000
-DATA narrow<>+1568(SB)/4, $0x3e19999a
-DATA narrow<>+1572(SB)/4, $0x3e19999a
-DATA narrow<>+1576(SB)/4, $0x3e19999a
-DATA narrow<>+1580(SB)/4, $0x3e19999a
-DATA narrow<>+1584(SB)/4, $0x3e19999a
-DATA narrow<>+1588(SB)/4, $0x3e19999a
-DATA narrow<>+1592(SB)/4, $0x3e19999a
-DATA narrow<>+1596(SB)/4, $0x3e19999a
-DATA narrow<>+1600(SB)/4, $0x40549a78
-DATA narrow<>+1604(SB)/4, $0x40549a78
-DATA narrow<>+1608(SB)/4, $0x40549a78
-DATA narrow<>+1612(SB)/4, $0x40549a78
-DATA narrow<>+1616(SB)/4, $0x40549a78
-DATA narrow<>+1620(SB)/4, $0x40549a78
-DATA narrow<>+1624(SB)/4, $0x40549a78
-DATA narrow<>+1628(SB)/4, $0x40549a78
-DATA narrow<>+1632(SB)/4, $0x3f7d70a4
-DATA narrow<>+1636(SB)/4, $0x3f7d70a4
-DATA narrow<>+1640(SB)/4, $0x3f7d70a4
-DATA narrow<>+1644(SB)/4, $0x3f7d70a4
-DATA narrow<>+1648(SB)/4, $0x3f7d70a4
-DATA narrow<>+1652(SB)/4, $0x3f7d70a4
-DATA narrow<>+1656(SB)/4, $0x3f7d70a4
-DATA narrow<>+1660(SB)/4, $0x3f7d70a4
-DATA narrow<>+1664(SB)/4, $0x3f7fbe77
-DATA narrow<>+1668(SB)/4, $0x3f7fbe77
-DATA narrow<>+1672(SB)/4, $0x3f7fbe77
-DATA narrow<>+1676(SB)/4, $0x3f7fbe77
-DATA narrow<>+1680(SB)/4, $0x3f7fbe77
-DATA narrow<>+1684(SB)/4, $0x3f7fbe77
-DATA narrow<>+1688(SB)/4, $0x3f7fbe77
-DATA narrow<>+1692(SB)/4, $0x3f7fbe77
-DATA narrow<>+1696(SB)/4, $0x41a00000
-DATA narrow<>+1700(SB)/4, $0x41a00000
-DATA narrow<>+1704(SB)/4, $0x41a00000
-DATA narrow<>+1708(SB)/4, $0x41a00000
-DATA narrow<>+1712(SB)/4, $0x41a00000
-DATA narrow<>+1716(SB)/4, $0x41a00000
-DATA narrow<>+1720(SB)/4, $0x41a00000
-DATA narrow<>+1724(SB)/4, $0x41a00000
-DATA narrow<>+1728(SB)/4, $0x3e124925
-DATA narrow<>+1732(SB)/4, $0x3e124925
-DATA narrow<>+1736(SB)/4, $0x3e124925
-DATA narrow<>+1740(SB)/4, $0x3e124925
-DATA narrow<>+1744(SB)/4, $0x3e124925
-DATA narrow<>+1748(SB)/4, $0x3e124925
-DATA narrow<>+1752(SB)/4, $0x3e124925
-DATA narrow<>+1756(SB)/4, $0x3e124925
-DATA narrow<>+1760(SB)/4, $0x3e9a209b
-DATA narrow<>+1764(SB)/4, $0x3e9a209b
-DATA narrow<>+1768(SB)/4, $0x3e9a209b
-DATA narrow<>+1772(SB)/4, $0x3e9a209b
-DATA narrow<>+1776(SB)/4, $0x3e9a209b
-DATA narrow<>+1780(SB)/4, $0x3e9a209b
-DATA narrow<>+1784(SB)/4, $0x3e9a209b
-DATA narrow<>+1788(SB)/4, $0x3e9a209b
-DATA narrow<>+1792(SB)/4, $0x3fa66666
-DATA narrow<>+1796(SB)/4, $0x3fa66666
-DATA narrow<>+1800(SB)/4, $0x3fa66666
-DATA narrow<>+1804(SB)/4, $0x3fa66666
-DATA narrow<>+1808(SB)/4, $0x3fa66666
-DATA narrow<>+1812(SB)/4, $0x3fa66666
-DATA narrow<>+1816(SB)/4, $0x3fa66666
-DATA narrow<>+1820(SB)/4, $0x3fa66666
-DATA narrow<>+1824(SB)/4, $0x40133333
-DATA narrow<>+1828(SB)/4, $0x40133333
-DATA narrow<>+1832(SB)/4, $0x40133333
-DATA narrow<>+1836(SB)/4, $0x40133333
-DATA narrow<>+1840(SB)/4, $0x40133333
-DATA narrow<>+1844(SB)/4, $0x40133333
-DATA narrow<>+1848(SB)/4, $0x40133333
-DATA narrow<>+1852(SB)/4, $0x40133333
-DATA narrow<>+1856(SB)/4, $0x40533333
-DATA narrow<>+1860(SB)/4, $0x40533333
-DATA narrow<>+1864(SB)/4, $0x40533333
-DATA narrow<>+1868(SB)/4, $0x40533333
-DATA narrow<>+1872(SB)/4, $0x40533333
-DATA narrow<>+1876(SB)/4, $0x40533333
-DATA narrow<>+1880(SB)/4, $0x40533333
-DATA narrow<>+1884(SB)/4, $0x40533333
-DATA narrow<>+1888(SB)/4, $0x3c088889
-DATA narrow<>+1892(SB)/4, $0x3c088889
-DATA narrow<>+1896(SB)/4, $0x3c088889
-DATA narrow<>+1900(SB)/4, $0x3c088889
-DATA narrow<>+1904(SB)/4, $0x3c088889
-DATA narrow<>+1908(SB)/4, $0x3c088889
-DATA narrow<>+1912(SB)/4, $0x3c088889
-DATA narrow<>+1916(SB)/4, $0x3c088889
-DATA narrow<>+1920(SB)/4, $0x41000000
-DATA narrow<>+1924(SB)/4, $0x41000000
-DATA narrow<>+1928(SB)/4, $0x41000000
-DATA narrow<>+1932(SB)/4, $0x41000000
-DATA narrow<>+1936(SB)/4, $0x41000000
-DATA narrow<>+1940(SB)/4, $0x41000000
-DATA narrow<>+1944(SB)/4, $0x41000000
-DATA narrow<>+1948(SB)/4, $0x41000000
-DATA narrow<>+1952(SB)/4, $0x7149f2ca
-DATA narrow<>+1956(SB)/4, $0x7149f2ca
-DATA narrow<>+1960(SB)/4, $0x7149f2ca
-DATA narrow<>+1964(SB)/4, $0x7149f2ca
-DATA narrow<>+1968(SB)/4, $0x7149f2ca
-DATA narrow<>+1972(SB)/4, $0x7149f2ca
-DATA narrow<>+1976(SB)/4, $0x7149f2ca
-DATA narrow<>+1980(SB)/4, $0x7149f2ca
-DATA narrow<>+1984(SB)/4, $0x42c80000
-DATA narrow<>+1988(SB)/4, $0x42c80000
-DATA narrow<>+1992(SB)/4, $0x42c80000
-DATA narrow<>+1996(SB)/4, $0x42c80000
-DATA narrow<>+2000(SB)/4, $0x42c80000
-DATA narrow<>+2004(SB)/4, $0x42c80000
-DATA narrow<>+2008(SB)/4, $0x42c80000
-DATA narrow<>+2012(SB)/4, $0x42c80000
-DATA narrow<>+2016(SB)/4, $0x3fc00000
-DATA narrow<>+2020(SB)/4, $0x3fc00000
-DATA narrow<>+2024(SB)/4, $0x3fc00000
-DATA narrow<>+2028(SB)/4, $0x3fc00000
-DATA narrow<>+2032(SB)/4, $0x3fc00000
-DATA narrow<>+2036(SB)/4, $0x3fc00000
-DATA narrow<>+2040(SB)/4, $0x3fc00000
-DATA narrow<>+2044(SB)/4, $0x3fc00000
-DATA narrow<>+2048(SB)/4, $0x2b8cbccc
-DATA narrow<>+2052(SB)/4, $0x2b8cbccc
-DATA narrow<>+2056(SB)/4, $0x2b8cbccc
-DATA narrow<>+2060(SB)/4, $0x2b8cbccc
-DATA narrow<>+2064(SB)/4, $0x2b8cbccc
-DATA narrow<>+2068(SB)/4, $0x2b8cbccc
-DATA narrow<>+2072(SB)/4, $0x2b8cbccc
-DATA narrow<>+2076(SB)/4, $0x2b8cbccc
-DATA narrow<>+2080(SB)/4, $0x40900000
-DATA narrow<>+2084(SB)/4, $0x40900000
-DATA narrow<>+2088(SB)/4, $0x40900000
-DATA narrow<>+2092(SB)/4, $0x40900000
-DATA narrow<>+2096(SB)/4, $0x40900000
-DATA narrow<>+2100(SB)/4, $0x40900000
-DATA narrow<>+2104(SB)/4, $0x40900000
-DATA narrow<>+2108(SB)/4, $0x40900000
-DATA narrow<>+2112(SB)/4, $0x40a00000
-DATA narrow<>+2116(SB)/4, $0x40a00000
-DATA narrow<>+2120(SB)/4, $0x40a00000
-DATA narrow<>+2124(SB)/4, $0x40a00000
-DATA narrow<>+2128(SB)/4, $0x40a00000
-DATA narrow<>+2132(SB)/4, $0x40a00000
-DATA narrow<>+2136(SB)/4, $0x40a00000
-DATA narrow<>+2140(SB)/4, $0x40a00000
-DATA narrow<>+2144(SB)/4, $0x38d1b717
-DATA narrow<>+2148(SB)/4, $0x38d1b717
-DATA narrow<>+2152(SB)/4, $0x38d1b717
-DATA narrow<>+2156(SB)/4, $0x38d1b717
-DATA narrow<>+2160(SB)/4, $0x38d1b717
-DATA narrow<>+2164(SB)/4, $0x38d1b717
-DATA narrow<>+2168(SB)/4, $0x38d1b717
-DATA narrow<>+2172(SB)/4, $0x38d1b717
-DATA narrow<>+2176(SB)/4, $0x37d1b717
-DATA narrow<>+2180(SB)/4, $0x37d1b717
-DATA narrow<>+2184(SB)/4, $0x37d1b717
-DATA narrow<>+2188(SB)/4, $0x37d1b717
-DATA narrow<>+2192(SB)/4, $0x37d1b717
-DATA narrow<>+2196(SB)/4, $0x37d1b717
-DATA narrow<>+2200(SB)/4, $0x37d1b717
-DATA narrow<>+2204(SB)/4, $0x37d1b717
-DATA narrow<>+2208(SB)/4, $0x3cf5c28f
-DATA narrow<>+2212(SB)/4, $0x3cf5c28f
-DATA narrow<>+2216(SB)/4, $0x3cf5c28f
-DATA narrow<>+2220(SB)/4, $0x3cf5c28f
-DATA narrow<>+2224(SB)/4, $0x3cf5c28f
-DATA narrow<>+2228(SB)/4, $0x3cf5c28f
-DATA narrow<>+2232(SB)/4, $0x3cf5c28f
-DATA narrow<>+2236(SB)/4, $0x3cf5c28f
-DATA narrow<>+2240(SB)/4, $0xc0400000
-DATA narrow<>+2244(SB)/4, $0xc0400000
-DATA narrow<>+2248(SB)/4, $0xc0400000
-DATA narrow<>+2252(SB)/4, $0xc0400000
-DATA narrow<>+2256(SB)/4, $0xc0400000
-DATA narrow<>+2260(SB)/4, $0xc0400000
-DATA narrow<>+2264(SB)/4, $0xc0400000
-DATA narrow<>+2268(SB)/4, $0xc0400000
-DATA narrow<>+2272(SB)/4, $0x3eaaaaab
-DATA narrow<>+2276(SB)/4, $0x3eaaaaab
-DATA narrow<>+2280(SB)/4, $0x3eaaaaab
-DATA narrow<>+2284(SB)/4, $0x3eaaaaab
-DATA narrow<>+2288(SB)/4, $0x3eaaaaab
-DATA narrow<>+2292(SB)/4, $0x3eaaaaab
-DATA narrow<>+2296(SB)/4, $0x3eaaaaab
-DATA narrow<>+2300(SB)/4, $0x3eaaaaab
-DATA narrow<>+2304(SB)/4, $0x3eae147b
-DATA narrow<>+2308(SB)/4, $0x3eae147b
-DATA narrow<>+2312(SB)/4, $0x3eae147b
-DATA narrow<>+2316(SB)/4, $0x3eae147b
-DATA narrow<>+2320(SB)/4, $0x3eae147b
-DATA narrow<>+2324(SB)/4, $0x3eae147b
-DATA narrow<>+2328(SB)/4, $0x3eae147b
-DATA narrow<>+2332(SB)/4, $0x3eae147b
-DATA narrow<>+2336(SB)/4, $0x3d23d70a
-DATA narrow<>+2340(SB)/4, $0x3d23d70a
-DATA narrow<>+2344(SB)/4, $0x3d23d70a
-DATA narrow<>+2348(SB)/4, $0x3d23d70a
-DATA narrow<>+2352(SB)/4, $0x3d23d70a
-DATA narrow<>+2356(SB)/4, $0x3d23d70a
-DATA narrow<>+2360(SB)/4, $0x3d23d70a
-DATA narrow<>+2364(SB)/4, $0x3d23d70a
-DATA narrow<>+2368(SB)/4, $0x40800000
-DATA narrow<>+2372(SB)/4, $0x40800000
-DATA narrow<>+2376(SB)/4, $0x40800000
-DATA narrow<>+2380(SB)/4, $0x40800000
-DATA narrow<>+2384(SB)/4, $0x40800000
-DATA narrow<>+2388(SB)/4, $0x40800000
-DATA narrow<>+2392(SB)/4, $0x40800000
-DATA narrow<>+2396(SB)/4, $0x40800000
-DATA narrow<>+2400(SB)/4, $0x447a0000
-DATA narrow<>+2404(SB)/4, $0x447a0000
-DATA narrow<>+2408(SB)/4, $0x447a0000
-DATA narrow<>+2412(SB)/4, $0x447a0000
-DATA narrow<>+2416(SB)/4, $0x447a0000
-DATA narrow<>+2420(SB)/4, $0x447a0000
-DATA narrow<>+2424(SB)/4, $0x447a0000
-DATA narrow<>+2428(SB)/4, $0x447a0000
-DATA narrow<>+2432(SB)/4, $0x3d4ccccd
-DATA narrow<>+2436(SB)/4, $0x3d4ccccd
-DATA narrow<>+2440(SB)/4, $0x3d4ccccd
-DATA narrow<>+2444(SB)/4, $0x3d4ccccd
-DATA narrow<>+2448(SB)/4, $0x3d4ccccd
-DATA narrow<>+2452(SB)/4, $0x3d4ccccd
-DATA narrow<>+2456(SB)/4, $0x3d4ccccd
-DATA narrow<>+2460(SB)/4, $0x3d4ccccd
-DATA narrow<>+2464(SB)/4, $0x7fc00000
-DATA narrow<>+2468(SB)/4, $0x7fc00000
-DATA narrow<>+2472(SB)/4, $0x7fc00000
-DATA narrow<>+2476(SB)/4, $0x7fc00000
-DATA narrow<>+2480(SB)/4, $0x7fc00000
-DATA narrow<>+2484(SB)/4, $0x7fc00000
-DATA narrow<>+2488(SB)/4, $0x7fc00000
-DATA narrow<>+2492(SB)/4, $0x7fc00000
-DATA narrow<>+2496(SB)/4, $0x3fcccccd
-DATA narrow<>+2500(SB)/4, $0x3fcccccd
-DATA narrow<>+2504(SB)/4, $0x3fcccccd
-DATA narrow<>+2508(SB)/4, $0x3fcccccd
-DATA narrow<>+2512(SB)/4, $0x3fcccccd
-DATA narrow<>+2516(SB)/4, $0x3fcccccd
-DATA narrow<>+2520(SB)/4, $0x3fcccccd
-DATA narrow<>+2524(SB)/4, $0x3fcccccd
-DATA narrow<>+2528(SB)/4, $0x00000000
-DATA narrow<>+2532(SB)/4, $0x00000000
-DATA narrow<>+2536(SB)/4, $0x00000000
-DATA narrow<>+2540(SB)/4, $0x00000000
-DATA narrow<>+2544(SB)/4, $0x00000000
-DATA narrow<>+2548(SB)/4, $0x00000000
-DATA narrow<>+2552(SB)/4, $0x00000000
-DATA narrow<>+2556(SB)/4, $0x00000000
-GLOBL narrow<>(SB), RODATA|NOPTR, $2560
+DATA narrow<>+736(SB)/4, $0xc2f00000
+DATA narrow<>+740(SB)/4, $0xc2f00000
+DATA narrow<>+744(SB)/4, $0xc2f00000
+DATA narrow<>+748(SB)/4, $0xc2f00000
+DATA narrow<>+752(SB)/4, $0xc2f00000
+DATA narrow<>+756(SB)/4, $0xc2f00000
+DATA narrow<>+760(SB)/4, $0xc2f00000
+DATA narrow<>+764(SB)/4, $0xc2f00000
+DATA narrow<>+768(SB)/4, $0x42f00000
+DATA narrow<>+772(SB)/4, $0x42f00000
+DATA narrow<>+776(SB)/4, $0x42f00000
+DATA narrow<>+780(SB)/4, $0x42f00000
+DATA narrow<>+784(SB)/4, $0x42f00000
+DATA narrow<>+788(SB)/4, $0x42f00000
+DATA narrow<>+792(SB)/4, $0x42f00000
+DATA narrow<>+796(SB)/4, $0x42f00000
+DATA narrow<>+800(SB)/4, $0x4b400000
+DATA narrow<>+804(SB)/4, $0x4b400000
+DATA narrow<>+808(SB)/4, $0x4b400000
+DATA narrow<>+812(SB)/4, $0x4b400000
+DATA narrow<>+816(SB)/4, $0x4b400000
+DATA narrow<>+820(SB)/4, $0x4b400000
+DATA narrow<>+824(SB)/4, $0x4b400000
+DATA narrow<>+828(SB)/4, $0x4b400000
+DATA narrow<>+832(SB)/4, $0x3c1ccbe7
+DATA narrow<>+836(SB)/4, $0x3c1ccbe7
+DATA narrow<>+840(SB)/4, $0x3c1ccbe7
+DATA narrow<>+844(SB)/4, $0x3c1ccbe7
+DATA narrow<>+848(SB)/4, $0x3c1ccbe7
+DATA narrow<>+852(SB)/4, $0x3c1ccbe7
+DATA narrow<>+856(SB)/4, $0x3c1ccbe7
+DATA narrow<>+860(SB)/4, $0x3c1ccbe7
+DATA narrow<>+864(SB)/4, $0x3d650a20
+DATA narrow<>+868(SB)/4, $0x3d650a20
+DATA narrow<>+872(SB)/4, $0x3d650a20
+DATA narrow<>+876(SB)/4, $0x3d650a20
+DATA narrow<>+880(SB)/4, $0x3d650a20
+DATA narrow<>+884(SB)/4, $0x3d650a20
+DATA narrow<>+888(SB)/4, $0x3d650a20
+DATA narrow<>+892(SB)/4, $0x3d650a20
+DATA narrow<>+896(SB)/4, $0x3e76036d
+DATA narrow<>+900(SB)/4, $0x3e76036d
+DATA narrow<>+904(SB)/4, $0x3e76036d
+DATA narrow<>+908(SB)/4, $0x3e76036d
+DATA narrow<>+912(SB)/4, $0x3e76036d
+DATA narrow<>+916(SB)/4, $0x3e76036d
+DATA narrow<>+920(SB)/4, $0x3e76036d
+DATA narrow<>+924(SB)/4, $0x3e76036d
+DATA narrow<>+928(SB)/4, $0x3f31706e
+DATA narrow<>+932(SB)/4, $0x3f31706e
+DATA narrow<>+936(SB)/4, $0x3f31706e
+DATA narrow<>+940(SB)/4, $0x3f31706e
+DATA narrow<>+944(SB)/4, $0x3f31706e
+DATA narrow<>+948(SB)/4, $0x3f31706e
+DATA narrow<>+952(SB)/4, $0x3f31706e
+DATA narrow<>+956(SB)/4, $0x3f31706e
+DATA narrow<>+960(SB)/4, $0x3f59999a
+DATA narrow<>+964(SB)/4, $0x3f59999a
+DATA narrow<>+968(SB)/4, $0x3f59999a
+DATA narrow<>+972(SB)/4, $0x3f59999a
+DATA narrow<>+976(SB)/4, $0x3f59999a
+DATA narrow<>+980(SB)/4, $0x3f59999a
+DATA narrow<>+984(SB)/4, $0x3f59999a
+DATA narrow<>+988(SB)/4, $0x3f59999a
+DATA narrow<>+992(SB)/4, $0x3f3504f3
+DATA narrow<>+996(SB)/4, $0x3f3504f3
+DATA narrow<>+1000(SB)/4, $0x3f3504f3
+DATA narrow<>+1004(SB)/4, $0x3f3504f3
+DATA narrow<>+1008(SB)/4, $0x3f3504f3
+DATA narrow<>+1012(SB)/4, $0x3f3504f3
+DATA narrow<>+1016(SB)/4, $0x3f3504f3
+DATA narrow<>+1020(SB)/4, $0x3f3504f3
+DATA narrow<>+1024(SB)/4, $0x3e538c85
+DATA narrow<>+1028(SB)/4, $0x3e538c85
+DATA narrow<>+1032(SB)/4, $0x3e538c85
+DATA narrow<>+1036(SB)/4, $0x3e538c85
+DATA narrow<>+1040(SB)/4, $0x3e538c85
+DATA narrow<>+1044(SB)/4, $0x3e538c85
+DATA narrow<>+1048(SB)/4, $0x3e538c85
+DATA narrow<>+1052(SB)/4, $0x3e538c85
+DATA narrow<>+1056(SB)/4, $0x3ea4f171
+DATA narrow<>+1060(SB)/4, $0x3ea4f171
+DATA narrow<>+1064(SB)/4, $0x3ea4f171
+DATA narrow<>+1068(SB)/4, $0x3ea4f171
+DATA narrow<>+1072(SB)/4, $0x3ea4f171
+DATA narrow<>+1076(SB)/4, $0x3ea4f171
+DATA narrow<>+1080(SB)/4, $0x3ea4f171
+DATA narrow<>+1084(SB)/4, $0x3ea4f171
+DATA narrow<>+1088(SB)/4, $0xbebc27ab
+DATA narrow<>+1092(SB)/4, $0xbebc27ab
+DATA narrow<>+1096(SB)/4, $0xbebc27ab
+DATA narrow<>+1100(SB)/4, $0xbebc27ab
+DATA narrow<>+1104(SB)/4, $0xbebc27ab
+DATA narrow<>+1108(SB)/4, $0xbebc27ab
+DATA narrow<>+1112(SB)/4, $0xbebc27ab
+DATA narrow<>+1116(SB)/4, $0xbebc27ab
+DATA narrow<>+1120(SB)/4, $0x3ef56d1b
+DATA narrow<>+1124(SB)/4, $0x3ef56d1b
+DATA narrow<>+1128(SB)/4, $0x3ef56d1b
+DATA narrow<>+1132(SB)/4, $0x3ef56d1b
+DATA narrow<>+1136(SB)/4, $0x3ef56d1b
+DATA narrow<>+1140(SB)/4, $0x3ef56d1b
+DATA narrow<>+1144(SB)/4, $0x3ef56d1b
+DATA narrow<>+1148(SB)/4, $0x3ef56d1b
+DATA narrow<>+1152(SB)/4, $0xbf389c19
+DATA narrow<>+1156(SB)/4, $0xbf389c19
+DATA narrow<>+1160(SB)/4, $0xbf389c19
+DATA narrow<>+1164(SB)/4, $0xbf389c19
+DATA narrow<>+1168(SB)/4, $0xbf389c19
+DATA narrow<>+1172(SB)/4, $0xbf389c19
+DATA narrow<>+1176(SB)/4, $0xbf389c19
+DATA narrow<>+1180(SB)/4, $0xbf389c19
+DATA narrow<>+1184(SB)/4, $0x3fb8aad6
+DATA narrow<>+1188(SB)/4, $0x3fb8aad6
+DATA narrow<>+1192(SB)/4, $0x3fb8aad6
+DATA narrow<>+1196(SB)/4, $0x3fb8aad6
+DATA narrow<>+1200(SB)/4, $0x3fb8aad6
+DATA narrow<>+1204(SB)/4, $0x3fb8aad6
+DATA narrow<>+1208(SB)/4, $0x3fb8aad6
+DATA narrow<>+1212(SB)/4, $0x3fb8aad6
+DATA narrow<>+1216(SB)/4, $0x3f317218
+DATA narrow<>+1220(SB)/4, $0x3f317218
+DATA narrow<>+1224(SB)/4, $0x3f317218
+DATA narrow<>+1228(SB)/4, $0x3f317218
+DATA narrow<>+1232(SB)/4, $0x3f317218
+DATA narrow<>+1236(SB)/4, $0x3f317218
+DATA narrow<>+1240(SB)/4, $0x3f317218
+DATA narrow<>+1244(SB)/4, $0x3f317218
+DATA narrow<>+1248(SB)/4, $0x3fb17218
+DATA narrow<>+1252(SB)/4, $0x3fb17218
+DATA narrow<>+1256(SB)/4, $0x3fb17218
+DATA narrow<>+1260(SB)/4, $0x3fb17218
+DATA narrow<>+1264(SB)/4, $0x3fb17218
+DATA narrow<>+1268(SB)/4, $0x3fb17218
+DATA narrow<>+1272(SB)/4, $0x3fb17218
+DATA narrow<>+1276(SB)/4, $0x3fb17218
+DATA narrow<>+1280(SB)/4, $0x3ff91395
+DATA narrow<>+1284(SB)/4, $0x3ff91395
+DATA narrow<>+1288(SB)/4, $0x3ff91395
+DATA narrow<>+1292(SB)/4, $0x3ff91395
+DATA narrow<>+1296(SB)/4, $0x3ff91395
+DATA narrow<>+1300(SB)/4, $0x3ff91395
+DATA narrow<>+1304(SB)/4, $0x3ff91395
+DATA narrow<>+1308(SB)/4, $0x3ff91395
+DATA narrow<>+1312(SB)/4, $0x401f08b6
+DATA narrow<>+1316(SB)/4, $0x401f08b6
+DATA narrow<>+1320(SB)/4, $0x401f08b6
+DATA narrow<>+1324(SB)/4, $0x401f08b6
+DATA narrow<>+1328(SB)/4, $0x401f08b6
+DATA narrow<>+1332(SB)/4, $0x401f08b6
+DATA narrow<>+1336(SB)/4, $0x401f08b6
+DATA narrow<>+1340(SB)/4, $0x401f08b6
+DATA narrow<>+1344(SB)/4, $0x40400000
+DATA narrow<>+1348(SB)/4, $0x40400000
+DATA narrow<>+1352(SB)/4, $0x40400000
+DATA narrow<>+1356(SB)/4, $0x40400000
+DATA narrow<>+1360(SB)/4, $0x40400000
+DATA narrow<>+1364(SB)/4, $0x40400000
+DATA narrow<>+1368(SB)/4, $0x40400000
+DATA narrow<>+1372(SB)/4, $0x40400000
+DATA narrow<>+1376(SB)/4, $0x3e19999a
+DATA narrow<>+1380(SB)/4, $0x3e19999a
+DATA narrow<>+1384(SB)/4, $0x3e19999a
+DATA narrow<>+1388(SB)/4, $0x3e19999a
+DATA narrow<>+1392(SB)/4, $0x3e19999a
+DATA narrow<>+1396(SB)/4, $0x3e19999a
+DATA narrow<>+1400(SB)/4, $0x3e19999a
+DATA narrow<>+1404(SB)/4, $0x3e19999a
+DATA narrow<>+1408(SB)/4, $0x40549a78
+DATA narrow<>+1412(SB)/4, $0x40549a78
+DATA narrow<>+1416(SB)/4, $0x40549a78
+DATA narrow<>+1420(SB)/4, $0x40549a78
+DATA narrow<>+1424(SB)/4, $0x40549a78
+DATA narrow<>+1428(SB)/4, $0x40549a78
+DATA narrow<>+1432(SB)/4, $0x40549a78
+DATA narrow<>+1436(SB)/4, $0x40549a78
+DATA narrow<>+1440(SB)/4, $0x3f000000
+DATA narrow<>+1444(SB)/4, $0x3f000000
+DATA narrow<>+1448(SB)/4, $0x3f000000
+DATA narrow<>+1452(SB)/4, $0x3f000000
+DATA narrow<>+1456(SB)/4, $0x3f000000
+DATA narrow<>+1460(SB)/4, $0x3f000000
+DATA narrow<>+1464(SB)/4, $0x3f000000
+DATA narrow<>+1468(SB)/4, $0x3f000000
+DATA narrow<>+1472(SB)/4, $0xbdcccccd
+DATA narrow<>+1476(SB)/4, $0xbdcccccd
+DATA narrow<>+1480(SB)/4, $0xbdcccccd
+DATA narrow<>+1484(SB)/4, $0xbdcccccd
+DATA narrow<>+1488(SB)/4, $0xbdcccccd
+DATA narrow<>+1492(SB)/4, $0xbdcccccd
+DATA narrow<>+1496(SB)/4, $0xbdcccccd
+DATA narrow<>+1500(SB)/4, $0xbdcccccd
+DATA narrow<>+1504(SB)/4, $0xbc23d70a
+DATA narrow<>+1508(SB)/4, $0xbc23d70a
+DATA narrow<>+1512(SB)/4, $0xbc23d70a
+DATA narrow<>+1516(SB)/4, $0xbc23d70a
+DATA narrow<>+1520(SB)/4, $0xbc23d70a
+DATA narrow<>+1524(SB)/4, $0xbc23d70a
+DATA narrow<>+1528(SB)/4, $0xbc23d70a
+DATA narrow<>+1532(SB)/4, $0xbc23d70a
+DATA narrow<>+1536(SB)/4, $0x3f7d70a4
+DATA narrow<>+1540(SB)/4, $0x3f7d70a4
+DATA narrow<>+1544(SB)/4, $0x3f7d70a4
+DATA narrow<>+1548(SB)/4, $0x3f7d70a4
+DATA narrow<>+1552(SB)/4, $0x3f7d70a4
+DATA narrow<>+1556(SB)/4, $0x3f7d70a4
+DATA narrow<>+1560(SB)/4, $0x3f7d70a4
+DATA narrow<>+1564(SB)/4, $0x3f7d70a4
+DATA narrow<>+1568(SB)/4, $0xba83126f
+DATA narrow<>+1572(SB)/4, $0xba83126f
+DATA narrow<>+1576(SB)/4, $0xba83126f
+DATA narrow<>+1580(SB)/4, $0xba83126f
+DATA narrow<>+1584(SB)/4, $0xba83126f
+DATA narrow<>+1588(SB)/4, $0xba83126f
+DATA narrow<>+1592(SB)/4, $0xba83126f
+DATA narrow<>+1596(SB)/4, $0xba83126f
+DATA narrow<>+1600(SB)/4, $0x3f7fbe77
+DATA narrow<>+1604(SB)/4, $0x3f7fbe77
+DATA narrow<>+1608(SB)/4, $0x3f7fbe77
+DATA narrow<>+1612(SB)/4, $0x3f7fbe77
+DATA narrow<>+1616(SB)/4, $0x3f7fbe77
+DATA narrow<>+1620(SB)/4, $0x3f7fbe77
+DATA narrow<>+1624(SB)/4, $0x3f7fbe77
+DATA narrow<>+1628(SB)/4, $0x3f7fbe77
+DATA narrow<>+1632(SB)/4, $0x41a00000
+DATA narrow<>+1636(SB)/4, $0x41a00000
+DATA narrow<>+1640(SB)/4, $0x41a00000
+DATA narrow<>+1644(SB)/4, $0x41a00000
+DATA narrow<>+1648(SB)/4, $0x41a00000
+DATA narrow<>+1652(SB)/4, $0x41a00000
+DATA narrow<>+1656(SB)/4, $0x41a00000
+DATA narrow<>+1660(SB)/4, $0x41a00000
+DATA narrow<>+1664(SB)/4, $0x3e124925
+DATA narrow<>+1668(SB)/4, $0x3e124925
+DATA narrow<>+1672(SB)/4, $0x3e124925
+DATA narrow<>+1676(SB)/4, $0x3e124925
+DATA narrow<>+1680(SB)/4, $0x3e124925
+DATA narrow<>+1684(SB)/4, $0x3e124925
+DATA narrow<>+1688(SB)/4, $0x3e124925
+DATA narrow<>+1692(SB)/4, $0x3e124925
+DATA narrow<>+1696(SB)/4, $0x3e9a209b
+DATA narrow<>+1700(SB)/4, $0x3e9a209b
+DATA narrow<>+1704(SB)/4, $0x3e9a209b
+DATA narrow<>+1708(SB)/4, $0x3e9a209b
+DATA narrow<>+1712(SB)/4, $0x3e9a209b
+DATA narrow<>+1716(SB)/4, $0x3e9a209b
+DATA narrow<>+1720(SB)/4, $0x3e9a209b
+DATA narrow<>+1724(SB)/4, $0x3e9a209b
+DATA narrow<>+1728(SB)/4, $0x3fa66666
+DATA narrow<>+1732(SB)/4, $0x3fa66666
+DATA narrow<>+1736(SB)/4, $0x3fa66666
+DATA narrow<>+1740(SB)/4, $0x3fa66666
+DATA narrow<>+1744(SB)/4, $0x3fa66666
+DATA narrow<>+1748(SB)/4, $0x3fa66666
+DATA narrow<>+1752(SB)/4, $0x3fa66666
+DATA narrow<>+1756(SB)/4, $0x3fa66666
+DATA narrow<>+1760(SB)/4, $0x40133333
+DATA narrow<>+1764(SB)/4, $0x40133333
+DATA narrow<>+1768(SB)/4, $0x40133333
+DATA narrow<>+1772(SB)/4, $0x40133333
+DATA narrow<>+1776(SB)/4, $0x40133333
+DATA narrow<>+1780(SB)/4, $0x40133333
+DATA narrow<>+1784(SB)/4, $0x40133333
+DATA narrow<>+1788(SB)/4, $0x40133333
+DATA narrow<>+1792(SB)/4, $0x40533333
+DATA narrow<>+1796(SB)/4, $0x40533333
+DATA narrow<>+1800(SB)/4, $0x40533333
+DATA narrow<>+1804(SB)/4, $0x40533333
+DATA narrow<>+1808(SB)/4, $0x40533333
+DATA narrow<>+1812(SB)/4, $0x40533333
+DATA narrow<>+1816(SB)/4, $0x40533333
+DATA narrow<>+1820(SB)/4, $0x40533333
+DATA narrow<>+1824(SB)/4, $0x3c088889
+DATA narrow<>+1828(SB)/4, $0x3c088889
+DATA narrow<>+1832(SB)/4, $0x3c088889
+DATA narrow<>+1836(SB)/4, $0x3c088889
+DATA narrow<>+1840(SB)/4, $0x3c088889
+DATA narrow<>+1844(SB)/4, $0x3c088889
+DATA narrow<>+1848(SB)/4, $0x3c088889
+DATA narrow<>+1852(SB)/4, $0x3c088889
+DATA narrow<>+1856(SB)/4, $0x41000000
+DATA narrow<>+1860(SB)/4, $0x41000000
+DATA narrow<>+1864(SB)/4, $0x41000000
+DATA narrow<>+1868(SB)/4, $0x41000000
+DATA narrow<>+1872(SB)/4, $0x41000000
+DATA narrow<>+1876(SB)/4, $0x41000000
+DATA narrow<>+1880(SB)/4, $0x41000000
+DATA narrow<>+1884(SB)/4, $0x41000000
+DATA narrow<>+1888(SB)/4, $0x7149f2ca
+DATA narrow<>+1892(SB)/4, $0x7149f2ca
+DATA narrow<>+1896(SB)/4, $0x7149f2ca
+DATA narrow<>+1900(SB)/4, $0x7149f2ca
+DATA narrow<>+1904(SB)/4, $0x7149f2ca
+DATA narrow<>+1908(SB)/4, $0x7149f2ca
+DATA narrow<>+1912(SB)/4, $0x7149f2ca
+DATA narrow<>+1916(SB)/4, $0x7149f2ca
+DATA narrow<>+1920(SB)/4, $0x42c80000
+DATA narrow<>+1924(SB)/4, $0x42c80000
+DATA narrow<>+1928(SB)/4, $0x42c80000
+DATA narrow<>+1932(SB)/4, $0x42c80000
+DATA narrow<>+1936(SB)/4, $0x42c80000
+DATA narrow<>+1940(SB)/4, $0x42c80000
+DATA narrow<>+1944(SB)/4, $0x42c80000
+DATA narrow<>+1948(SB)/4, $0x42c80000
+DATA narrow<>+1952(SB)/4, $0x3fc00000
+DATA narrow<>+1956(SB)/4, $0x3fc00000
+DATA narrow<>+1960(SB)/4, $0x3fc00000
+DATA narrow<>+1964(SB)/4, $0x3fc00000
+DATA narrow<>+1968(SB)/4, $0x3fc00000
+DATA narrow<>+1972(SB)/4, $0x3fc00000
+DATA narrow<>+1976(SB)/4, $0x3fc00000
+DATA narrow<>+1980(SB)/4, $0x3fc00000
+DATA narrow<>+1984(SB)/4, $0x2b8cbccc
+DATA narrow<>+1988(SB)/4, $0x2b8cbccc
+DATA narrow<>+1992(SB)/4, $0x2b8cbccc
+DATA narrow<>+1996(SB)/4, $0x2b8cbccc
+DATA narrow<>+2000(SB)/4, $0x2b8cbccc
+DATA narrow<>+2004(SB)/4, $0x2b8cbccc
+DATA narrow<>+2008(SB)/4, $0x2b8cbccc
+DATA narrow<>+2012(SB)/4, $0x2b8cbccc
+DATA narrow<>+2016(SB)/4, $0x40900000
+DATA narrow<>+2020(SB)/4, $0x40900000
+DATA narrow<>+2024(SB)/4, $0x40900000
+DATA narrow<>+2028(SB)/4, $0x40900000
+DATA narrow<>+2032(SB)/4, $0x40900000
+DATA narrow<>+2036(SB)/4, $0x40900000
+DATA narrow<>+2040(SB)/4, $0x40900000
+DATA narrow<>+2044(SB)/4, $0x40900000
+DATA narrow<>+2048(SB)/4, $0x40a00000
+DATA narrow<>+2052(SB)/4, $0x40a00000
+DATA narrow<>+2056(SB)/4, $0x40a00000
+DATA narrow<>+2060(SB)/4, $0x40a00000
+DATA narrow<>+2064(SB)/4, $0x40a00000
+DATA narrow<>+2068(SB)/4, $0x40a00000
+DATA narrow<>+2072(SB)/4, $0x40a00000
+DATA narrow<>+2076(SB)/4, $0x40a00000
+DATA narrow<>+2080(SB)/4, $0x38d1b717
+DATA narrow<>+2084(SB)/4, $0x38d1b717
+DATA narrow<>+2088(SB)/4, $0x38d1b717
+DATA narrow<>+2092(SB)/4, $0x38d1b717
+DATA narrow<>+2096(SB)/4, $0x38d1b717
+DATA narrow<>+2100(SB)/4, $0x38d1b717
+DATA narrow<>+2104(SB)/4, $0x38d1b717
+DATA narrow<>+2108(SB)/4, $0x38d1b717
+DATA narrow<>+2112(SB)/4, $0x37d1b717
+DATA narrow<>+2116(SB)/4, $0x37d1b717
+DATA narrow<>+2120(SB)/4, $0x37d1b717
+DATA narrow<>+2124(SB)/4, $0x37d1b717
+DATA narrow<>+2128(SB)/4, $0x37d1b717
+DATA narrow<>+2132(SB)/4, $0x37d1b717
+DATA narrow<>+2136(SB)/4, $0x37d1b717
+DATA narrow<>+2140(SB)/4, $0x37d1b717
+DATA narrow<>+2144(SB)/4, $0x3cf5c28f
+DATA narrow<>+2148(SB)/4, $0x3cf5c28f
+DATA narrow<>+2152(SB)/4, $0x3cf5c28f
+DATA narrow<>+2156(SB)/4, $0x3cf5c28f
+DATA narrow<>+2160(SB)/4, $0x3cf5c28f
+DATA narrow<>+2164(SB)/4, $0x3cf5c28f
+DATA narrow<>+2168(SB)/4, $0x3cf5c28f
+DATA narrow<>+2172(SB)/4, $0x3cf5c28f
+DATA narrow<>+2176(SB)/4, $0xc0400000
+DATA narrow<>+2180(SB)/4, $0xc0400000
+DATA narrow<>+2184(SB)/4, $0xc0400000
+DATA narrow<>+2188(SB)/4, $0xc0400000
+DATA narrow<>+2192(SB)/4, $0xc0400000
+DATA narrow<>+2196(SB)/4, $0xc0400000
+DATA narrow<>+2200(SB)/4, $0xc0400000
+DATA narrow<>+2204(SB)/4, $0xc0400000
+DATA narrow<>+2208(SB)/4, $0x3eaaaaab
+DATA narrow<>+2212(SB)/4, $0x3eaaaaab
+DATA narrow<>+2216(SB)/4, $0x3eaaaaab
+DATA narrow<>+2220(SB)/4, $0x3eaaaaab
+DATA narrow<>+2224(SB)/4, $0x3eaaaaab
+DATA narrow<>+2228(SB)/4, $0x3eaaaaab
+DATA narrow<>+2232(SB)/4, $0x3eaaaaab
+DATA narrow<>+2236(SB)/4, $0x3eaaaaab
+DATA narrow<>+2240(SB)/4, $0x3eae147b
+DATA narrow<>+2244(SB)/4, $0x3eae147b
+DATA narrow<>+2248(SB)/4, $0x3eae147b
+DATA narrow<>+2252(SB)/4, $0x3eae147b
+DATA narrow<>+2256(SB)/4, $0x3eae147b
+DATA narrow<>+2260(SB)/4, $0x3eae147b
+DATA narrow<>+2264(SB)/4, $0x3eae147b
+DATA narrow<>+2268(SB)/4, $0x3eae147b
+DATA narrow<>+2272(SB)/4, $0x3d23d70a
+DATA narrow<>+2276(SB)/4, $0x3d23d70a
+DATA narrow<>+2280(SB)/4, $0x3d23d70a
+DATA narrow<>+2284(SB)/4, $0x3d23d70a
+DATA narrow<>+2288(SB)/4, $0x3d23d70a
+DATA narrow<>+2292(SB)/4, $0x3d23d70a
+DATA narrow<>+2296(SB)/4, $0x3d23d70a
+DATA narrow<>+2300(SB)/4, $0x3d23d70a
+DATA narrow<>+2304(SB)/4, $0x40800000
+DATA narrow<>+2308(SB)/4, $0x40800000
+DATA narrow<>+2312(SB)/4, $0x40800000
+DATA narrow<>+2316(SB)/4, $0x40800000
+DATA narrow<>+2320(SB)/4, $0x40800000
+DATA narrow<>+2324(SB)/4, $0x40800000
+DATA narrow<>+2328(SB)/4, $0x40800000
+DATA narrow<>+2332(SB)/4, $0x40800000
+DATA narrow<>+2336(SB)/4, $0x447a0000
+DATA narrow<>+2340(SB)/4, $0x447a0000
+DATA narrow<>+2344(SB)/4, $0x447a0000
+DATA narrow<>+2348(SB)/4, $0x447a0000
+DATA narrow<>+2352(SB)/4, $0x447a0000
+DATA narrow<>+2356(SB)/4, $0x447a0000
+DATA narrow<>+2360(SB)/4, $0x447a0000
+DATA narrow<>+2364(SB)/4, $0x447a0000
+DATA narrow<>+2368(SB)/4, $0x3d4ccccd
+DATA narrow<>+2372(SB)/4, $0x3d4ccccd
+DATA narrow<>+2376(SB)/4, $0x3d4ccccd
+DATA narrow<>+2380(SB)/4, $0x3d4ccccd
+DATA narrow<>+2384(SB)/4, $0x3d4ccccd
+DATA narrow<>+2388(SB)/4, $0x3d4ccccd
+DATA narrow<>+2392(SB)/4, $0x3d4ccccd
+DATA narrow<>+2396(SB)/4, $0x3d4ccccd
+DATA narrow<>+2400(SB)/4, $0x7fc00000
+DATA narrow<>+2404(SB)/4, $0x7fc00000
+DATA narrow<>+2408(SB)/4, $0x7fc00000
+DATA narrow<>+2412(SB)/4, $0x7fc00000
+DATA narrow<>+2416(SB)/4, $0x7fc00000
+DATA narrow<>+2420(SB)/4, $0x7fc00000
+DATA narrow<>+2424(SB)/4, $0x7fc00000
+DATA narrow<>+2428(SB)/4, $0x7fc00000
+DATA narrow<>+2432(SB)/4, $0x3fcccccd
+DATA narrow<>+2436(SB)/4, $0x3fcccccd
+DATA narrow<>+2440(SB)/4, $0x3fcccccd
+DATA narrow<>+2444(SB)/4, $0x3fcccccd
+DATA narrow<>+2448(SB)/4, $0x3fcccccd
+DATA narrow<>+2452(SB)/4, $0x3fcccccd
+DATA narrow<>+2456(SB)/4, $0x3fcccccd
+DATA narrow<>+2460(SB)/4, $0x3fcccccd
+DATA narrow<>+2464(SB)/4, $0x00000000
+DATA narrow<>+2468(SB)/4, $0x00000000
+DATA narrow<>+2472(SB)/4, $0x00000000
+DATA narrow<>+2476(SB)/4, $0x00000000
+DATA narrow<>+2480(SB)/4, $0x00000000
+DATA narrow<>+2484(SB)/4, $0x00000000
+DATA narrow<>+2488(SB)/4, $0x00000000
+DATA narrow<>+2492(SB)/4, $0x00000000
+GLOBL narrow<>(SB), RODATA|NOPTR, $2496
 
 DATA wide<>+0(SB)/4, $0x3f800000
 DATA wide<>+4(SB)/4, $0x4b7fffff
@@ -9552,61 +9184,61 @@ DATA wide<>+76(SB)/4, $0x3e99999a
 DATA wide<>+80(SB)/4, $0x3f333333
 DATA wide<>+84(SB)/4, $0x40200000
 DATA wide<>+88(SB)/4, $0x3fb8aa3b
-DATA wide<>+92(SB)/4, $0x42f00000
-DATA wide<>+96(SB)/4, $0xc2f00000
-DATA wide<>+100(SB)/4, $0x44801000
-DATA wide<>+104(SB)/4, $0x00000400
-DATA wide<>+108(SB)/4, $0x3aaec220
-DATA wide<>+112(SB)/4, $0x3c1d953c
-DATA wide<>+116(SB)/4, $0x3d635844
-DATA wide<>+120(SB)/4, $0x3e75fdf0
-DATA wide<>+124(SB)/4, $0x3f317218
-DATA wide<>+128(SB)/4, $0x0000007f
-DATA wide<>+132(SB)/4, $0x3f59999a
-DATA wide<>+136(SB)/4, $0x007fffff
-DATA wide<>+140(SB)/4, $0x3fb504f3
-DATA wide<>+144(SB)/4, $0x3f000000
-DATA wide<>+148(SB)/4, $0x00000001
-DATA wide<>+152(SB)/4, $0x3e122f9b
-DATA wide<>+156(SB)/4, $0x3e6e3c7a
-DATA wide<>+160(SB)/4, $0xbe7f411d
-DATA wide<>+164(SB)/4, $0x3e931787
-DATA wide<>+168(SB)/4, $0xbeb86f6f
-DATA wide<>+172(SB)/4, $0x3ef63ab7
-DATA wide<>+176(SB)/4, $0xbf38aa96
-DATA wide<>+180(SB)/4, $0x3fb17218
-DATA wide<>+184(SB)/4, $0x3ff91395
-DATA wide<>+188(SB)/4, $0x401f08b6
-DATA wide<>+192(SB)/4, $0x40400000
-DATA wide<>+196(SB)/4, $0x3e19999a
-DATA wide<>+200(SB)/4, $0x40549a78
-DATA wide<>+204(SB)/4, $0x3f7d70a4
-DATA wide<>+208(SB)/4, $0x3f7fbe77
-DATA wide<>+212(SB)/4, $0x41a00000
-DATA wide<>+216(SB)/4, $0x3e124925
-DATA wide<>+220(SB)/4, $0x3e9a209b
-DATA wide<>+224(SB)/4, $0x3fa66666
-DATA wide<>+228(SB)/4, $0x40133333
-DATA wide<>+232(SB)/4, $0x40533333
-DATA wide<>+236(SB)/4, $0x3c088889
-DATA wide<>+240(SB)/4, $0x41000000
-DATA wide<>+244(SB)/4, $0x7149f2ca
-DATA wide<>+248(SB)/4, $0x42c80000
-DATA wide<>+252(SB)/4, $0x3fc00000
-DATA wide<>+256(SB)/4, $0x2b8cbccc
-DATA wide<>+260(SB)/4, $0x40900000
-DATA wide<>+264(SB)/4, $0x40a00000
-DATA wide<>+268(SB)/4, $0x38d1b717
-DATA wide<>+272(SB)/4, $0x37d1b717
-DATA wide<>+276(SB)/4, $0x3cf5c28f
-DATA wide<>+280(SB)/4, $0xc0400000
-DATA wide<>+284(SB)/4, $0x3eaaaaab
-DATA wide<>+288(SB)/4, $0x3eae147b
-DATA wide<>+292(SB)/4, $0x3d23d70a
-DATA wide<>+296(SB)/4, $0x40800000
-DATA wide<>+300(SB)/4, $0x447a0000
-DATA wide<>+304(SB)/4, $0x3d4ccccd
-DATA wide<>+308(SB)/4, $0x7fc00000
-DATA wide<>+312(SB)/4, $0x3fcccccd
+DATA wide<>+92(SB)/4, $0xc2f00000
+DATA wide<>+96(SB)/4, $0x42f00000
+DATA wide<>+100(SB)/4, $0x4b400000
+DATA wide<>+104(SB)/4, $0x3c1ccbe7
+DATA wide<>+108(SB)/4, $0x3d650a20
+DATA wide<>+112(SB)/4, $0x3e76036d
+DATA wide<>+116(SB)/4, $0x3f31706e
+DATA wide<>+120(SB)/4, $0x3f59999a
+DATA wide<>+124(SB)/4, $0x3f3504f3
+DATA wide<>+128(SB)/4, $0x3e538c85
+DATA wide<>+132(SB)/4, $0x3ea4f171
+DATA wide<>+136(SB)/4, $0xbebc27ab
+DATA wide<>+140(SB)/4, $0x3ef56d1b
+DATA wide<>+144(SB)/4, $0xbf389c19
+DATA wide<>+148(SB)/4, $0x3fb8aad6
+DATA wide<>+152(SB)/4, $0x3f317218
+DATA wide<>+156(SB)/4, $0x3fb17218
+DATA wide<>+160(SB)/4, $0x3ff91395
+DATA wide<>+164(SB)/4, $0x401f08b6
+DATA wide<>+168(SB)/4, $0x40400000
+DATA wide<>+172(SB)/4, $0x3e19999a
+DATA wide<>+176(SB)/4, $0x40549a78
+DATA wide<>+180(SB)/4, $0x3f000000
+DATA wide<>+184(SB)/4, $0xbdcccccd
+DATA wide<>+188(SB)/4, $0xbc23d70a
+DATA wide<>+192(SB)/4, $0x3f7d70a4
+DATA wide<>+196(SB)/4, $0xba83126f
+DATA wide<>+200(SB)/4, $0x3f7fbe77
+DATA wide<>+204(SB)/4, $0x41a00000
+DATA wide<>+208(SB)/4, $0x3e124925
+DATA wide<>+212(SB)/4, $0x3e9a209b
+DATA wide<>+216(SB)/4, $0x3fa66666
+DATA wide<>+220(SB)/4, $0x40133333
+DATA wide<>+224(SB)/4, $0x40533333
+DATA wide<>+228(SB)/4, $0x3c088889
+DATA wide<>+232(SB)/4, $0x41000000
+DATA wide<>+236(SB)/4, $0x7149f2ca
+DATA wide<>+240(SB)/4, $0x42c80000
+DATA wide<>+244(SB)/4, $0x3fc00000
+DATA wide<>+248(SB)/4, $0x2b8cbccc
+DATA wide<>+252(SB)/4, $0x40900000
+DATA wide<>+256(SB)/4, $0x40a00000
+DATA wide<>+260(SB)/4, $0x38d1b717
+DATA wide<>+264(SB)/4, $0x37d1b717
+DATA wide<>+268(SB)/4, $0x3cf5c28f
+DATA wide<>+272(SB)/4, $0xc0400000
+DATA wide<>+276(SB)/4, $0x3eaaaaab
+DATA wide<>+280(SB)/4, $0x3eae147b
+DATA wide<>+284(SB)/4, $0x3d23d70a
+DATA wide<>+288(SB)/4, $0x40800000
+DATA wide<>+292(SB)/4, $0x447a0000
+DATA wide<>+296(SB)/4, $0x3d4ccccd
+DATA wide<>+300(SB)/4, $0x7fc00000
+DATA wide<>+304(SB)/4, $0x3fcccccd
+DATA wide<>+308(SB)/4, $0x00000000
+DATA wide<>+312(SB)/4, $0x00000000
 DATA wide<>+316(SB)/4, $0x00000000
 GLOBL wide<>(SB), RODATA|NOPTR, $320

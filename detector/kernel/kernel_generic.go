@@ -38,7 +38,7 @@ type reading struct {
 	gains                 gains
 }
 
-//tocsin:kernel
+//tocsin:kernel floor
 func tick(news, score, center, lower, upper *Lanes, b *Block, s *Season, y *Lanes, p *Params) {
 	day, around, hour := &s.Day[p.Bucket], &s.Around[p.Bucket], &s.Week[p.Hour]
 	for l := range Width {
@@ -255,10 +255,7 @@ func learn(q1, q2, q3 *float32, g gains, v float32) {
 func rising(q, v, gain, up float32) float32 { return pick(v > q, float32(gain*up), gain) }
 
 func step(q, v, gain, p float32) float32 {
-	if v > q {
-		return q + float32(gain*(1-p))
-	}
-	return q - float32(gain*p)
+	return q + float32(gain*pick(v > q, 1-p, -p))
 }
 
 // follow moves the levels and the spreads.
@@ -322,7 +319,7 @@ func envelope(t *reading, b *Block, l int, p *Params) {
 		if t.n > 10 {
 			wide := high - low + t.fine
 			out := min(max(v-high, low-v, 0), wide)
-			t.excess += out / (out + float32(0.1*wide))
+			t.excess += rarely(out, out+float32(0.1*wide))
 		}
 		if t.n > 5 || i == 0 {
 			b[High+i][l], b[Low+i][l] = max(high, v), min(low, v)
@@ -466,6 +463,14 @@ var nan = float32(math.NaN())
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
+// rarely returns a / b, where a is hardly ever anything but 0: the kernels jump over the division.
+func rarely(a, b float32) float32 {
+	if a == 0 {
+		return 0
+	}
+	return a / b
+}
+
 func pick(yes bool, a, b float32) float32 {
 	if yes {
 		return a
@@ -473,10 +478,10 @@ func pick(yes bool, a, b float32) float32 {
 	return b
 }
 
-func ln(x float32) float32    { return float32(toLog * log2(x)) }
-func log10(x float32) float32 { return float32(toLog10 * log2(x)) }
-func exp(x float32) float32   { return exp2(float32(toExp * x)) }
-func exp10(x float32) float32 { return exp2(float32(toExp10 * x)) }
+func ln(x float32) float32    { return float32(toLog * lg2(x)) }
+func log10(x float32) float32 { return float32(toLog10 * lg2(x)) }
+func exp(x float32) float32   { return ex2(float32(toExp * x)) }
+func exp10(x float32) float32 { return ex2(float32(toExp10 * x)) }
 
 func root(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
@@ -497,6 +502,35 @@ func between(x, least, most float32) float32 { return min(max(x, least), most) }
 // flush rounds to multiples of about 1e-31, without a branch, and leaves numbers above 1e-16 as
 // they are: neither it nor its product with a gain is ever subnormal.
 func flush(x float32) float32 { return (x + tiny) - tiny }
+
+// lg2 is the logarithm to base 2 of normal x > 0, good to 2e-6: a polynomial in m - 1, with m in
+// [0.7, 1.4]. What is ranked needs no more, and a tick takes twenty of them.
+func lg2(x float32) float32 {
+	const lowest = 0x3f3504f3 // The bits of sqrt(1/2).
+	bits := math.Float32bits(x)
+	e := int32(bits-lowest) >> 23
+	m := math.Float32frombits(bits-uint32(e)<<23) - 1
+	series := 0.32215454 - float32(m*0.20659073)
+	series = -0.36749013 + float32(m*series)
+	series = 0.47934804 + float32(m*series)
+	series = -0.72113185 + float32(m*series)
+	series = 1.4427135 + float32(m*series)
+	return float32(e) + float32(m*series)
+}
+
+// ex2 is 2 to the power of x, good to five digits; it is bounded by 2^-120 and 2^120. Adding magic
+// rounds to an integer, which then stands in the lowest bits.
+func ex2(x float32) float32 {
+	const magic = 3 << 22
+	x = between(x, -120, 120)
+	whole := x + magic
+	f := x - (whole - magic)
+	series := 0.05591786 + float32(f*0.0095700989)
+	series = 0.24024745 + float32(f*series)
+	series = 0.69312182 + float32(f*series)
+	series = 1 + float32(f*series)
+	return math.Float32frombits(math.Float32bits(series) + math.Float32bits(whole)<<23)
+}
 
 // log2 is good to seven digits for normal x > 0, and NaN for NaN: a polynomial in m - 1, with m in
 // [0.7, 1.4].

@@ -12,9 +12,9 @@ import (
 var nan = float32(math.NaN())
 
 // one is the state of one block with a lane fed by hand.
-type one struct{ *arena }
+type one struct{ *columns }
 
-func newOne() one { return one{newArena(1, 0)} }
+func newOne() one { return one{newColumns(1, 0)} }
 
 // feed gives v to all lanes and returns score, center and reach of the first.
 func (o one) feed(v float32) (score, center, reach float32) {
@@ -26,7 +26,7 @@ func (o one) feed(v float32) (score, center, reach float32) {
 }
 
 func TestNoSampleLeavesStateUntouched(t *testing.T) {
-	a := newArena(3, 1)
+	a := newColumns(3, 1)
 	for range 100 {
 		a.tick()
 	}
@@ -49,7 +49,7 @@ func TestNoSampleLeavesStateUntouched(t *testing.T) {
 }
 
 func TestLanesAreIndependent(t *testing.T) {
-	a, b := newArena(2, 1), newArena(2, 1)
+	a, b := newColumns(2, 1), newColumns(2, 1)
 	for i := range b.y {
 		for l := range b.y[i] {
 			b.y[i][l] = a.y[1-i][(l+3)%kernel.Width]
@@ -154,7 +154,7 @@ func TestLengthsMustMatch(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	a := newArena(2, 0)
+	a := newColumns(2, 0)
 	kernel.Tick(a.news[:1], a.score, a.center, a.lower, a.upper, a.blocks, a.seasons, a.y, &a.params)
 }
 
