@@ -36,7 +36,7 @@ type column struct {
 
 func newColumn(c *cluster, s *Signal, window time.Duration) *column {
 	p := baselineOf(s, window, &c.shard.engine.opts.Tuning)
-	return &column{cluster: c, signal: s, window: window, model: baseline.New(p)}
+	return &column{cluster: c, signal: s, window: window, model: baseline.New(p, c.shard.engine.memory)}
 }
 
 // clear prepares for a new instant.
@@ -168,6 +168,7 @@ func (col *column) remove(r reason) {
 			col.forget(slot)
 		}
 	}
+	col.model.Free()
 }
 
 // sweep forgets the series that have been silent for long.

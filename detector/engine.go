@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tocsin/detector/budget"
+	"tocsin/detector/kernel/arena"
 	"tocsin/series"
 )
 
@@ -93,6 +94,7 @@ type Engine struct {
 	shards   []*shard
 	batches  sync.Pool // Of *series.Batch: copies on their way to a shard.
 	exchange *budget.Exchange
+	memory   *arena.Pool   // Of all columns.
 	stopped  chan struct{} // Closed when Run has returned.
 
 	mu      sync.Mutex // Guards what follows, and the shards while no Run is under way.
@@ -125,12 +127,14 @@ func New(opts Options) (*Engine, error) {
 		metrics:  newMetrics(opts.Reg),
 		batches:  sync.Pool{New: func() any { return new(series.Batch) }},
 		exchange: budget.NewExchange(opts.Budget.Clusters),
+		memory:   new(arena.Pool),
 		stopped:  make(chan struct{}),
 	}
 	for range opts.Shards {
 		e.shards = append(e.shards, newShard(e, opts.Signals))
 	}
 	e.metrics.watchInboxes(opts.Reg, e.shards)
+	e.metrics.watchMemory(opts.Reg, e.memory)
 	return e, nil
 }
 

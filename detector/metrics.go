@@ -3,6 +3,8 @@ package detector
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"tocsin/detector/kernel/arena"
 )
 
 // The reasons for which values are dropped.
@@ -145,6 +147,14 @@ func (m *metrics) watchInboxes(reg prometheus.Registerer, shards []*shard) {
 		}
 		return float64(n)
 	})
+}
+
+// watchMemory exports how much the columns of all models take.
+func (m *metrics) watchMemory(reg prometheus.Registerer, memory *arena.Pool) {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "tocsin_detector_model_bytes",
+		Help: "Memory that the models of all series take, outside of the heap.",
+	}, func() float64 { return float64(memory.Used()) })
 }
 
 // What is exported of the budget of a cluster.

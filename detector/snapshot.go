@@ -248,7 +248,7 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	}
 	col := newColumn(c, signal, m.window)
 	params := baselineOf(signal, m.window, t)
-	col.model = baseline.Restore(params, m.at, len(m.slots), m.state)
+	col.model = baseline.Restore(params, s.engine.memory, m.at, len(m.slots), m.state)
 	col.refs = make([]series.Ref, len(m.slots))
 	col.service = make([]int32, len(m.slots))
 	col.seen = make([]int64, len(m.slots))

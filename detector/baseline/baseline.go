@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tocsin/detector/kernel"
+	"tocsin/detector/kernel/arena"
 )
 
 // Params say what kind of series a column holds.
@@ -25,15 +26,24 @@ type Params struct {
 type Columns struct {
 	params Params
 
-	blocks  []kernel.Block
-	seasons []kernel.Season
+	blocks  *arena.Column[kernel.Block]
+	seasons *arena.Column[kernel.Season]
 
 	at time.Time // Of the newest tick.
 }
 
-// New returns columns without slots.
-func New(p Params) *Columns {
-	return &Columns{params: p}
+// New returns columns without slots. They live in pool, or apart if that is nil.
+func New(p Params, pool *arena.Pool) *Columns {
+	return &Columns{
+		params: p,
+		blocks: arena.NewColumn[kernel.Block](pool), seasons: arena.NewColumn[kernel.Season](pool),
+	}
+}
+
+// Free gives the memory of all slots back. There are none then.
+func (c *Columns) Free() {
+	c.blocks.Free()
+	c.seasons.Free()
 }
 
 // Params returns what New was given.
@@ -43,38 +53,29 @@ func (c *Columns) Params() Params { return c.params }
 func (c *Columns) At() time.Time { return c.at }
 
 // Slots returns how many slots there are: a multiple of kernel.Width.
-func (c *Columns) Slots() int { return len(c.blocks) * kernel.Width }
+func (c *Columns) Slots() int { return c.blocks.Len() * kernel.Width }
 
 // Grow adds room until there are at least n slots. The new ones know nothing.
 func (c *Columns) Grow(n int) {
-	for c.Slots() < n {
-		if len(c.blocks) == cap(c.blocks) {
-			c.reserve(len(c.blocks) + max(1, len(c.blocks)/8))
-		}
-		c.blocks = append(c.blocks, kernel.Block{})
-		c.seasons = append(c.seasons, kernel.Season{})
-		for l := range kernel.Width {
-			c.Reset(c.Slots() - kernel.Width + l)
-		}
+	from := c.Slots()
+	blocks := (n + kernel.Width - 1) / kernel.Width
+	c.blocks.Grow(blocks)
+	c.seasons.Grow(blocks)
+	for slot := from; slot < c.Slots(); slot++ {
+		c.Reset(slot)
 	}
-}
-
-// reserve keeps the waste below an eighth, which append would not.
-func (c *Columns) reserve(blocks int) {
-	c.blocks = append(make([]kernel.Block, 0, blocks), c.blocks...)
-	c.seasons = append(make([]kernel.Season, 0, blocks), c.seasons...)
 }
 
 // Reset makes a slot know nothing.
 func (c *Columns) Reset(slot int) {
 	i, l := slot/kernel.Width, slot%kernel.Width
-	c.blocks[i].Reset(l, float32(c.params.Floor))
-	c.seasons[i].Reset(l)
+	c.blocks.At(i).Reset(l, float32(c.params.Floor))
+	c.seasons.At(i).Reset(l)
 }
 
 // field returns where a slot keeps field f.
 func (c *Columns) field(f, slot int) *float32 {
-	return &c.blocks[slot/kernel.Width][f][slot%kernel.Width]
+	return &c.blocks.At(slot / kernel.Width)[f][slot%kernel.Width]
 }
 
 // SetFloor sets the least spread of a slot, when that is known better than Params say.
@@ -102,24 +103,22 @@ func (r *Result) resize(blocks int) {
 	}
 }
 
-// atOnce is how many blocks a kernel takes in one call: a goroutine is not interrupted inside, and
-// what one kernel wrote is still in the cache for the next.
-const atOnce = 256
-
 // Tick scores the values x of the instant at, one for each slot, NaN where there is none, and
 // learns from them. Step is the distance between instants when nothing is missing. At must be
 // later than that of the tick before.
 func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration) {
-	r.resize(len(c.blocks))
+	r.resize(c.blocks.Len())
 	p := c.kernelParams(at, step)
 	scale, unit := c.params.Scale, float32(c.params.Unit)
-	for from := 0; from < len(c.blocks); from += atOnce {
-		to := min(from+atOnce, len(c.blocks))
+	for i := range c.blocks.Chunks() { // What one kernel wrote is still in the cache for the next.
+		blocks := c.blocks.Chunk(i)
+		from := i * arena.Chunk
+		to := from + len(blocks)
 		y := r.y[from:to]
 		expected, lower, upper := r.Expected[from:to], r.Lower[from:to], r.Upper[from:to]
 		kernel.Rescale(y, x[from*kernel.Width:min(to*kernel.Width, len(x))], scale, unit)
 		kernel.Tick(r.News[from:to], r.Score[from:to], expected, lower, upper,
-			c.blocks[from:to], c.seasons[from:to], y, &p)
+			blocks, c.seasons.Chunk(i), y, &p)
 		kernel.Unscale(expected, expected, scale, unit)
 		kernel.Unscale(lower, lower, scale, unit)
 		kernel.Unscale(upper, upper, scale, unit)
@@ -131,7 +130,7 @@ func (c *Columns) Tick(r *Result, x []float64, at time.Time, step time.Duration)
 func (c *Columns) Samples(slot int) int { return int(*c.field(kernel.Samples, slot)) }
 
 // Warm tells whether the slot is scored.
-func (c *Columns) Warm(slot int) bool { return c.Samples(slot) >= c.params.WarmUp }
+func (c *Columns) Warm(slot int) bool { return c.Samples(slot) > c.params.WarmUp }
 
 // Seasonal tells whether the daily profile makes the errors of a slot clearly smaller.
 func (c *Columns) Seasonal(slot int) bool {

@@ -16,7 +16,7 @@ var start = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 func newColumns(slots int) *baseline.Columns {
 	c := baseline.New(baseline.Params{
 		Scale: kernel.Linear, Floor: 0.01, Period: 24 * time.Hour, WarmUp: 60,
-	})
+	}, nil)
 	c.Grow(slots)
 	return c
 }
@@ -112,7 +112,7 @@ func TestStateComesBack(t *testing.T) {
 	if len(state) != baseline.StateSize(40) {
 		t.Fatalf("%d bytes, want %d", len(state), baseline.StateSize(40))
 	}
-	again := baseline.Restore(c.Params(), c.At(), 40, state)
+	again := baseline.Restore(c.Params(), nil, c.At(), 40, state)
 	if !bytes.Equal(state, again.AppendState(nil)) {
 		t.Fatal("state differs at once")
 	}

@@ -3,9 +3,11 @@ package baseline
 import (
 	"encoding/binary"
 	"math"
+	"runtime"
 	"time"
 
 	"tocsin/detector/kernel"
+	"tocsin/detector/kernel/arena"
 )
 
 // bytesPerBlock is the size of a block's state as AppendState writes it.
@@ -19,12 +21,13 @@ func StateSize(slots int) int {
 // AppendState appends all that is known about the slots to dst, block by block, as
 // docs/formats/snapshot.md says.
 func (c *Columns) AppendState(dst []byte) []byte {
-	for i := range c.blocks {
-		dst = appendLanes(dst, c.blocks[i][:])
-		for _, rows := range c.seasons[i].Rows() {
+	for i := range c.blocks.Len() {
+		dst = appendLanes(dst, c.blocks.At(i)[:])
+		for _, rows := range c.seasons.At(i).Rows() {
 			dst = appendLanes(dst, rows)
 		}
 	}
+	runtime.KeepAlive(c)
 	return dst
 }
 
@@ -39,18 +42,18 @@ func appendLanes(dst []byte, rows []kernel.Lanes) []byte {
 
 // Restore returns columns in the state that AppendState wrote, which has StateSize(slots) bytes; at
 // is the instant of their newest tick.
-func Restore(p Params, at time.Time, slots int, state []byte) *Columns {
+func Restore(p Params, pool *arena.Pool, at time.Time, slots int, state []byte) *Columns {
 	if len(state) != StateSize(slots) {
 		panic("baseline: state does not fit")
 	}
-	c := New(p)
+	c := New(p, pool)
 	c.at = at
 	blocks := len(state) / bytesPerBlock
-	c.blocks = make([]kernel.Block, blocks)
-	c.seasons = make([]kernel.Season, blocks)
+	c.blocks.Grow(blocks)
+	c.seasons.Grow(blocks)
 	for i := range blocks {
-		state = readLanes(c.blocks[i][:], state)
-		for _, rows := range c.seasons[i].Rows() {
+		state = readLanes(c.blocks.At(i)[:], state)
+		for _, rows := range c.seasons.At(i).Rows() {
 			state = readLanes(rows, state)
 		}
 	}
