@@ -35,15 +35,13 @@ TEXT ·tickAVX2(SB), $3032-80
 	LDMXCSR 4(SP)
 
 block:
+	PREFETCHT0   8896(DX)(BX*4)
 	VMOVUPS      (CX)(BX*4), Y0
 	VCMPPS       $0x00, Y0, Y0, Y1
-	PREFETCHT0   9088(DX)(BX*4)
-	PREFETCHT0   9152(DX)(BX*4)
 	VMOVUPS      256(DX)(BX*4), Y2
 	VMOVUPS      192(DX)(BX*4), Y3
 	VBLENDVPS    Y1, Y3, Y2, Y4
 	VMOVUPS      Y4, 256(DX)(BX*4)
-	PREFETCHT0   8960(DX)(BX*4)
 	VMOVUPS      64(DX)(BX*4), Y4
 	VBROADCASTSS narrow<>+0(SB), Y5
 	VADDPS       Y5, Y4, Y6
@@ -59,7 +57,6 @@ block:
 	VCMPPS       $0x00, Y9, Y3, Y11
 	VANDNPS      Y11, Y10, Y11
 	VANDNPS      Y1, Y11, Y12
-	PREFETCHT0   9024(DX)(BX*4)
 	VMOVUPS      128(DX)(BX*4), Y13
 	VADDPS       Y13, Y5, Y14
 	VMINPS       Y14, Y7, Y7
@@ -70,18 +67,16 @@ block:
 	VMAXPS       Y12, Y7, Y7
 	VBLENDVPS    Y11, Y6, Y7, Y7
 	VDIVPS       Y6, Y5, Y11
+	PREFETCHT0   8960(DX)(BX*4)
 	VDIVPS       Y7, Y5, Y12
-	PREFETCHT0   9472(DX)(BX*4)
 	VMOVUPS      576(DX)(BX*4), Y13
 	VBLENDVPS    Y10, Y0, Y13, Y14
 	VANDPS       narrow<>+96(SB), Y14, Y15
 	VBROADCASTSS 160(SI), Y13
 	VADDPS       narrow<>+128(SB), Y13, Y13
 	VMULPS       Y13, Y15, Y13
-	PREFETCHT0   8896(DX)(BX*4)
 	VADDPS       (DX)(BX*4), Y13, Y13
 	VADDPS       narrow<>+160(SB), Y13, Y13
-	PREFETCHT0   9792(DX)(BX*4)
 	VMOVUPS      896(DX)(BX*4), Y15
 	VMOVUPS      Y2, (AX)
 	VBROADCASTSS narrow<>+192(SB), Y2
@@ -93,8 +88,6 @@ block:
 	VADDPS       Y7, Y13, Y7
 	VCMPPS       $0x01, Y4, Y9, Y4
 	VMOVUPS      Y8, 64(DX)(BX*4)
-	PREFETCHT0   14464(DX)(BX*4)
-	PREFETCHT0   16000(DX)(BX*4)
 	VMOVUPS      5568(DX)(BX*4), Y8
 	VSUBPS       7104(DX)(BX*4), Y8, Y13
 	VBROADCASTSS narrow<>+256(SB), Y8
@@ -109,6 +102,7 @@ block:
 	VMULPS       Y7, Y2, Y4
 	VADDPS       Y4, Y5, Y4
 	VDIVPS       Y4, Y5, Y4
+	PREFETCHT0   9024(DX)(BX*4)
 	VMOVUPS      Y13, 160(AX)
 	VMULPS       narrow<>+352(SB), Y7, Y13
 	VADDPS       Y13, Y5, Y13
@@ -116,36 +110,30 @@ block:
 	VMULPS       narrow<>+384(SB), Y7, Y7
 	VADDPS       narrow<>+416(SB), Y7, Y7
 	VDIVPS       Y7, Y5, Y7
-	PREFETCHT0   10624(DX)(BX*4)
 	VBROADCASTSS narrow<>+448(SB), Y2
 	VMOVUPS      Y7, 192(AX)
 	VMULPS       1728(DX)(BX*4), Y2, Y7
 	VSUBPS       Y7, Y5, Y7
 	VMAXPS       Y8, Y7, Y7
 	VSUBPS       Y14, Y0, Y8
-	PREFETCHT0   9280(DX)(BX*4)
 	VMOVUPS      Y14, 224(AX)
 	VMOVUPS      384(DX)(BX*4), Y14
 	VMOVUPS      Y7, 256(AX)
 	VBLENDVPS    Y10, Y0, Y14, Y7
 	VSUBPS       Y7, Y0, Y14
-	PREFETCHT0   9344(DX)(BX*4)
 	VMOVUPS      Y7, 288(AX)
 	VMOVUPS      448(DX)(BX*4), Y7
 	VMOVUPS      Y14, 320(AX)
 	VBLENDVPS    Y10, Y0, Y7, Y14
 	VSUBPS       Y14, Y0, Y7
-	PREFETCHT0   9408(DX)(BX*4)
 	VMOVUPS      Y7, 352(AX)
 	VMOVUPS      512(DX)(BX*4), Y7
 	VBLENDVPS    Y10, Y0, Y7, Y10
 	VSUBPS       Y10, Y0, Y7
-	PREFETCHT0   98304(DI)(BX*4)
 	VMOVUPS      Y10, 384(AX)
 	VCMPPS       $0x01, 6144(DI)(BX*4), Y9, Y10
 	VMOVUPS      Y7, 416(AX)
 	VANDPS       Y10, Y1, Y7
-	PREFETCHT0   92160(DI)(BX*4)
 	VMOVUPS      Y13, 448(AX)
 	VSUBPS       (DI)(BX*4), Y0, Y13
 	VBROADCASTSS 112(SI), Y0
@@ -153,24 +141,21 @@ block:
 	VCMPPS       $0x02, Y6, Y0, Y4
 	VMOVUPS      Y14, 512(AX)
 	VANDPS       Y4, Y10, Y14
+	PREFETCHT0   9088(DX)(BX*4)
 	VMOVUPS      Y12, 544(AX)
 	VANDPS       Y14, Y1, Y12
 	VMOVUPS      Y1, 576(AX)
 	VADDPS       Y3, Y15, Y1
 	VMULPS       Y1, Y2, Y15
-	PREFETCHT0   10304(DX)(BX*4)
 	VSUBPS       1408(DX)(BX*4), Y13, Y2
-	PREFETCHT0   104448(R8)(BX*4)
 	VMOVUPS      Y1, 608(AX)
 	VSUBPS       12288(R8)(BX*4), Y13, Y1
-	PREFETCHT0   10432(DX)(BX*4)
 	VMOVUPS      Y3, 640(AX)
 	VSUBPS       1536(DX)(BX*4), Y1, Y3
 	VMOVUPS      Y1, 672(AX)
 	VBROADCASTSS narrow<>+96(SB), Y1
 	VANDPS       Y2, Y1, Y5
 	VMINPS       Y15, Y5, Y5
-	PREFETCHT0   10368(DX)(BX*4)
 	VMOVUPS      1472(DX)(BX*4), Y9
 	VSUBPS       Y9, Y5, Y5
 	VBROADCASTSS 124(SI), Y0
@@ -184,13 +169,13 @@ block:
 	VMOVUPS      Y9, 1472(DX)(BX*4)
 	VANDPS       Y3, Y1, Y9
 	VMINPS       Y15, Y9, Y9
-	PREFETCHT0   10496(DX)(BX*4)
 	VMOVUPS      1600(DX)(BX*4), Y1
 	VSUBPS       Y1, Y9, Y9
 	VMULPS       Y9, Y0, Y9
 	VADDPS       Y9, Y1, Y9
 	VADDPS       Y9, Y11, Y9
 	VSUBPS       Y11, Y9, Y9
+	PREFETCHT0   9152(DX)(BX*4)
 	VBLENDVPS    Y12, Y9, Y1, Y1
 	VMOVUPS      Y1, 1600(DX)(BX*4)
 	VCMPPS       $0x01, Y2, Y15, Y1
@@ -217,19 +202,18 @@ block:
 	VMOVUPS      Y0, 1536(DX)(BX*4)
 	VBROADCASTSS 112(SI), Y0
 	VMULPS       narrow<>+544(SB), Y0, Y1
+	PREFETCHT0   9216(DX)(BX*4)
 	VCMPPS       $0x02, Y6, Y1, Y1
 	VMULPS       narrow<>+576(SB), Y5, Y2
 	VCMPPS       $0x01, Y2, Y9, Y2
 	VANDPS       Y2, Y1, Y1
 	VANDPS       narrow<>+0(SB), Y1, Y1
-	PREFETCHT0   10560(DX)(BX*4)
 	VMOVUPS      1664(DX)(BX*4), Y2
 	VBLENDVPS    Y12, Y1, Y2, Y3
 	VSUBPS       Y1, Y2, Y2
 	VMOVUPS      Y3, 1664(DX)(BX*4)
 	VMOVUPS      12288(R8)(BX*4), Y3
 	VMULPS       Y2, Y3, Y2
-	PREFETCHT0   10176(DX)(BX*4)
 	VMOVUPS      1280(DX)(BX*4), Y5
 	VADDPS       Y2, Y5, Y2
 	VADDPS       Y2, Y11, Y2
@@ -240,11 +224,11 @@ block:
 	VSUBPS       Y1, Y13, Y1
 	VBLENDVPS    Y4, Y1, Y13, Y1
 	VBLENDVPS    Y10, Y1, Y8, Y4
-	PREFETCHT0   10240(DX)(BX*4)
 	VMOVUPS      1344(DX)(BX*4), Y9
 	VSUBPS       Y9, Y1, Y12
 	VMULPS       narrow<>+608(SB), Y12, Y12
 	VADDPS       Y12, Y9, Y12
+	PREFETCHT0   9280(DX)(BX*4)
 	VADDPS       Y12, Y11, Y12
 	VSUBPS       Y11, Y12, Y12
 	VBLENDVPS    Y10, Y12, Y9, Y13
@@ -259,7 +243,6 @@ block:
 	VBROADCASTSS narrow<>+96(SB), Y3
 	VANDPS       Y8, Y3, Y5
 	VMINPS       Y15, Y5, Y9
-	PREFETCHT0   10752(DX)(BX*4)
 	VMOVUPS      Y13, 768(AX)
 	VMOVUPS      1856(DX)(BX*4), Y13
 	VSUBPS       Y13, Y9, Y9
@@ -274,11 +257,11 @@ block:
 	VSUBPS       Y7, Y1, Y1
 	VANDPS       Y1, Y3, Y13
 	VMINPS       Y15, Y13, Y13
-	PREFETCHT0   10688(DX)(BX*4)
 	VMOVUPS      1792(DX)(BX*4), Y15
 	VSUBPS       Y15, Y13, Y13
 	VMULPS       Y13, Y0, Y0
 	VADDPS       Y0, Y15, Y0
+	PREFETCHT0   9344(DX)(BX*4)
 	VADDPS       Y0, Y11, Y0
 	VSUBPS       Y11, Y0, Y0
 	VBLENDVPS    Y10, Y0, Y15, Y13
@@ -289,7 +272,6 @@ block:
 	VBLENDVPS    Y0, Y1, Y8, Y1
 	VSUBPS       Y7, Y12, Y7
 	VBLENDVPS    Y0, Y7, Y8, Y7
-	PREFETCHT0   12864(DX)(BX*4)
 	VMOVUPS      3968(DX)(BX*4), Y9
 	VMAXPS       narrow<>+640(SB), Y9, Y12
 	VBROADCASTSS narrow<>+672(SB), Y15
@@ -307,6 +289,7 @@ block:
 	VMULPS       narrow<>+832(SB), Y4, Y12
 	VADDPS       narrow<>+864(SB), Y12, Y12
 	VMULPS       Y12, Y4, Y12
+	PREFETCHT0   9408(DX)(BX*4)
 	VADDPS       narrow<>+896(SB), Y12, Y12
 	VMULPS       Y12, Y4, Y12
 	VADDPS       narrow<>+928(SB), Y12, Y12
@@ -314,7 +297,6 @@ block:
 	VADDPS       narrow<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y10, Y10
 	VPADDD       Y10, Y4, Y4
-	PREFETCHT0   9664(DX)(BX*4)
 	VMOVUPS      544(AX), Y10
 	VMOVUPS      768(DX)(BX*4), Y12
 	VMOVUPS      Y8, 896(AX)
@@ -332,7 +314,6 @@ block:
 	VSUBPS       Y1, Y7, Y13
 	VMOVUPS      512(AX), Y7
 	VBLENDVPS    Y2, Y13, Y7, Y13
-	PREFETCHT0   13440(DX)(BX*4)
 	VMOVUPS      4544(DX)(BX*4), Y7
 	VMOVUPS      Y13, 992(AX)
 	VMAXPS       narrow<>+640(SB), Y7, Y13
@@ -341,6 +322,7 @@ block:
 	VMAXPS       narrow<>+736(SB), Y13, Y13
 	VMINPS       Y13, Y11, Y13
 	VADDPS       Y13, Y14, Y15
+	PREFETCHT0   9472(DX)(BX*4)
 	VSUBPS       Y14, Y15, Y7
 	VSUBPS       Y7, Y13, Y7
 	VMULPS       narrow<>+832(SB), Y7, Y13
@@ -359,7 +341,6 @@ block:
 	VBLENDVPS    Y2, Y7, Y4, Y2
 	VMOVUPS      96(AX), Y4
 	VANDPS       Y3, Y4, Y7
-	PREFETCHT0   9536(DX)(BX*4)
 	VMOVUPS      640(AX), Y15
 	VADDPS       640(DX)(BX*4), Y15, Y4
 	VMOVUPS      Y2, 1024(AX)
@@ -369,6 +350,7 @@ block:
 	VPSRAD       $0x17, Y6, Y6
 	VMOVUPS      Y4, 1056(AX)
 	VPSLLD       $0x17, Y6, Y4
+	PREFETCHT0   9536(DX)(BX*4)
 	VPSUBD       Y4, Y2, Y2
 	VSUBPS       Y13, Y2, Y2
 	VMULPS       narrow<>+1024(SB), Y2, Y4
@@ -386,10 +368,8 @@ block:
 	VMULPS       Y4, Y2, Y2
 	VADDPS       Y2, Y6, Y2
 	VMULPS       narrow<>+1216(SB), Y2, Y2
-	PREFETCHT0   10816(DX)(BX*4)
 	VMOVUPS      1920(DX)(BX*4), Y4
 	VMAXPS       narrow<>+1248(SB), Y4, Y6
-	PREFETCHT0   10880(DX)(BX*4)
 	VMOVUPS      Y0, 1088(AX)
 	VMOVUPS      1984(DX)(BX*4), Y0
 	VMOVUPS      Y1, 1120(AX)
@@ -398,10 +378,10 @@ block:
 	VSUBPS       Y6, Y1, Y5
 	VBROADCASTSS narrow<>+256(SB), Y12
 	VMAXPS       Y12, Y5, Y5
-	PREFETCHT0   10944(DX)(BX*4)
 	VMOVUPS      Y8, 1184(AX)
 	VMOVUPS      2048(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1312(SB), Y8, Y3
+	PREFETCHT0   9600(DX)(BX*4)
 	VSUBPS       Y1, Y3, Y15
 	VMAXPS       Y12, Y15, Y15
 	VCMPPS       $0x01, Y2, Y1, Y12
@@ -425,6 +405,7 @@ block:
 	VMINPS       Y5, Y11, Y5
 	VADDPS       Y5, Y14, Y12
 	VSUBPS       Y14, Y12, Y15
+	PREFETCHT0   9664(DX)(BX*4)
 	VSUBPS       Y15, Y5, Y5
 	VBROADCASTSS narrow<>+832(SB), Y15
 	VMULPS       Y5, Y15, Y9
@@ -452,6 +433,7 @@ block:
 	VSUBPS       Y9, Y1, Y1
 	VMULPS       Y1, Y15, Y9
 	VADDPS       Y9, Y10, Y9
+	PREFETCHT0   9728(DX)(BX*4)
 	VMULPS       Y9, Y1, Y9
 	VADDPS       Y9, Y7, Y9
 	VMULPS       Y9, Y1, Y9
@@ -482,6 +464,7 @@ block:
 	VADDPS       Y5, Y4, Y5
 	VMOVUPS      576(AX), Y8
 	VBLENDVPS    Y8, Y5, Y4, Y4
+	PREFETCHT0   9792(DX)(BX*4)
 	VMOVUPS      Y4, 1920(DX)(BX*4)
 	VMOVUPS      448(AX), Y4
 	VMULPS       Y9, Y4, Y9
@@ -513,6 +496,7 @@ block:
 	VMAXPS       Y9, Y1, Y7
 	VANDPS       Y7, Y2, Y2
 	VBLENDVPS    Y8, Y2, Y3, Y1
+	PREFETCHT0   9856(DX)(BX*4)
 	VMOVUPS      Y1, 2048(DX)(BX*4)
 	VMOVUPS      544(AX), Y1
 	VADDPS       640(DX)(BX*4), Y1, Y2
@@ -537,18 +521,16 @@ block:
 	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y9, Y2, Y2
+	PREFETCHT0   9920(DX)(BX*4)
 	VADDPS       Y2, Y7, Y2
 	VMULPS       narrow<>+1216(SB), Y2, Y2
-	PREFETCHT0   12352(DX)(BX*4)
 	VMOVUPS      3456(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1248(SB), Y7, Y9
-	PREFETCHT0   12416(DX)(BX*4)
 	VMOVUPS      3520(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1280(SB), Y3, Y1
 	VSUBPS       Y9, Y1, Y10
 	VBROADCASTSS narrow<>+256(SB), Y5
 	VMAXPS       Y5, Y10, Y10
-	PREFETCHT0   12480(DX)(BX*4)
 	VMOVUPS      3584(DX)(BX*4), Y12
 	VMAXPS       narrow<>+1312(SB), Y12, Y0
 	VSUBPS       Y1, Y0, Y12
@@ -566,6 +548,7 @@ block:
 	VSUBPS       Y0, Y2, Y0
 	VDIVPS       Y1, Y0, Y0
 	VADDPS       Y0, Y5, Y0
+	PREFETCHT0   9984(DX)(BX*4)
 	VCMPPS       $0x01, Y13, Y0, Y1
 	VSUBPS       Y13, Y0, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
@@ -591,6 +574,7 @@ block:
 	VBROADCASTSS narrow<>+1632(SB), Y1
 	VMINPS       Y0, Y1, Y0
 	VMULPS       narrow<>+1408(SB), Y0, Y0
+	PREFETCHT0   10048(DX)(BX*4)
 	VMAXPS       Y6, Y0, Y0
 	VMINPS       Y0, Y11, Y0
 	VADDPS       Y0, Y14, Y5
@@ -616,6 +600,7 @@ block:
 	VSUBPS       Y3, Y5, Y1
 	VMAXPS       Y10, Y1, Y1
 	VMINPS       Y1, Y13, Y1
+	PREFETCHT0   10112(DX)(BX*4)
 	VMOVUPS      Y0, 1280(AX)
 	VMOVUPS      480(AX), Y0
 	VMULPS       Y9, Y0, Y10
@@ -649,6 +634,7 @@ block:
 	VMULPS       Y1, Y3, Y1
 	VMINPS       Y1, Y0, Y1
 	VCMPPS       $0x01, Y2, Y5, Y2
+	PREFETCHT0   10176(DX)(BX*4)
 	VMULPS       Y1, Y7, Y4
 	VBLENDVPS    Y2, Y4, Y1, Y1
 	VBROADCASTSS narrow<>+1568(SB), Y4
@@ -662,7 +648,6 @@ block:
 	VMOVUPS      Y1, 3584(DX)(BX*4)
 	VMOVUPS      320(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y2
-	PREFETCHT0   9600(DX)(BX*4)
 	VMOVUPS      640(AX), Y5
 	VADDPS       704(DX)(BX*4), Y5, Y8
 	VDIVPS       Y8, Y2, Y9
@@ -678,6 +663,7 @@ block:
 	VSUBPS       Y9, Y8, Y9
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1088(SB), Y9, Y9
+	PREFETCHT0   10240(DX)(BX*4)
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
 	VMULPS       Y9, Y1, Y9
@@ -688,16 +674,13 @@ block:
 	VMULPS       Y9, Y1, Y1
 	VADDPS       Y1, Y12, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   11008(DX)(BX*4)
 	VMOVUPS      2112(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1248(SB), Y9, Y12
-	PREFETCHT0   11072(DX)(BX*4)
 	VMOVUPS      2176(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1280(SB), Y5, Y8
 	VSUBPS       Y12, Y8, Y4
 	VBROADCASTSS narrow<>+256(SB), Y0
 	VMAXPS       Y0, Y4, Y4
-	PREFETCHT0   11136(DX)(BX*4)
 	VMOVUPS      2240(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1312(SB), Y3, Y5
 	VSUBPS       Y8, Y5, Y3
@@ -707,6 +690,7 @@ block:
 	VBLENDVPS    Y0, Y3, Y4, Y4
 	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
 	VCMPPS       $0x01, Y1, Y5, Y12
+	PREFETCHT0   10304(DX)(BX*4)
 	VBLENDVPS    Y12, narrow<>+1344(SB), Y0, Y0
 	VBLENDVPS    Y12, Y5, Y8, Y5
 	VMAXPS       narrow<>+1376(SB), Y3, Y3
@@ -730,6 +714,7 @@ block:
 	VBROADCASTSS narrow<>+896(SB), Y7
 	VADDPS       Y8, Y7, Y8
 	VMULPS       Y8, Y4, Y8
+	PREFETCHT0   10368(DX)(BX*4)
 	VMOVUPS      Y2, 1344(AX)
 	VBROADCASTSS narrow<>+928(SB), Y2
 	VADDPS       Y8, Y2, Y8
@@ -755,6 +740,7 @@ block:
 	VMULPS       Y5, Y0, Y0
 	VADDPS       Y0, Y13, Y0
 	VPSLLD       $0x17, Y4, Y4
+	PREFETCHT0   10432(DX)(BX*4)
 	VPADDD       Y4, Y0, Y0
 	VMOVUPS      1248(AX), Y4
 	VADDPS       Y0, Y4, Y0
@@ -788,6 +774,7 @@ block:
 	VBLENDVPS    Y9, Y7, Y5, Y5
 	VBROADCASTSS narrow<>+1504(SB), Y7
 	VBLENDVPS    Y9, narrow<>+1536(SB), Y7, Y9
+	PREFETCHT0   10496(DX)(BX*4)
 	VMULPS       Y9, Y5, Y5
 	VADDPS       Y5, Y4, Y5
 	VMAXPS       Y5, Y2, Y9
@@ -817,6 +804,7 @@ block:
 	VADDPS       narrow<>+128(SB), Y1, Y1
 	VPSUBD       narrow<>+992(SB), Y1, Y5
 	VPSRAD       $0x17, Y5, Y5
+	PREFETCHT0   10560(DX)(BX*4)
 	VPSLLD       $0x17, Y5, Y7
 	VPSUBD       Y7, Y1, Y1
 	VSUBPS       Y13, Y1, Y1
@@ -835,18 +823,16 @@ block:
 	VMULPS       Y7, Y1, Y1
 	VADDPS       Y1, Y5, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   12544(DX)(BX*4)
 	VMOVUPS      3648(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1248(SB), Y5, Y7
-	PREFETCHT0   12608(DX)(BX*4)
 	VMOVUPS      3712(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1280(SB), Y3, Y0
 	VSUBPS       Y7, Y0, Y9
 	VBROADCASTSS narrow<>+256(SB), Y4
 	VMAXPS       Y4, Y9, Y9
-	PREFETCHT0   12672(DX)(BX*4)
 	VMOVUPS      3776(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1312(SB), Y8, Y2
+	PREFETCHT0   10624(DX)(BX*4)
 	VSUBPS       Y0, Y2, Y8
 	VMAXPS       Y4, Y8, Y8
 	VCMPPS       $0x01, Y1, Y0, Y4
@@ -868,6 +854,7 @@ block:
 	VMAXPS       Y6, Y4, Y4
 	VMINPS       Y4, Y11, Y4
 	VADDPS       Y4, Y14, Y7
+	PREFETCHT0   10688(DX)(BX*4)
 	VSUBPS       Y14, Y7, Y8
 	VSUBPS       Y8, Y4, Y4
 	VMULPS       Y4, Y15, Y8
@@ -894,6 +881,7 @@ block:
 	VSUBPS       Y7, Y0, Y0
 	VMULPS       Y0, Y15, Y7
 	VADDPS       Y7, Y9, Y7
+	PREFETCHT0   10752(DX)(BX*4)
 	VMULPS       Y7, Y0, Y7
 	VADDPS       Y7, Y12, Y7
 	VMULPS       Y7, Y0, Y7
@@ -924,6 +912,7 @@ block:
 	VADDPS       Y7, Y5, Y7
 	VMOVUPS      576(AX), Y10
 	VBLENDVPS    Y10, Y7, Y5, Y5
+	PREFETCHT0   10816(DX)(BX*4)
 	VMOVUPS      Y5, 3648(DX)(BX*4)
 	VMOVUPS      448(AX), Y5
 	VMULPS       Y4, Y5, Y4
@@ -954,6 +943,7 @@ block:
 	VMAXPS       Y1, Y12, Y2
 	VMAXPS       Y12, Y1, Y7
 	VANDPS       Y7, Y2, Y2
+	PREFETCHT0   10880(DX)(BX*4)
 	VBLENDVPS    Y10, Y2, Y8, Y1
 	VMOVUPS      Y1, 3776(DX)(BX*4)
 	VMOVUPS      352(AX), Y1
@@ -980,19 +970,17 @@ block:
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y12, Y12
+	PREFETCHT0   10944(DX)(BX*4)
 	VMULPS       Y9, Y1, Y1
 	VADDPS       Y1, Y12, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   11200(DX)(BX*4)
 	VMOVUPS      2304(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1248(SB), Y9, Y12
-	PREFETCHT0   11264(DX)(BX*4)
 	VMOVUPS      2368(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1280(SB), Y7, Y8
 	VSUBPS       Y12, Y8, Y4
 	VBROADCASTSS narrow<>+256(SB), Y0
 	VMAXPS       Y0, Y4, Y4
-	PREFETCHT0   11328(DX)(BX*4)
 	VMOVUPS      2432(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1312(SB), Y3, Y7
 	VSUBPS       Y8, Y7, Y3
@@ -1008,6 +996,7 @@ block:
 	VMINPS       Y3, Y13, Y3
 	VBLENDVPS    Y12, Y3, Y4, Y3
 	VSUBPS       Y7, Y1, Y4
+	PREFETCHT0   11008(DX)(BX*4)
 	VDIVPS       Y3, Y4, Y3
 	VADDPS       Y3, Y0, Y0
 	VCMPPS       $0x01, Y13, Y0, Y3
@@ -1035,6 +1024,7 @@ block:
 	VBLENDVPS    Y3, Y4, Y0, Y0
 	VBROADCASTSS narrow<>+416(SB), Y3
 	VMINPS       Y0, Y3, Y0
+	PREFETCHT0   11072(DX)(BX*4)
 	VMULPS       narrow<>+1408(SB), Y0, Y0
 	VMAXPS       Y6, Y0, Y0
 	VMINPS       Y0, Y11, Y0
@@ -1062,6 +1052,7 @@ block:
 	VMOVUPS      Y0, 1248(AX)
 	VSUBPS       Y4, Y3, Y0
 	VMAXPS       Y8, Y0, Y0
+	PREFETCHT0   11136(DX)(BX*4)
 	VMINPS       Y0, Y13, Y0
 	VMOVUPS      480(AX), Y8
 	VMULPS       Y7, Y8, Y2
@@ -1092,6 +1083,7 @@ block:
 	VMOVUPS      Y2, 2368(DX)(BX*4)
 	VMOVUPS      192(AX), Y2
 	VMULPS       Y0, Y2, Y0
+	PREFETCHT0   11200(DX)(BX*4)
 	VMINPS       Y0, Y8, Y0
 	VCMPPS       $0x01, Y1, Y3, Y1
 	VMULPS       Y0, Y12, Y4
@@ -1120,6 +1112,7 @@ block:
 	VMULPS       Y5, Y1, Y5
 	VADDPS       narrow<>+1088(SB), Y5, Y5
 	VMULPS       Y5, Y1, Y5
+	PREFETCHT0   11264(DX)(BX*4)
 	VADDPS       narrow<>+1120(SB), Y5, Y5
 	VMULPS       Y5, Y1, Y5
 	VADDPS       narrow<>+1152(SB), Y5, Y5
@@ -1129,10 +1122,8 @@ block:
 	VMULPS       Y5, Y1, Y1
 	VADDPS       Y1, Y3, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   12736(DX)(BX*4)
 	VMOVUPS      3840(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1248(SB), Y3, Y5
-	PREFETCHT0   12800(DX)(BX*4)
 	VMOVUPS      3904(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1280(SB), Y9, Y0
 	VSUBPS       Y5, Y0, Y7
@@ -1148,6 +1139,7 @@ block:
 	VBLENDVPS    Y4, narrow<>+544(SB), Y13, Y4
 	VCMPPS       $0x01, Y1, Y2, Y7
 	VBLENDVPS    Y7, narrow<>+1344(SB), Y4, Y4
+	PREFETCHT0   11328(DX)(BX*4)
 	VBLENDVPS    Y7, Y2, Y0, Y0
 	VMAXPS       narrow<>+1376(SB), Y8, Y2
 	VMINPS       Y2, Y13, Y2
@@ -1172,6 +1164,7 @@ block:
 	VMULPS       Y7, Y4, Y7
 	VBROADCASTSS narrow<>+928(SB), Y10
 	VADDPS       Y7, Y10, Y7
+	PREFETCHT0   11392(DX)(BX*4)
 	VMULPS       Y7, Y4, Y4
 	VADDPS       Y4, Y13, Y4
 	VPSLLD       $0x17, Y5, Y5
@@ -1195,6 +1188,7 @@ block:
 	VADDPS       Y0, Y13, Y0
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y0, Y0
+	PREFETCHT0   11456(DX)(BX*4)
 	VMOVUPS      1280(AX), Y4
 	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y3, Y9, Y4
@@ -1227,6 +1221,7 @@ block:
 	VBLENDVPS    Y12, Y8, Y4, Y4
 	VBROADCASTSS narrow<>+1504(SB), Y8
 	VBLENDVPS    Y12, narrow<>+1536(SB), Y8, Y12
+	PREFETCHT0   11520(DX)(BX*4)
 	VMULPS       Y12, Y4, Y4
 	VADDPS       Y4, Y9, Y4
 	VMAXPS       Y4, Y5, Y12
@@ -1251,13 +1246,13 @@ block:
 	VMOVUPS      Y1, 3968(DX)(BX*4)
 	VMOVUPS      416(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y2
-	PREFETCHT0   9728(DX)(BX*4)
 	VMOVUPS      640(AX), Y7
 	VADDPS       832(DX)(BX*4), Y7, Y8
 	VDIVPS       Y8, Y2, Y9
 	VADDPS       narrow<>+128(SB), Y9, Y9
 	VPSUBD       narrow<>+992(SB), Y9, Y12
 	VPSRAD       $0x17, Y12, Y12
+	PREFETCHT0   11584(DX)(BX*4)
 	VPSLLD       $0x17, Y12, Y1
 	VPSUBD       Y1, Y9, Y1
 	VSUBPS       Y13, Y1, Y1
@@ -1277,18 +1272,16 @@ block:
 	VMULPS       Y9, Y1, Y1
 	VADDPS       Y1, Y12, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   11392(DX)(BX*4)
 	VMOVUPS      2496(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1248(SB), Y9, Y12
-	PREFETCHT0   11456(DX)(BX*4)
 	VMOVUPS      2560(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1280(SB), Y7, Y8
 	VSUBPS       Y12, Y8, Y5
 	VBROADCASTSS narrow<>+256(SB), Y0
 	VMAXPS       Y0, Y5, Y5
-	PREFETCHT0   11520(DX)(BX*4)
 	VMOVUPS      2624(DX)(BX*4), Y4
 	VMAXPS       narrow<>+1312(SB), Y4, Y7
+	PREFETCHT0   11648(DX)(BX*4)
 	VSUBPS       Y8, Y7, Y4
 	VMAXPS       Y0, Y4, Y4
 	VCMPPS       $0x01, Y1, Y8, Y0
@@ -1310,6 +1303,7 @@ block:
 	VMAXPS       Y6, Y5, Y5
 	VMINPS       Y5, Y11, Y5
 	VADDPS       Y5, Y14, Y7
+	PREFETCHT0   11712(DX)(BX*4)
 	VSUBPS       Y14, Y7, Y8
 	VSUBPS       Y8, Y5, Y5
 	VMULPS       Y5, Y15, Y8
@@ -1337,6 +1331,7 @@ block:
 	VSUBPS       Y7, Y0, Y0
 	VMULPS       Y0, Y15, Y7
 	VADDPS       Y7, Y12, Y7
+	PREFETCHT0   11776(DX)(BX*4)
 	VMULPS       Y7, Y0, Y7
 	VADDPS       Y7, Y3, Y7
 	VMULPS       Y7, Y0, Y7
@@ -1366,6 +1361,7 @@ block:
 	VBLENDVPS    Y3, narrow<>+576(SB), Y12, Y3
 	VMULPS       Y3, Y2, Y2
 	VADDPS       Y2, Y9, Y2
+	PREFETCHT0   11840(DX)(BX*4)
 	VBLENDVPS    Y10, Y2, Y9, Y3
 	VMOVUPS      Y3, 2496(DX)(BX*4)
 	VMOVUPS      448(AX), Y3
@@ -1397,6 +1393,7 @@ block:
 	VMAXPS       Y0, Y9, Y1
 	VMAXPS       Y9, Y0, Y5
 	VANDPS       Y5, Y1, Y1
+	PREFETCHT0   11904(DX)(BX*4)
 	VBLENDVPS    Y10, Y1, Y4, Y0
 	VMOVUPS      Y0, 2624(DX)(BX*4)
 	VMOVUPS      544(AX), Y0
@@ -1422,18 +1419,16 @@ block:
 	VADDPS       narrow<>+1184(SB), Y7, Y7
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y7, Y1, Y1
+	PREFETCHT0   11968(DX)(BX*4)
 	VADDPS       Y1, Y5, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   12928(DX)(BX*4)
 	VMOVUPS      4032(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1248(SB), Y5, Y7
-	PREFETCHT0   12992(DX)(BX*4)
 	VMOVUPS      4096(DX)(BX*4), Y4
 	VMAXPS       narrow<>+1280(SB), Y4, Y0
 	VSUBPS       Y7, Y0, Y9
 	VBROADCASTSS narrow<>+256(SB), Y3
 	VMAXPS       Y3, Y9, Y9
-	PREFETCHT0   13056(DX)(BX*4)
 	VMOVUPS      4160(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1312(SB), Y8, Y2
 	VSUBPS       Y0, Y2, Y8
@@ -1450,6 +1445,7 @@ block:
 	VBLENDVPS    Y9, Y2, Y7, Y2
 	VSUBPS       Y0, Y1, Y0
 	VDIVPS       Y2, Y0, Y0
+	PREFETCHT0   12032(DX)(BX*4)
 	VADDPS       Y0, Y3, Y0
 	VCMPPS       $0x01, Y13, Y0, Y2
 	VSUBPS       Y13, Y0, Y3
@@ -1476,6 +1472,7 @@ block:
 	VBROADCASTSS narrow<>+1632(SB), Y2
 	VMINPS       Y0, Y2, Y0
 	VMULPS       narrow<>+1408(SB), Y0, Y0
+	PREFETCHT0   12096(DX)(BX*4)
 	VMAXPS       Y6, Y0, Y0
 	VMINPS       Y0, Y11, Y0
 	VADDPS       Y0, Y14, Y3
@@ -1500,6 +1497,7 @@ block:
 	VMOVUPS      4160(DX)(BX*4), Y8
 	VSUBPS       Y4, Y8, Y2
 	VMAXPS       Y7, Y2, Y2
+	PREFETCHT0   12160(DX)(BX*4)
 	VMINPS       Y2, Y13, Y2
 	VMOVUPS      Y0, 1280(AX)
 	VMOVUPS      480(AX), Y0
@@ -1533,6 +1531,7 @@ block:
 	VMOVUPS      192(AX), Y3
 	VMULPS       Y2, Y3, Y2
 	VMINPS       Y2, Y0, Y2
+	PREFETCHT0   12224(DX)(BX*4)
 	VCMPPS       $0x01, Y1, Y8, Y1
 	VMULPS       Y2, Y5, Y4
 	VBLENDVPS    Y1, Y4, Y2, Y2
@@ -1561,6 +1560,7 @@ block:
 	VADDPS       narrow<>+1088(SB), Y9, Y9
 	VMULPS       Y9, Y7, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
+	PREFETCHT0   12288(DX)(BX*4)
 	VMULPS       Y9, Y7, Y9
 	VADDPS       narrow<>+1152(SB), Y9, Y9
 	VMULPS       Y9, Y7, Y9
@@ -1569,16 +1569,13 @@ block:
 	VMULPS       Y9, Y7, Y7
 	VADDPS       Y7, Y8, Y7
 	VMULPS       narrow<>+1216(SB), Y7, Y7
-	PREFETCHT0   11584(DX)(BX*4)
 	VMOVUPS      2688(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1248(SB), Y8, Y9
-	PREFETCHT0   11648(DX)(BX*4)
 	VMOVUPS      2752(DX)(BX*4), Y2
 	VMAXPS       narrow<>+1280(SB), Y2, Y12
 	VSUBPS       Y9, Y12, Y4
 	VBROADCASTSS narrow<>+256(SB), Y1
 	VMAXPS       Y1, Y4, Y4
-	PREFETCHT0   11712(DX)(BX*4)
 	VMOVUPS      2816(DX)(BX*4), Y0
 	VMAXPS       narrow<>+1312(SB), Y0, Y3
 	VSUBPS       Y12, Y3, Y0
@@ -1589,6 +1586,7 @@ block:
 	VBLENDVPS    Y1, narrow<>+544(SB), Y13, Y1
 	VCMPPS       $0x01, Y7, Y3, Y12
 	VBLENDVPS    Y12, narrow<>+1344(SB), Y1, Y1
+	PREFETCHT0   12352(DX)(BX*4)
 	VBLENDVPS    Y12, Y3, Y9, Y3
 	VMAXPS       narrow<>+1376(SB), Y0, Y0
 	VMINPS       Y0, Y13, Y0
@@ -1614,6 +1612,7 @@ block:
 	VBROADCASTSS narrow<>+928(SB), Y10
 	VADDPS       Y9, Y10, Y9
 	VMULPS       Y9, Y3, Y3
+	PREFETCHT0   12416(DX)(BX*4)
 	VADDPS       Y3, Y13, Y3
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y3, Y3
@@ -1636,6 +1635,7 @@ block:
 	VADDPS       Y0, Y13, Y0
 	VPSLLD       $0x17, Y3, Y3
 	VPADDD       Y3, Y0, Y0
+	PREFETCHT0   12480(DX)(BX*4)
 	VMOVUPS      1248(AX), Y3
 	VADDPS       Y0, Y3, Y0
 	VSUBPS       Y8, Y2, Y3
@@ -1669,6 +1669,7 @@ block:
 	VBROADCASTSS narrow<>+1504(SB), Y12
 	VBLENDVPS    Y5, narrow<>+1536(SB), Y12, Y5
 	VMULPS       Y5, Y3, Y3
+	PREFETCHT0   12544(DX)(BX*4)
 	VADDPS       Y3, Y2, Y3
 	VMAXPS       Y3, Y4, Y5
 	VMAXPS       Y4, Y3, Y12
@@ -1699,6 +1700,7 @@ block:
 	VPSRAD       $0x17, Y7, Y7
 	VPSLLD       $0x17, Y7, Y9
 	VPSUBD       Y9, Y3, Y3
+	PREFETCHT0   12608(DX)(BX*4)
 	VSUBPS       Y13, Y3, Y3
 	VMULPS       narrow<>+1024(SB), Y3, Y9
 	VBROADCASTSS narrow<>+1056(SB), Y12
@@ -1715,19 +1717,17 @@ block:
 	VMULPS       Y9, Y3, Y3
 	VADDPS       Y3, Y7, Y3
 	VMULPS       narrow<>+1216(SB), Y3, Y3
-	PREFETCHT0   13120(DX)(BX*4)
 	VMOVUPS      4224(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1248(SB), Y7, Y9
-	PREFETCHT0   13184(DX)(BX*4)
 	VMOVUPS      4288(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1280(SB), Y5, Y1
 	VSUBPS       Y9, Y1, Y12
 	VBROADCASTSS narrow<>+256(SB), Y4
 	VMAXPS       Y4, Y12, Y12
-	PREFETCHT0   13248(DX)(BX*4)
 	VMOVUPS      4352(DX)(BX*4), Y0
 	VMAXPS       narrow<>+1312(SB), Y0, Y2
 	VSUBPS       Y1, Y2, Y0
+	PREFETCHT0   12672(DX)(BX*4)
 	VMAXPS       Y4, Y0, Y0
 	VCMPPS       $0x01, Y3, Y1, Y4
 	VBLENDVPS    Y4, Y1, Y9, Y1
@@ -1750,6 +1750,7 @@ block:
 	VADDPS       Y2, Y14, Y4
 	VSUBPS       Y14, Y4, Y9
 	VSUBPS       Y9, Y2, Y2
+	PREFETCHT0   12736(DX)(BX*4)
 	VMULPS       Y2, Y15, Y9
 	VBROADCASTSS narrow<>+864(SB), Y12
 	VADDPS       Y9, Y12, Y9
@@ -1775,6 +1776,7 @@ block:
 	VMULPS       Y0, Y15, Y4
 	VADDPS       Y4, Y12, Y4
 	VMULPS       Y4, Y0, Y4
+	PREFETCHT0   12800(DX)(BX*4)
 	VADDPS       Y4, Y8, Y4
 	VMULPS       Y4, Y0, Y4
 	VADDPS       Y4, Y10, Y4
@@ -1805,6 +1807,7 @@ block:
 	VMOVUPS      576(AX), Y10
 	VBLENDVPS    Y10, Y4, Y7, Y7
 	VMOVUPS      Y7, 4224(DX)(BX*4)
+	PREFETCHT0   12864(DX)(BX*4)
 	VMOVUPS      448(AX), Y7
 	VMULPS       Y2, Y7, Y2
 	VMINPS       Y2, Y0, Y2
@@ -1836,6 +1839,7 @@ block:
 	VANDPS       Y5, Y3, Y3
 	VBLENDVPS    Y10, Y3, Y9, Y1
 	VMOVUPS      Y1, 4352(DX)(BX*4)
+	PREFETCHT0   12928(DX)(BX*4)
 	VMOVUPS      1120(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y1
 	VMOVUPS      1088(AX), Y3
@@ -1863,19 +1867,17 @@ block:
 	VMULPS       Y9, Y5, Y9
 	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y12, Y12
+	PREFETCHT0   12992(DX)(BX*4)
 	VMULPS       Y9, Y5, Y5
 	VADDPS       Y5, Y12, Y5
 	VMULPS       narrow<>+1216(SB), Y5, Y5
-	PREFETCHT0   11776(DX)(BX*4)
 	VMOVUPS      2880(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1248(SB), Y9, Y12
-	PREFETCHT0   11840(DX)(BX*4)
 	VMOVUPS      2944(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1280(SB), Y8, Y4
 	VSUBPS       Y12, Y4, Y0
 	VBROADCASTSS narrow<>+256(SB), Y2
 	VMAXPS       Y2, Y0, Y0
-	PREFETCHT0   11904(DX)(BX*4)
 	VMOVUPS      3008(DX)(BX*4), Y8
 	VMAXPS       narrow<>+1312(SB), Y8, Y9
 	VSUBPS       Y4, Y9, Y8
@@ -1892,6 +1894,7 @@ block:
 	VBLENDVPS    Y12, Y8, Y0, Y0
 	VSUBPS       Y4, Y5, Y4
 	VDIVPS       Y0, Y4, Y0
+	PREFETCHT0   13056(DX)(BX*4)
 	VADDPS       Y0, Y2, Y0
 	VCMPPS       $0x01, Y13, Y0, Y2
 	VSUBPS       Y13, Y0, Y4
@@ -1918,6 +1921,7 @@ block:
 	VBLENDVPS    Y2, Y4, Y0, Y0
 	VBROADCASTSS narrow<>+416(SB), Y2
 	VMINPS       Y0, Y2, Y0
+	PREFETCHT0   13120(DX)(BX*4)
 	VMULPS       narrow<>+1408(SB), Y0, Y0
 	VMAXPS       Y6, Y0, Y0
 	VMINPS       Y0, Y11, Y0
@@ -1946,6 +1950,7 @@ block:
 	VMOVUPS      3008(DX)(BX*4), Y0
 	VSUBPS       Y4, Y0, Y1
 	VMAXPS       Y2, Y1, Y1
+	PREFETCHT0   13184(DX)(BX*4)
 	VMINPS       Y1, Y13, Y1
 	VMOVUPS      480(AX), Y2
 	VMULPS       Y9, Y2, Y7
@@ -1977,6 +1982,7 @@ block:
 	VMOVUPS      192(AX), Y4
 	VMULPS       Y1, Y4, Y1
 	VMINPS       Y1, Y2, Y1
+	PREFETCHT0   13248(DX)(BX*4)
 	VCMPPS       $0x01, Y5, Y0, Y5
 	VMULPS       Y1, Y15, Y7
 	VBLENDVPS    Y5, Y7, Y1, Y1
@@ -2004,6 +2010,7 @@ block:
 	VSUBPS       Y8, Y9, Y8
 	VMULPS       Y8, Y3, Y8
 	VADDPS       narrow<>+1088(SB), Y8, Y8
+	PREFETCHT0   13312(DX)(BX*4)
 	VMULPS       Y8, Y3, Y8
 	VADDPS       narrow<>+1120(SB), Y8, Y8
 	VMULPS       Y8, Y3, Y8
@@ -2014,10 +2021,8 @@ block:
 	VMULPS       Y8, Y3, Y3
 	VADDPS       Y3, Y5, Y3
 	VMULPS       narrow<>+1216(SB), Y3, Y3
-	PREFETCHT0   13312(DX)(BX*4)
 	VMOVUPS      4416(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1248(SB), Y5, Y8
-	PREFETCHT0   13376(DX)(BX*4)
 	VMOVUPS      4480(DX)(BX*4), Y12
 	VMAXPS       narrow<>+1280(SB), Y12, Y0
 	VMOVUPS      Y1, 1088(AX)
@@ -2033,6 +2038,7 @@ block:
 	VBLENDVPS    Y9, Y4, Y1, Y1
 	VBLENDVPS    Y9, narrow<>+544(SB), Y13, Y8
 	VCMPPS       $0x01, Y3, Y2, Y9
+	PREFETCHT0   13376(DX)(BX*4)
 	VBLENDVPS    Y9, narrow<>+1344(SB), Y8, Y8
 	VBLENDVPS    Y9, Y2, Y0, Y0
 	VMAXPS       narrow<>+1376(SB), Y4, Y2
@@ -2057,6 +2063,7 @@ block:
 	VBROADCASTSS narrow<>+896(SB), Y7
 	VADDPS       Y9, Y7, Y9
 	VMULPS       Y9, Y2, Y9
+	PREFETCHT0   13440(DX)(BX*4)
 	VBROADCASTSS narrow<>+928(SB), Y10
 	VADDPS       Y9, Y10, Y9
 	VMULPS       Y9, Y2, Y2
@@ -2081,6 +2088,7 @@ block:
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y0, Y13, Y0
 	VPSLLD       $0x17, Y2, Y2
+	PREFETCHT0   13504(DX)(BX*4)
 	VPADDD       Y2, Y0, Y0
 	VMOVUPS      1280(AX), Y2
 	VADDPS       Y0, Y2, Y0
@@ -2114,6 +2122,7 @@ block:
 	VBLENDVPS    Y7, Y15, Y2, Y2
 	VBROADCASTSS narrow<>+1504(SB), Y15
 	VBLENDVPS    Y7, narrow<>+1536(SB), Y15, Y7
+	PREFETCHT0   13568(DX)(BX*4)
 	VMULPS       Y7, Y2, Y2
 	VADDPS       Y2, Y12, Y2
 	VMAXPS       Y2, Y4, Y7
@@ -2143,6 +2152,7 @@ block:
 	VADDPS       narrow<>+128(SB), Y3, Y3
 	VPSUBD       narrow<>+992(SB), Y3, Y7
 	VPSRAD       $0x17, Y7, Y7
+	PREFETCHT0   13632(DX)(BX*4)
 	VPSLLD       $0x17, Y7, Y9
 	VPSUBD       Y9, Y3, Y3
 	VSUBPS       Y13, Y3, Y3
@@ -2161,18 +2171,16 @@ block:
 	VMULPS       Y9, Y3, Y3
 	VADDPS       Y3, Y7, Y3
 	VMULPS       narrow<>+1216(SB), Y3, Y3
-	PREFETCHT0   11968(DX)(BX*4)
 	VMOVUPS      3072(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1248(SB), Y7, Y9
-	PREFETCHT0   12032(DX)(BX*4)
 	VMOVUPS      3136(DX)(BX*4), Y15
 	VMAXPS       narrow<>+1280(SB), Y15, Y12
 	VSUBPS       Y9, Y12, Y4
 	VBROADCASTSS narrow<>+256(SB), Y0
 	VMAXPS       Y0, Y4, Y4
-	PREFETCHT0   12096(DX)(BX*4)
 	VMOVUPS      3200(DX)(BX*4), Y2
 	VMAXPS       narrow<>+1312(SB), Y2, Y7
+	PREFETCHT0   13696(DX)(BX*4)
 	VSUBPS       Y12, Y7, Y2
 	VMAXPS       Y0, Y2, Y2
 	VCMPPS       $0x01, Y3, Y12, Y0
@@ -2195,6 +2203,7 @@ block:
 	VMINPS       Y4, Y11, Y4
 	VADDPS       Y4, Y14, Y7
 	VSUBPS       Y14, Y7, Y9
+	PREFETCHT0   13760(DX)(BX*4)
 	VSUBPS       Y9, Y4, Y4
 	VMULPS       Y4, Y8, Y9
 	VBROADCASTSS narrow<>+864(SB), Y12
@@ -2221,6 +2230,7 @@ block:
 	VSUBPS       Y4, Y0, Y0
 	VMULPS       Y0, Y8, Y4
 	VADDPS       Y4, Y12, Y4
+	PREFETCHT0   13824(DX)(BX*4)
 	VMULPS       Y4, Y0, Y4
 	VADDPS       Y4, Y5, Y4
 	VMULPS       Y4, Y0, Y4
@@ -2250,6 +2260,7 @@ block:
 	VMULPS       Y12, Y5, Y5
 	VADDPS       Y5, Y2, Y5
 	VBLENDVPS    Y10, Y5, Y2, Y2
+	PREFETCHT0   13888(DX)(BX*4)
 	VMOVUPS      Y2, 3072(DX)(BX*4)
 	VMOVUPS      448(AX), Y2
 	VMULPS       Y4, Y2, Y4
@@ -2280,6 +2291,7 @@ block:
 	VMAXPS       Y1, Y12, Y3
 	VMAXPS       Y12, Y1, Y5
 	VANDPS       Y5, Y3, Y3
+	PREFETCHT0   13952(DX)(BX*4)
 	VBLENDVPS    Y10, Y3, Y9, Y1
 	VMOVUPS      Y1, 3200(DX)(BX*4)
 	VMOVUPS      640(AX), Y1
@@ -2305,17 +2317,15 @@ block:
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y5, Y1, Y1
 	VADDPS       Y1, Y3, Y1
+	PREFETCHT0   14016(DX)(BX*4)
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	PREFETCHT0   13504(DX)(BX*4)
 	VMOVUPS      4608(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1248(SB), Y3, Y5
-	PREFETCHT0   13568(DX)(BX*4)
 	VMOVUPS      4672(DX)(BX*4), Y12
 	VMAXPS       narrow<>+1280(SB), Y12, Y15
 	VSUBPS       Y5, Y15, Y9
 	VBROADCASTSS narrow<>+256(SB), Y4
 	VMAXPS       Y4, Y9, Y9
-	PREFETCHT0   13632(DX)(BX*4)
 	VMOVUPS      4736(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1312(SB), Y7, Y2
 	VSUBPS       Y15, Y2, Y7
@@ -2334,6 +2344,7 @@ block:
 	VDIVPS       Y5, Y2, Y2
 	VADDPS       Y2, Y4, Y2
 	VCMPPS       $0x01, Y13, Y2, Y4
+	PREFETCHT0   14080(DX)(BX*4)
 	VSUBPS       Y13, Y2, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       Y6, Y5, Y5
@@ -2361,6 +2372,7 @@ block:
 	VMINPS       Y2, Y4, Y2
 	VMULPS       narrow<>+1408(SB), Y2, Y2
 	VMAXPS       Y6, Y2, Y2
+	PREFETCHT0   14144(DX)(BX*4)
 	VMINPS       Y2, Y11, Y2
 	VADDPS       Y2, Y14, Y4
 	VSUBPS       Y14, Y4, Y5
@@ -2387,6 +2399,7 @@ block:
 	VMINPS       Y15, Y13, Y15
 	VMOVUPS      480(AX), Y5
 	VMULPS       Y4, Y5, Y10
+	PREFETCHT0   14208(DX)(BX*4)
 	VBROADCASTSS narrow<>+1440(SB), Y0
 	VMINPS       Y10, Y0, Y10
 	VCMPPS       $0x01, Y1, Y3, Y8
@@ -2417,6 +2430,7 @@ block:
 	VMULPS       Y15, Y4, Y8
 	VMINPS       Y8, Y0, Y8
 	VCMPPS       $0x01, Y1, Y7, Y1
+	PREFETCHT0   14272(DX)(BX*4)
 	VMULPS       Y8, Y3, Y12
 	VBLENDVPS    Y1, Y12, Y8, Y8
 	VBROADCASTSS narrow<>+1568(SB), Y12
@@ -2445,6 +2459,7 @@ block:
 	VADDPS       narrow<>+1088(SB), Y14, Y14
 	VMULPS       Y14, Y8, Y14
 	VADDPS       narrow<>+1120(SB), Y14, Y14
+	PREFETCHT0   14336(DX)(BX*4)
 	VMULPS       Y14, Y8, Y14
 	VADDPS       narrow<>+1152(SB), Y14, Y14
 	VMULPS       Y14, Y8, Y14
@@ -2454,17 +2469,14 @@ block:
 	VADDPS       Y8, Y9, Y8
 	VMULPS       narrow<>+1696(SB), Y8, Y8
 	VMULPS       Y8, Y7, Y8
-	PREFETCHT0   12160(DX)(BX*4)
 	VMOVUPS      3264(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1728(SB), Y9, Y14
-	PREFETCHT0   12224(DX)(BX*4)
 	VMOVUPS      3328(DX)(BX*4), Y1
 	VMAXPS       narrow<>+1760(SB), Y1, Y15
 	VSUBPS       Y14, Y15, Y12
 	VMOVUPS      Y7, 1088(AX)
 	VBROADCASTSS narrow<>+256(SB), Y7
 	VMAXPS       Y7, Y12, Y12
-	PREFETCHT0   12288(DX)(BX*4)
 	VMOVUPS      3392(DX)(BX*4), Y4
 	VMAXPS       narrow<>+1792(SB), Y4, Y0
 	VMOVUPS      Y2, 1280(AX)
@@ -2476,6 +2488,7 @@ block:
 	VBLENDVPS    Y7, narrow<>+544(SB), Y13, Y7
 	VCMPPS       $0x01, Y8, Y0, Y15
 	VBLENDVPS    Y15, narrow<>+1344(SB), Y7, Y7
+	PREFETCHT0   14400(DX)(BX*4)
 	VBLENDVPS    Y15, Y0, Y14, Y0
 	VMAXPS       Y13, Y2, Y2
 	VMINPS       Y2, Y13, Y2
@@ -2498,6 +2511,7 @@ block:
 	VADDPS       narrow<>+896(SB), Y15, Y15
 	VMULPS       Y15, Y7, Y15
 	VADDPS       narrow<>+928(SB), Y15, Y15
+	PREFETCHT0   14464(DX)(BX*4)
 	VMULPS       Y15, Y7, Y7
 	VADDPS       Y7, Y13, Y7
 	VPSLLD       $0x17, Y14, Y14
@@ -2525,6 +2539,7 @@ block:
 	VMULPS       Y2, Y9, Y2
 	VMINPS       Y2, Y0, Y2
 	VCMPPS       $0x01, Y8, Y1, Y15
+	PREFETCHT0   14528(DX)(BX*4)
 	VMULPS       Y2, Y3, Y12
 	VBLENDVPS    Y15, Y12, Y2, Y2
 	VBROADCASTSS narrow<>+1504(SB), Y12
@@ -2554,6 +2569,7 @@ block:
 	VBROADCASTSS narrow<>+544(SB), Y2
 	VCMPPS       $0x01, Y8, Y2, Y4
 	VANDPS       Y13, Y4, Y4
+	PREFETCHT0   14592(DX)(BX*4)
 	VMOVUPS      1728(DX)(BX*4), Y7
 	VSUBPS       Y7, Y4, Y4
 	VMULPS       narrow<>+1824(SB), Y4, Y4
@@ -2580,6 +2596,7 @@ block:
 	VMULPS       Y14, Y4, Y14
 	VADDPS       narrow<>+1152(SB), Y14, Y14
 	VMULPS       Y14, Y4, Y14
+	PREFETCHT0   14656(DX)(BX*4)
 	VADDPS       narrow<>+1184(SB), Y14, Y14
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y14, Y4, Y4
@@ -2587,16 +2604,13 @@ block:
 	VMULPS       narrow<>+1696(SB), Y4, Y4
 	VMOVUPS      1088(AX), Y7
 	VMULPS       Y4, Y7, Y4
-	PREFETCHT0   13696(DX)(BX*4)
 	VMOVUPS      4800(DX)(BX*4), Y7
 	VMAXPS       narrow<>+1728(SB), Y7, Y14
-	PREFETCHT0   13760(DX)(BX*4)
 	VMOVUPS      4864(DX)(BX*4), Y15
 	VMAXPS       narrow<>+1760(SB), Y15, Y8
 	VSUBPS       Y14, Y8, Y12
 	VBROADCASTSS narrow<>+256(SB), Y1
 	VMAXPS       Y1, Y12, Y12
-	PREFETCHT0   13824(DX)(BX*4)
 	VMOVUPS      4928(DX)(BX*4), Y0
 	VMAXPS       narrow<>+1792(SB), Y0, Y3
 	VSUBPS       Y8, Y3, Y0
@@ -2610,6 +2624,7 @@ block:
 	VBLENDVPS    Y14, Y3, Y8, Y3
 	VMAXPS       Y13, Y0, Y0
 	VMINPS       Y0, Y13, Y0
+	PREFETCHT0   14720(DX)(BX*4)
 	VBLENDVPS    Y14, Y0, Y12, Y0
 	VSUBPS       Y3, Y4, Y3
 	VDIVPS       Y0, Y3, Y0
@@ -2632,6 +2647,7 @@ block:
 	VMULPS       Y14, Y3, Y3
 	VADDPS       Y3, Y13, Y3
 	VPSLLD       $0x17, Y12, Y12
+	PREFETCHT0   14784(DX)(BX*4)
 	VPADDD       Y12, Y3, Y3
 	VBLENDVPS    Y1, Y3, Y0, Y0
 	VSUBPS       Y7, Y15, Y1
@@ -2660,6 +2676,7 @@ block:
 	VBLENDVPS    Y7, Y9, Y1, Y1
 	VBROADCASTSS narrow<>+1504(SB), Y9
 	VBLENDVPS    Y7, narrow<>+1536(SB), Y9, Y7
+	PREFETCHT0   14848(DX)(BX*4)
 	VMULPS       Y7, Y1, Y1
 	VADDPS       Y1, Y15, Y1
 	VMAXPS       Y1, Y5, Y7
@@ -2690,7 +2707,7 @@ block:
 	VMOVUPS      1216(AX), Y5
 	VCMPPS       $0x01, Y5, Y1, Y7
 	VANDPS       Y13, Y7, Y7
-	PREFETCHT0   9856(DX)(BX*4)
+	PREFETCHT0   14912(DX)(BX*4)
 	VMOVUPS      960(DX)(BX*4), Y8
 	VSUBPS       Y8, Y7, Y7
 	VBROADCASTSS 36(SI), Y9
@@ -2721,13 +2738,13 @@ block:
 	VSUBPS       Y9, Y1, Y1
 	VBLENDVPS    Y10, Y1, Y7, Y1
 	VMOVUPS      Y1, 640(DX)(BX*4)
+	PREFETCHT0   14976(DX)(BX*4)
 	VMOVUPS      1312(AX), Y1
 	VMULPS       narrow<>+1344(SB), Y1, Y1
 	VBLENDVPS    Y4, narrow<>+1888(SB), Y1, Y1
 	VMOVUPS      1344(AX), Y7
 	VCMPPS       $0x01, Y7, Y1, Y8
 	VANDPS       Y13, Y8, Y8
-	PREFETCHT0   9920(DX)(BX*4)
 	VMOVUPS      1024(DX)(BX*4), Y12
 	VSUBPS       Y12, Y8, Y8
 	VBROADCASTSS 40(SI), Y14
@@ -2752,6 +2769,7 @@ block:
 	VMAXPS       Y8, Y15, Y8
 	VBLENDVPS    Y14, Y1, Y8, Y8
 	VMULPS       Y8, Y12, Y8
+	PREFETCHT0   15040(DX)(BX*4)
 	VMOVUPS      288(AX), Y12
 	VADDPS       Y8, Y12, Y8
 	VADDPS       Y8, Y9, Y8
@@ -2779,11 +2797,11 @@ block:
 	VMOVUPS      1408(AX), Y7
 	VCMPPS       $0x01, Y7, Y1, Y8
 	VANDPS       Y13, Y8, Y8
-	PREFETCHT0   9984(DX)(BX*4)
 	VMOVUPS      1088(DX)(BX*4), Y12
 	VSUBPS       Y12, Y8, Y8
 	VBROADCASTSS 44(SI), Y14
 	VMULPS       Y14, Y8, Y8
+	PREFETCHT0   15104(DX)(BX*4)
 	VADDPS       Y8, Y12, Y8
 	VADDPS       Y8, Y9, Y8
 	VSUBPS       Y9, Y8, Y8
@@ -2812,6 +2830,7 @@ block:
 	VBLENDVPS    Y10, Y8, Y12, Y8
 	VMOVUPS      Y8, 448(DX)(BX*4)
 	VMULPS       narrow<>+1952(SB), Y1, Y1
+	PREFETCHT0   15168(DX)(BX*4)
 	VMINPS       Y1, Y7, Y1
 	VBROADCASTSS 24(SI), Y7
 	VMAXPS       Y7, Y5, Y8
@@ -2831,7 +2850,6 @@ block:
 	VMOVUPS      1440(AX), Y7
 	VCMPPS       $0x01, Y7, Y1, Y8
 	VANDPS       Y13, Y8, Y8
-	PREFETCHT0   10048(DX)(BX*4)
 	VMOVUPS      1152(DX)(BX*4), Y12
 	VSUBPS       Y12, Y8, Y8
 	VBROADCASTSS 48(SI), Y14
@@ -2842,6 +2860,7 @@ block:
 	VBLENDVPS    Y10, Y8, Y12, Y12
 	VMOVUPS      Y12, 1152(DX)(BX*4)
 	VMULPS       Y8, Y8, Y8
+	PREFETCHT0   15232(DX)(BX*4)
 	VMULPS       Y8, Y8, Y8
 	VMULPS       narrow<>+1920(SB), Y8, Y8
 	VADDPS       Y8, Y13, Y8
@@ -2874,6 +2893,7 @@ block:
 	VMULPS       Y1, Y8, Y1
 	VADDPS       Y1, Y7, Y1
 	VADDPS       Y1, Y9, Y1
+	PREFETCHT0   15296(DX)(BX*4)
 	VSUBPS       Y9, Y1, Y1
 	VBLENDVPS    Y10, Y1, Y7, Y7
 	VMOVUPS      Y7, 832(DX)(BX*4)
@@ -2883,7 +2903,6 @@ block:
 	VMOVUPS      1152(AX), Y7
 	VCMPPS       $0x01, Y7, Y4, Y8
 	VANDPS       Y13, Y8, Y8
-	PREFETCHT0   10112(DX)(BX*4)
 	VMOVUPS      1216(DX)(BX*4), Y12
 	VSUBPS       Y12, Y8, Y8
 	VBROADCASTSS 52(SI), Y14
@@ -2905,6 +2924,7 @@ block:
 	VMOVUPS      896(AX), Y8
 	VCMPPS       $0x01, Y8, Y4, Y14
 	VXORPS       narrow<>+512(SB), Y4, Y15
+	PREFETCHT0   15360(DX)(BX*4)
 	VMAXPS       Y8, Y15, Y8
 	VBLENDVPS    Y14, Y4, Y8, Y8
 	VMULPS       Y8, Y12, Y8
@@ -2934,6 +2954,7 @@ block:
 	VMULPS       narrow<>+1344(SB), Y4, Y5
 	VMOVUPS      544(AX), Y7
 	VADDPS       Y5, Y7, Y5
+	PREFETCHT0   15424(DX)(BX*4)
 	VMOVUPS      928(AX), Y8
 	VBROADCASTSS 104(SI), Y12
 	VMULPS       Y12, Y8, Y12
@@ -2970,6 +2991,7 @@ block:
 	VADDPS       Y6, Y7, Y6
 	VMINPS       Y0, Y6, Y0
 	VSUBPS       Y4, Y0, Y0
+	PREFETCHT0   15488(DX)(BX*4)
 	VMULPS       Y0, Y14, Y0
 	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y12, Y2, Y2
@@ -2998,6 +3020,7 @@ block:
 	VADDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y9, Y5
 	VSUBPS       Y9, Y5, Y5
+	PREFETCHT0   15552(DX)(BX*4)
 	VMOVUPS      736(AX), Y12
 	VBLENDVPS    Y12, Y5, Y6, Y5
 	VMOVUPS      Y5, 12288(R8)(BX*4)
@@ -3006,13 +3029,11 @@ block:
 	VBLENDVPS    Y10, Y0, Y4, Y0
 	VMOVUPS      Y0, 6144(DI)(BX*4)
 	VCMPPS       $0x00, Y11, Y8, Y0
-	PREFETCHT0   13952(DX)(BX*4)
 	VMOVUPS      5056(DX)(BX*4), Y1
 	VBLENDVPS    Y0, Y13, Y1, Y3
 	VSUBPS       Y3, Y13, Y4
 	VANDPS       narrow<>+96(SB), Y4, Y5
 	VCMPPS       $0x02, narrow<>+1344(SB), Y8, Y6
-	PREFETCHT0   9216(DX)(BX*4)
 	VMOVUPS      320(DX)(BX*4), Y12
 	VMOVUPS      (AX), Y14
 	VBLENDVPS    Y10, Y14, Y12, Y14
@@ -3025,7 +3046,6 @@ block:
 	VMAXPS       Y14, Y12, Y15
 	VMAXPS       Y12, Y14, Y2
 	VANDPS       Y2, Y15, Y15
-	PREFETCHT0   13888(DX)(BX*4)
 	VMOVUPS      4992(DX)(BX*4), Y2
 	VBLENDVPS    Y0, Y13, Y2, Y14
 	VSUBPS       Y14, Y13, Y8
@@ -3033,6 +3053,7 @@ block:
 	VADDPS       Y15, Y14, Y14
 	VADDPS       Y14, Y9, Y14
 	VSUBPS       Y9, Y14, Y14
+	PREFETCHT0   15616(DX)(BX*4)
 	VBLENDVPS    Y10, Y14, Y2, Y2
 	VMOVUPS      Y2, 4992(DX)(BX*4)
 	VBROADCASTSS 60(SI), Y2
@@ -3051,7 +3072,6 @@ block:
 	VMAXPS       Y3, Y12, Y8
 	VMAXPS       Y12, Y3, Y15
 	VANDPS       Y15, Y8, Y8
-	PREFETCHT0   14016(DX)(BX*4)
 	VMOVUPS      5120(DX)(BX*4), Y3
 	VBLENDVPS    Y0, Y13, Y3, Y15
 	VMOVUPS      Y1, 736(AX)
@@ -3069,9 +3089,9 @@ block:
 	VMAXPS       Y15, Y12, Y3
 	VMAXPS       Y12, Y15, Y2
 	VANDPS       Y2, Y3, Y3
-	PREFETCHT0   14080(DX)(BX*4)
 	VMOVUPS      5184(DX)(BX*4), Y2
 	VBLENDVPS    Y0, Y13, Y2, Y15
+	PREFETCHT0   15680(DX)(BX*4)
 	VMOVUPS      Y14, 1152(AX)
 	VSUBPS       Y15, Y13, Y14
 	VMULPS       Y14, Y3, Y3
@@ -3087,7 +3107,6 @@ block:
 	VMAXPS       Y15, Y12, Y2
 	VMAXPS       Y12, Y15, Y8
 	VANDPS       Y8, Y2, Y2
-	PREFETCHT0   14144(DX)(BX*4)
 	VMOVUPS      5248(DX)(BX*4), Y8
 	VBLENDVPS    Y0, Y13, Y8, Y15
 	VMOVUPS      Y0, 608(AX)
@@ -3103,10 +3122,10 @@ block:
 	VMAXPS       Y2, Y12, Y8
 	VMAXPS       Y12, Y2, Y15
 	VANDPS       Y15, Y8, Y8
-	PREFETCHT0   14208(DX)(BX*4)
 	VMOVUPS      5312(DX)(BX*4), Y2
 	VSUBPS       Y2, Y5, Y15
 	VMULPS       Y15, Y8, Y8
+	PREFETCHT0   15744(DX)(BX*4)
 	VADDPS       Y8, Y2, Y8
 	VADDPS       Y8, Y9, Y8
 	VSUBPS       Y9, Y8, Y8
@@ -3131,6 +3150,7 @@ block:
 	VMULPS       Y15, Y2, Y15
 	VADDPS       narrow<>+1184(SB), Y15, Y15
 	VCVTDQ2PS    Y8, Y8
+	PREFETCHT0   15808(DX)(BX*4)
 	VMULPS       Y15, Y2, Y2
 	VADDPS       Y2, Y8, Y2
 	VMULPS       narrow<>+1216(SB), Y2, Y2
@@ -3139,7 +3159,6 @@ block:
 	VMAXPS       Y8, Y12, Y15
 	VMAXPS       Y12, Y8, Y3
 	VANDPS       Y3, Y15, Y15
-	PREFETCHT0   14272(DX)(BX*4)
 	VMOVUPS      5376(DX)(BX*4), Y3
 	VSUBPS       Y3, Y5, Y8
 	VMULPS       Y8, Y15, Y8
@@ -3159,6 +3178,7 @@ block:
 	VMULPS       Y15, Y3, Y15
 	VADDPS       narrow<>+1088(SB), Y15, Y15
 	VMULPS       Y15, Y3, Y15
+	PREFETCHT0   15872(DX)(BX*4)
 	VADDPS       narrow<>+1120(SB), Y15, Y15
 	VMULPS       Y15, Y3, Y15
 	VADDPS       narrow<>+1152(SB), Y15, Y15
@@ -3173,7 +3193,6 @@ block:
 	VMAXPS       Y8, Y12, Y15
 	VMAXPS       Y12, Y8, Y14
 	VANDPS       Y14, Y15, Y15
-	PREFETCHT0   14336(DX)(BX*4)
 	VMOVUPS      5440(DX)(BX*4), Y8
 	VSUBPS       Y8, Y5, Y14
 	VMULPS       Y14, Y15, Y14
@@ -3186,6 +3205,7 @@ block:
 	VPSUBD       narrow<>+992(SB), Y8, Y14
 	VPSRAD       $0x17, Y14, Y14
 	VPSLLD       $0x17, Y14, Y15
+	PREFETCHT0   15936(DX)(BX*4)
 	VPSUBD       Y15, Y8, Y8
 	VSUBPS       Y11, Y8, Y8
 	VMULPS       narrow<>+1024(SB), Y8, Y15
@@ -3207,13 +3227,13 @@ block:
 	VMAXPS       Y14, Y12, Y15
 	VMAXPS       Y12, Y14, Y1
 	VANDPS       Y1, Y15, Y15
-	PREFETCHT0   14400(DX)(BX*4)
 	VMOVUPS      5504(DX)(BX*4), Y1
 	VSUBPS       Y1, Y5, Y5
 	VMULPS       Y5, Y15, Y5
 	VADDPS       Y5, Y1, Y5
 	VADDPS       Y5, Y9, Y5
 	VSUBPS       Y9, Y5, Y5
+	PREFETCHT0   16000(DX)(BX*4)
 	VBLENDVPS    Y10, Y5, Y1, Y1
 	VMOVUPS      Y1, 5504(DX)(BX*4)
 	VADDPS       Y5, Y7, Y1
@@ -3235,6 +3255,7 @@ block:
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y14, Y1, Y1
 	VADDPS       Y1, Y5, Y1
+	PREFETCHT0   16064(DX)(BX*4)
 	VMULPS       narrow<>+1216(SB), Y1, Y1
 	VSUBPS       Y8, Y2, Y5
 	VSUBPS       Y1, Y3, Y14
@@ -3283,9 +3304,8 @@ none2648:
 	VMINPS       Y13, Y14, Y11
 	VORPS        Y11, Y3, Y3
 	VBLENDVPS    Y10, Y3, Y14, Y3
+	PREFETCHT0   16128(DX)(BX*4)
 	VMOVUPS      Y3, 7104(DX)(BX*4)
-	PREFETCHT0   14528(DX)(BX*4)
-	PREFETCHT0   16064(DX)(BX*4)
 	VMOVUPS      5632(DX)(BX*4), Y3
 	VMOVUPS      7168(DX)(BX*4), Y11
 	VSUBPS       Y11, Y3, Y12
@@ -3321,13 +3341,12 @@ none2668:
 	VORPS      Y3, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y11, Y2
 	VMOVUPS    Y2, 7168(DX)(BX*4)
-	PREFETCHT0 14592(DX)(BX*4)
-	PREFETCHT0 16128(DX)(BX*4)
 	VMOVUPS    5696(DX)(BX*4), Y2
 	VMOVUPS    7232(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y9
 	VADDPS     Y9, Y7, Y9
 	VSUBPS     Y2, Y6, Y10
+	PREFETCHT0 16192(DX)(BX*4)
 	VSUBPS     Y6, Y3, Y11
 	VMAXPS     Y11, Y10, Y12
 	VMAXPS     Y10, Y11, Y13
@@ -3356,8 +3375,6 @@ none2688:
 	VORPS      Y9, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7232(DX)(BX*4)
-	PREFETCHT0 14656(DX)(BX*4)
-	PREFETCHT0 16192(DX)(BX*4)
 	VMOVUPS    5760(DX)(BX*4), Y2
 	VMOVUPS    7296(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y6
@@ -3369,6 +3386,7 @@ none2688:
 	VMAXPS     Y10, Y11, Y13
 	VANDPS     Y13, Y12, Y12
 	VMAXPS     Y5, Y12, Y10
+	PREFETCHT0 16256(DX)(BX*4)
 	VMINPS     Y10, Y6, Y10
 	VMULPS     Y6, Y8, Y6
 	VADDPS     Y6, Y10, Y6
@@ -3380,41 +3398,40 @@ none2688:
 	VANDPS     Y12, Y11, Y11
 
 none2708:
-	VADDPS     Y11, Y0, Y6
-	VBLENDVPS  Y15, Y6, Y0, Y0
-	VMAXPS     Y2, Y9, Y6
-	VMAXPS     Y9, Y2, Y10
-	VANDPS     Y10, Y6, Y6
-	VBLENDVPS  Y1, Y6, Y2, Y2
-	VMOVUPS    Y2, 5760(DX)(BX*4)
-	VMINPS     Y3, Y9, Y2
-	VMINPS     Y9, Y3, Y6
-	VORPS      Y6, Y2, Y2
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMOVUPS    Y2, 7296(DX)(BX*4)
-	PREFETCHT0 14720(DX)(BX*4)
-	PREFETCHT0 16256(DX)(BX*4)
-	VMOVUPS    5824(DX)(BX*4), Y2
-	VMOVUPS    7360(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y6
-	VADDPS     Y6, Y7, Y6
-	VSUBPS     Y2, Y4, Y9
-	VSUBPS     Y4, Y3, Y10
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y5, Y11, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y8, Y6
-	VADDPS     Y6, Y9, Y6
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2728
-	VDIVPS     Y6, Y9, Y10
-	VANDPS     Y11, Y10, Y10
+	VADDPS    Y11, Y0, Y6
+	VBLENDVPS Y15, Y6, Y0, Y0
+	VMAXPS    Y2, Y9, Y6
+	VMAXPS    Y9, Y2, Y10
+	VANDPS    Y10, Y6, Y6
+	VBLENDVPS Y1, Y6, Y2, Y2
+	VMOVUPS   Y2, 5760(DX)(BX*4)
+	VMINPS    Y3, Y9, Y2
+	VMINPS    Y9, Y3, Y6
+	VORPS     Y6, Y2, Y2
+	VBLENDVPS Y1, Y2, Y3, Y2
+	VMOVUPS   Y2, 7296(DX)(BX*4)
+	VMOVUPS   5824(DX)(BX*4), Y2
+	VMOVUPS   7360(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y6
+	VADDPS    Y6, Y7, Y6
+	VSUBPS    Y2, Y4, Y9
+	VSUBPS    Y4, Y3, Y10
+	VMAXPS    Y10, Y9, Y11
+	VMAXPS    Y9, Y10, Y12
+	VANDPS    Y12, Y11, Y11
+	VMAXPS    Y5, Y11, Y9
+	VMINPS    Y9, Y6, Y9
+	VMULPS    Y6, Y8, Y6
+	VADDPS    Y6, Y9, Y6
+	VXORPS    Y10, Y10, Y10
+	VCMPPS    $0x04, Y10, Y9, Y11
+	VPTEST    Y11, Y11
+	JZ        none2728
+	VDIVPS    Y6, Y9, Y10
+	VANDPS    Y11, Y10, Y10
 
 none2728:
+	PREFETCHT0 16320(DX)(BX*4)
 	VADDPS     Y10, Y0, Y6
 	VBLENDVPS  Y15, Y6, Y0, Y0
 	VMAXPS     Y2, Y4, Y6
@@ -3427,8 +3444,6 @@ none2728:
 	VORPS      Y6, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7360(DX)(BX*4)
-	PREFETCHT0 14784(DX)(BX*4)
-	PREFETCHT0 16320(DX)(BX*4)
 	VMOVUPS    5888(DX)(BX*4), Y2
 	VMOVUPS    7424(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3456,6 +3471,7 @@ none2748:
 	VMAXPS     Y2, Y6, Y4
 	VMAXPS     Y6, Y2, Y9
 	VANDPS     Y9, Y4, Y4
+	PREFETCHT0 16384(DX)(BX*4)
 	VBLENDVPS  Y1, Y4, Y2, Y2
 	VMOVUPS    Y2, 5888(DX)(BX*4)
 	VMINPS     Y3, Y6, Y2
@@ -3463,8 +3479,6 @@ none2748:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7424(DX)(BX*4)
-	PREFETCHT0 14848(DX)(BX*4)
-	PREFETCHT0 16384(DX)(BX*4)
 	VMOVUPS    5952(DX)(BX*4), Y2
 	VMOVUPS    7488(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3498,9 +3512,8 @@ none2768:
 	VMINPS     Y6, Y3, Y4
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMOVUPS    Y2, 7488(DX)(BX*4)
-	PREFETCHT0 14912(DX)(BX*4)
 	PREFETCHT0 16448(DX)(BX*4)
+	VMOVUPS    Y2, 7488(DX)(BX*4)
 	VMOVUPS    6016(DX)(BX*4), Y2
 	VMOVUPS    7552(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3529,14 +3542,13 @@ none2788:
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7552(DX)(BX*4)
-	PREFETCHT0 14976(DX)(BX*4)
-	PREFETCHT0 16512(DX)(BX*4)
 	VMOVUPS    6080(DX)(BX*4), Y2
 	VMOVUPS    7616(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
 	VADDPS     Y4, Y7, Y4
 	VMOVUPS    800(AX), Y6
 	VSUBPS     Y2, Y6, Y9
+	PREFETCHT0 16512(DX)(BX*4)
 	VSUBPS     Y6, Y3, Y10
 	VMAXPS     Y9, Y10, Y9
 	VMAXPS     Y5, Y9, Y9
@@ -3559,8 +3571,6 @@ none2808:
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7616(DX)(BX*4)
-	PREFETCHT0 15040(DX)(BX*4)
-	PREFETCHT0 16576(DX)(BX*4)
 	VMOVUPS    6144(DX)(BX*4), Y2
 	VMOVUPS    7680(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3570,6 +3580,7 @@ none2808:
 	VSUBPS     Y6, Y3, Y10
 	VMAXPS     Y9, Y10, Y9
 	VMAXPS     Y5, Y9, Y9
+	PREFETCHT0 16576(DX)(BX*4)
 	VMINPS     Y9, Y4, Y9
 	VMULPS     Y4, Y8, Y4
 	VADDPS     Y4, Y9, Y4
@@ -3581,36 +3592,35 @@ none2808:
 	VANDPS     Y11, Y10, Y10
 
 none2828:
-	VADDPS     Y10, Y0, Y4
-	VBLENDVPS  Y15, Y4, Y0, Y0
-	VMAXPS     Y6, Y2, Y4
-	VBLENDVPS  Y1, Y4, Y2, Y2
-	VMOVUPS    Y2, 6144(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMOVUPS    Y2, 7680(DX)(BX*4)
-	PREFETCHT0 15104(DX)(BX*4)
-	PREFETCHT0 16640(DX)(BX*4)
-	VMOVUPS    6208(DX)(BX*4), Y2
-	VMOVUPS    7744(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y4
-	VADDPS     Y4, Y7, Y4
-	VMOVUPS    384(AX), Y6
-	VSUBPS     Y2, Y6, Y9
-	VSUBPS     Y6, Y3, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y5, Y9, Y9
-	VMINPS     Y9, Y4, Y9
-	VMULPS     Y4, Y8, Y4
-	VADDPS     Y4, Y9, Y4
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2848
-	VDIVPS     Y4, Y9, Y10
-	VANDPS     Y11, Y10, Y10
+	VADDPS    Y10, Y0, Y4
+	VBLENDVPS Y15, Y4, Y0, Y0
+	VMAXPS    Y6, Y2, Y4
+	VBLENDVPS Y1, Y4, Y2, Y2
+	VMOVUPS   Y2, 6144(DX)(BX*4)
+	VMINPS    Y3, Y6, Y2
+	VBLENDVPS Y1, Y2, Y3, Y2
+	VMOVUPS   Y2, 7680(DX)(BX*4)
+	VMOVUPS   6208(DX)(BX*4), Y2
+	VMOVUPS   7744(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y4
+	VADDPS    Y4, Y7, Y4
+	VMOVUPS   384(AX), Y6
+	VSUBPS    Y2, Y6, Y9
+	VSUBPS    Y6, Y3, Y10
+	VMAXPS    Y9, Y10, Y9
+	VMAXPS    Y5, Y9, Y9
+	VMINPS    Y9, Y4, Y9
+	VMULPS    Y4, Y8, Y4
+	VADDPS    Y4, Y9, Y4
+	VXORPS    Y10, Y10, Y10
+	VCMPPS    $0x04, Y10, Y9, Y11
+	VPTEST    Y11, Y11
+	JZ        none2848
+	VDIVPS    Y4, Y9, Y10
+	VANDPS    Y11, Y10, Y10
 
 none2848:
+	PREFETCHT0 16640(DX)(BX*4)
 	VADDPS     Y10, Y0, Y4
 	VBLENDVPS  Y15, Y4, Y0, Y0
 	VMAXPS     Y6, Y2, Y4
@@ -3619,8 +3629,6 @@ none2848:
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7744(DX)(BX*4)
-	PREFETCHT0 15168(DX)(BX*4)
-	PREFETCHT0 16704(DX)(BX*4)
 	VMOVUPS    6272(DX)(BX*4), Y2
 	VMOVUPS    7808(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3644,13 +3652,12 @@ none2868:
 	VADDPS     Y10, Y0, Y4
 	VBLENDVPS  Y15, Y4, Y0, Y0
 	VMAXPS     Y6, Y2, Y4
+	PREFETCHT0 16704(DX)(BX*4)
 	VBLENDVPS  Y1, Y4, Y2, Y2
 	VMOVUPS    Y2, 6272(DX)(BX*4)
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7808(DX)(BX*4)
-	PREFETCHT0 15232(DX)(BX*4)
-	PREFETCHT0 16768(DX)(BX*4)
 	VMOVUPS    6336(DX)(BX*4), Y2
 	VMOVUPS    7872(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3678,9 +3685,8 @@ none2888:
 	VMOVUPS    Y2, 6336(DX)(BX*4)
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
+	PREFETCHT0 16768(DX)(BX*4)
 	VMOVUPS    Y2, 7872(DX)(BX*4)
-	PREFETCHT0 15296(DX)(BX*4)
-	PREFETCHT0 16832(DX)(BX*4)
 	VMOVUPS    6400(DX)(BX*4), Y2
 	VMOVUPS    7936(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3709,14 +3715,13 @@ none2908:
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 7936(DX)(BX*4)
-	PREFETCHT0 15360(DX)(BX*4)
-	PREFETCHT0 16896(DX)(BX*4)
 	VMOVUPS    6464(DX)(BX*4), Y2
 	VMOVUPS    8000(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
 	VADDPS     Y4, Y7, Y4
 	VMOVUPS    1440(AX), Y6
 	VSUBPS     Y2, Y6, Y9
+	PREFETCHT0 16832(DX)(BX*4)
 	VSUBPS     Y6, Y3, Y10
 	VMAXPS     Y9, Y10, Y9
 	VMAXPS     Y5, Y9, Y9
@@ -3739,8 +3744,6 @@ none2928:
 	VMINPS     Y3, Y6, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8000(DX)(BX*4)
-	PREFETCHT0 15424(DX)(BX*4)
-	PREFETCHT0 16960(DX)(BX*4)
 	VMOVUPS    6528(DX)(BX*4), Y2
 	VMOVUPS    8064(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3752,6 +3755,7 @@ none2928:
 	VMAXPS     Y9, Y10, Y12
 	VANDPS     Y12, Y11, Y11
 	VMAXPS     Y5, Y11, Y9
+	PREFETCHT0 16896(DX)(BX*4)
 	VMINPS     Y9, Y4, Y9
 	VMULPS     Y4, Y8, Y4
 	VADDPS     Y4, Y9, Y4
@@ -3763,42 +3767,41 @@ none2928:
 	VANDPS     Y11, Y10, Y10
 
 none2948:
-	VADDPS     Y10, Y0, Y4
-	VBLENDVPS  Y15, Y4, Y0, Y0
-	VMAXPS     Y2, Y6, Y4
-	VMAXPS     Y6, Y2, Y9
-	VANDPS     Y9, Y4, Y4
-	VBLENDVPS  Y1, Y4, Y2, Y2
-	VMOVUPS    Y2, 6528(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y4
-	VORPS      Y4, Y2, Y2
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMOVUPS    Y2, 8064(DX)(BX*4)
-	PREFETCHT0 15488(DX)(BX*4)
-	PREFETCHT0 17024(DX)(BX*4)
-	VMOVUPS    6592(DX)(BX*4), Y2
-	VMOVUPS    8128(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y4
-	VADDPS     Y4, Y7, Y4
-	VMOVUPS    1376(AX), Y6
-	VSUBPS     Y2, Y6, Y9
-	VSUBPS     Y6, Y3, Y10
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y5, Y11, Y9
-	VMINPS     Y9, Y4, Y9
-	VMULPS     Y4, Y8, Y4
-	VADDPS     Y4, Y9, Y4
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2968
-	VDIVPS     Y4, Y9, Y10
-	VANDPS     Y11, Y10, Y10
+	VADDPS    Y10, Y0, Y4
+	VBLENDVPS Y15, Y4, Y0, Y0
+	VMAXPS    Y2, Y6, Y4
+	VMAXPS    Y6, Y2, Y9
+	VANDPS    Y9, Y4, Y4
+	VBLENDVPS Y1, Y4, Y2, Y2
+	VMOVUPS   Y2, 6528(DX)(BX*4)
+	VMINPS    Y3, Y6, Y2
+	VMINPS    Y6, Y3, Y4
+	VORPS     Y4, Y2, Y2
+	VBLENDVPS Y1, Y2, Y3, Y2
+	VMOVUPS   Y2, 8064(DX)(BX*4)
+	VMOVUPS   6592(DX)(BX*4), Y2
+	VMOVUPS   8128(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y4
+	VADDPS    Y4, Y7, Y4
+	VMOVUPS   1376(AX), Y6
+	VSUBPS    Y2, Y6, Y9
+	VSUBPS    Y6, Y3, Y10
+	VMAXPS    Y10, Y9, Y11
+	VMAXPS    Y9, Y10, Y12
+	VANDPS    Y12, Y11, Y11
+	VMAXPS    Y5, Y11, Y9
+	VMINPS    Y9, Y4, Y9
+	VMULPS    Y4, Y8, Y4
+	VADDPS    Y4, Y9, Y4
+	VXORPS    Y10, Y10, Y10
+	VCMPPS    $0x04, Y10, Y9, Y11
+	VPTEST    Y11, Y11
+	JZ        none2968
+	VDIVPS    Y4, Y9, Y10
+	VANDPS    Y11, Y10, Y10
 
 none2968:
+	PREFETCHT0 16960(DX)(BX*4)
 	VADDPS     Y10, Y0, Y4
 	VBLENDVPS  Y15, Y4, Y0, Y0
 	VMAXPS     Y2, Y6, Y4
@@ -3811,8 +3814,6 @@ none2968:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8128(DX)(BX*4)
-	PREFETCHT0 15552(DX)(BX*4)
-	PREFETCHT0 17088(DX)(BX*4)
 	VMOVUPS    6656(DX)(BX*4), Y2
 	VMOVUPS    8192(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3840,6 +3841,7 @@ none2988:
 	VMAXPS     Y2, Y6, Y4
 	VMAXPS     Y6, Y2, Y9
 	VANDPS     Y9, Y4, Y4
+	PREFETCHT0 17024(DX)(BX*4)
 	VBLENDVPS  Y1, Y4, Y2, Y2
 	VMOVUPS    Y2, 6656(DX)(BX*4)
 	VMINPS     Y3, Y6, Y2
@@ -3847,8 +3849,6 @@ none2988:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8192(DX)(BX*4)
-	PREFETCHT0 15616(DX)(BX*4)
-	PREFETCHT0 17152(DX)(BX*4)
 	VMOVUPS    6720(DX)(BX*4), Y2
 	VMOVUPS    8256(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3882,9 +3882,8 @@ none3008:
 	VMINPS     Y6, Y3, Y4
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
+	PREFETCHT0 17088(DX)(BX*4)
 	VMOVUPS    Y2, 8256(DX)(BX*4)
-	PREFETCHT0 15680(DX)(BX*4)
-	PREFETCHT0 17216(DX)(BX*4)
 	VMOVUPS    6784(DX)(BX*4), Y2
 	VMOVUPS    8320(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3919,14 +3918,13 @@ none3028:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8320(DX)(BX*4)
-	PREFETCHT0 15744(DX)(BX*4)
-	PREFETCHT0 17280(DX)(BX*4)
 	VMOVUPS    6848(DX)(BX*4), Y2
 	VMOVUPS    8384(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
 	VADDPS     Y4, Y7, Y4
 	VMOVUPS    768(AX), Y6
 	VSUBPS     Y2, Y6, Y9
+	PREFETCHT0 17152(DX)(BX*4)
 	VSUBPS     Y6, Y3, Y10
 	VMAXPS     Y10, Y9, Y11
 	VMAXPS     Y9, Y10, Y12
@@ -3955,8 +3953,6 @@ none3048:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8384(DX)(BX*4)
-	PREFETCHT0 15808(DX)(BX*4)
-	PREFETCHT0 17344(DX)(BX*4)
 	VMOVUPS    6912(DX)(BX*4), Y2
 	VMOVUPS    8448(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -3968,6 +3964,7 @@ none3048:
 	VMAXPS     Y9, Y10, Y12
 	VANDPS     Y12, Y11, Y11
 	VMAXPS     Y5, Y11, Y9
+	PREFETCHT0 17216(DX)(BX*4)
 	VMINPS     Y9, Y4, Y9
 	VMULPS     Y4, Y8, Y4
 	VADDPS     Y4, Y9, Y4
@@ -3979,42 +3976,41 @@ none3048:
 	VANDPS     Y11, Y10, Y10
 
 none3068:
-	VADDPS     Y10, Y0, Y4
-	VBLENDVPS  Y15, Y4, Y0, Y0
-	VMAXPS     Y2, Y6, Y4
-	VMAXPS     Y6, Y2, Y9
-	VANDPS     Y9, Y4, Y4
-	VBLENDVPS  Y1, Y4, Y2, Y2
-	VMOVUPS    Y2, 6912(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y4
-	VORPS      Y4, Y2, Y2
-	VBLENDVPS  Y1, Y2, Y3, Y2
-	VMOVUPS    Y2, 8448(DX)(BX*4)
-	PREFETCHT0 15872(DX)(BX*4)
-	PREFETCHT0 17408(DX)(BX*4)
-	VMOVUPS    6976(DX)(BX*4), Y2
-	VMOVUPS    8512(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y4
-	VADDPS     Y4, Y7, Y4
-	VMOVUPS    1408(AX), Y6
-	VSUBPS     Y2, Y6, Y9
-	VSUBPS     Y6, Y3, Y10
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y5, Y11, Y9
-	VMINPS     Y9, Y4, Y9
-	VMULPS     Y4, Y8, Y4
-	VADDPS     Y4, Y9, Y4
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none3088
-	VDIVPS     Y4, Y9, Y10
-	VANDPS     Y11, Y10, Y10
+	VADDPS    Y10, Y0, Y4
+	VBLENDVPS Y15, Y4, Y0, Y0
+	VMAXPS    Y2, Y6, Y4
+	VMAXPS    Y6, Y2, Y9
+	VANDPS    Y9, Y4, Y4
+	VBLENDVPS Y1, Y4, Y2, Y2
+	VMOVUPS   Y2, 6912(DX)(BX*4)
+	VMINPS    Y3, Y6, Y2
+	VMINPS    Y6, Y3, Y4
+	VORPS     Y4, Y2, Y2
+	VBLENDVPS Y1, Y2, Y3, Y2
+	VMOVUPS   Y2, 8448(DX)(BX*4)
+	VMOVUPS   6976(DX)(BX*4), Y2
+	VMOVUPS   8512(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y4
+	VADDPS    Y4, Y7, Y4
+	VMOVUPS   1408(AX), Y6
+	VSUBPS    Y2, Y6, Y9
+	VSUBPS    Y6, Y3, Y10
+	VMAXPS    Y10, Y9, Y11
+	VMAXPS    Y9, Y10, Y12
+	VANDPS    Y12, Y11, Y11
+	VMAXPS    Y5, Y11, Y9
+	VMINPS    Y9, Y4, Y9
+	VMULPS    Y4, Y8, Y4
+	VADDPS    Y4, Y9, Y4
+	VXORPS    Y10, Y10, Y10
+	VCMPPS    $0x04, Y10, Y9, Y11
+	VPTEST    Y11, Y11
+	JZ        none3088
+	VDIVPS    Y4, Y9, Y10
+	VANDPS    Y11, Y10, Y10
 
 none3088:
+	PREFETCHT0 17280(DX)(BX*4)
 	VADDPS     Y10, Y0, Y4
 	VBLENDVPS  Y15, Y4, Y0, Y0
 	VMAXPS     Y2, Y6, Y4
@@ -4027,8 +4023,6 @@ none3088:
 	VORPS      Y4, Y2, Y2
 	VBLENDVPS  Y1, Y2, Y3, Y2
 	VMOVUPS    Y2, 8512(DX)(BX*4)
-	PREFETCHT0 15936(DX)(BX*4)
-	PREFETCHT0 17472(DX)(BX*4)
 	VMOVUPS    7040(DX)(BX*4), Y2
 	VMOVUPS    8576(DX)(BX*4), Y3
 	VSUBPS     Y3, Y2, Y4
@@ -4056,6 +4050,7 @@ none3108:
 	VMAXPS       Y2, Y6, Y4
 	VMAXPS       Y6, Y2, Y7
 	VANDPS       Y7, Y4, Y4
+	PREFETCHT0   17344(DX)(BX*4)
 	VBLENDVPS    Y1, Y4, Y2, Y2
 	VMOVUPS      Y2, 7040(DX)(BX*4)
 	VMINPS       Y3, Y6, Y2
@@ -4088,6 +4083,7 @@ none3108:
 	VMULPS       Y11, Y6, Y11
 	VADDPS       narrow<>+896(SB), Y11, Y11
 	VMULPS       Y11, Y6, Y11
+	PREFETCHT0   17408(DX)(BX*4)
 	VADDPS       narrow<>+928(SB), Y11, Y11
 	VMULPS       Y11, Y6, Y6
 	VADDPS       Y6, Y4, Y6
@@ -4111,6 +4107,7 @@ none3108:
 	VMULPS       Y10, Y1, Y10
 	VADDPS       narrow<>+1120(SB), Y10, Y10
 	VMULPS       Y10, Y1, Y10
+	PREFETCHT0   17472(DX)(BX*4)
 	VADDPS       narrow<>+1152(SB), Y10, Y10
 	VMULPS       Y10, Y1, Y10
 	VADDPS       narrow<>+1184(SB), Y10, Y10
@@ -4118,7 +4115,6 @@ none3108:
 	VMULPS       Y10, Y1, Y1
 	VADDPS       Y1, Y6, Y1
 	VMULPS       narrow<>+1696(SB), Y1, Y1
-	PREFETCHT0   17536(DX)(BX*4)
 	VMOVUPS      8640(DX)(BX*4), Y6
 	VCMPPS       $0x01, Y0, Y6, Y10
 	VBROADCASTSS narrow<>+2176(SB), Y12
@@ -4142,8 +4138,8 @@ none3108:
 	VMULPS       narrow<>+2208(SB), Y6, Y6
 	VMULPS       narrow<>+1440(SB), Y6, Y13
 	VADDPS       Y13, Y4, Y13
+	PREFETCHT0   17536(DX)(BX*4)
 	VMINPS       Y6, Y13, Y6
-	PREFETCHT0   17728(DX)(BX*4)
 	VMOVUPS      8832(DX)(BX*4), Y13
 	VBLENDVPS    Y12, Y6, Y13, Y6
 	VMOVUPS      Y6, 8832(DX)(BX*4)
@@ -4166,13 +4162,12 @@ none3108:
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y11, Y3, Y3
 	VADDPS       Y3, Y6, Y3
-	VMULPS       narrow<>+1696(SB), Y3, Y3
 	PREFETCHT0   17600(DX)(BX*4)
+	VMULPS       narrow<>+1696(SB), Y3, Y3
 	VMOVUPS      608(AX), Y6
 	VMOVUPS      8704(DX)(BX*4), Y11
 	VBLENDVPS    Y6, narrow<>+608(SB), Y11, Y13
 	VADDPS       Y13, Y3, Y14
-	PREFETCHT0   17664(DX)(BX*4)
 	VMOVUPS      8768(DX)(BX*4), Y15
 	VBLENDVPS    Y6, narrow<>+2240(SB), Y15, Y6
 	VADDPS       Y6, Y3, Y15
@@ -4202,6 +4197,7 @@ none3108:
 	VMOVUPS      Y6, 32(AX)
 	VCMPPS       $0x01, Y10, Y14, Y6
 	VBLENDVPS    Y6, narrow<>+1344(SB), Y11, Y11
+	PREFETCHT0   17664(DX)(BX*4)
 	VBLENDVPS    Y6, Y14, Y12, Y12
 	VMOVUPS      Y13, 640(AX)
 	VBROADCASTSS 144(SI), Y13
@@ -4228,6 +4224,7 @@ none3108:
 	VSUBPS       Y7, Y11, Y7
 	VMULPS       narrow<>+832(SB), Y7, Y11
 	VADDPS       narrow<>+864(SB), Y11, Y11
+	PREFETCHT0   17728(DX)(BX*4)
 	VMULPS       Y11, Y7, Y11
 	VADDPS       narrow<>+896(SB), Y11, Y11
 	VMULPS       Y11, Y7, Y11
@@ -4252,6 +4249,7 @@ none3108:
 	VBLENDVPS    Y8, Y13, Y5, Y5
 	VBLENDVPS    Y8, Y14, Y7, Y7
 	VSUBPS       Y5, Y1, Y5
+	PREFETCHT0   92160(DI)(BX*4)
 	VDIVPS       Y7, Y5, Y5
 	VADDPS       Y5, Y6, Y5
 	VCMPPS       $0x01, Y4, Y5, Y6
@@ -4274,6 +4272,7 @@ none3108:
 	VADDPS       Y0, Y4, Y0
 	VPSLLD       $0x17, Y1, Y1
 	VPADDD       Y1, Y0, Y0
+	PREFETCHT0   98304(DI)(BX*4)
 	VBLENDVPS    Y6, Y0, Y5, Y0
 	VMOVUPS      128(AX), Y1
 	VADDPS       narrow<>+2336(SB), Y1, Y1
@@ -4306,6 +4305,7 @@ none3108:
 	VBLENDVPS    Y4, narrow<>+1536(SB), Y6, Y4
 	VMULPS       Y4, Y1, Y1
 	VADDPS       Y1, Y2, Y1
+	PREFETCHT0   104448(R8)(BX*4)
 	VMAXPS       Y1, Y5, Y2
 	VMAXPS       Y5, Y1, Y4
 	VANDPS       Y4, Y2, Y2
@@ -4383,13 +4383,12 @@ TEXT ·tickAVX512(SB), $2392-80
 	LDMXCSR 4(SP)
 
 block:
+	PREFETCHT0     8896(CX)
 	VMOVUPS        (BX), Z0
 	VCMPPS         $0x00, Z0, Z0, K1
-	PREFETCHT0     9088(CX)
 	VMOVUPS        256(CX), Z1
 	VMOVUPS        192(CX), Z2
 	VMOVUPS        Z2, K1, 256(CX)
-	PREFETCHT0     8960(CX)
 	VMOVUPS        64(CX), Z3
 	VBROADCASTSS   wide<>+0(SB), Z4
 	VADDPS         Z4, Z3, Z5
@@ -4403,7 +4402,6 @@ block:
 	VCMPPS         $0x00, Z7, Z2, K3
 	KANDNW         K3, K2, K3
 	KANDNW         K1, K3, K4
-	PREFETCHT0     9024(CX)
 	VADDPS         128(CX), Z4, Z8
 	VMINPS         Z8, Z6, Z6
 	VMOVUPS        Z6, K4, 128(CX)
@@ -4413,17 +4411,15 @@ block:
 	VBLENDMPS      Z5, Z6, K3, Z6
 	VDIVPS         Z5, Z4, Z8
 	VDIVPS         Z6, Z4, Z9
-	PREFETCHT0     9472(CX)
 	VMOVUPS        576(CX), Z10
 	VBLENDMPS      Z0, Z10, K2, Z10
 	VPANDD.BCST    wide<>+12(SB), Z10, Z11
+	PREFETCHT0     8960(CX)
 	VBROADCASTSS   160(DX), Z12
 	VADDPS.BCST    wide<>+16(SB), Z12, Z12
 	VMULPS         Z12, Z11, Z11
-	PREFETCHT0     8896(CX)
 	VADDPS         (CX), Z11, Z11
 	VADDPS.BCST    wide<>+20(SB), Z11, Z11
-	PREFETCHT0     9792(CX)
 	VMOVUPS        896(CX), Z12
 	VBROADCASTSS   wide<>+24(SB), Z13
 	VMULPS         Z13, Z12, Z14
@@ -4432,8 +4428,6 @@ block:
 	VADDPS         Z15, Z11, Z11
 	VCMPPS         $0x01, Z3, Z7, K3
 	VMOVUPS        Z5, K1, 64(CX)
-	PREFETCHT0     14464(CX)
-	PREFETCHT0     16000(CX)
 	VMOVUPS        5568(CX), Z3
 	VSUBPS         7104(CX), Z3, Z15
 	VBROADCASTSS   wide<>+32(SB), Z16
@@ -4448,45 +4442,38 @@ block:
 	VDIVPS         Z19, Z4, Z19
 	VMULPS.BCST    wide<>+44(SB), Z18, Z20
 	VADDPS         Z20, Z4, Z20
+	PREFETCHT0     9024(CX)
 	VDIVPS         Z20, Z4, Z20
 	VMULPS.BCST    wide<>+48(SB), Z18, Z18
 	VADDPS.BCST    wide<>+52(SB), Z18, Z18
 	VDIVPS         Z18, Z4, Z18
-	PREFETCHT0     10624(CX)
 	VBROADCASTSS   wide<>+56(SB), Z21
 	VMULPS         1728(CX), Z21, Z22
 	VSUBPS         Z22, Z4, Z22
 	VMAXPS         Z16, Z22, Z22
 	VSUBPS         Z10, Z0, Z23
-	PREFETCHT0     9280(CX)
 	VMOVUPS        384(CX), Z24
 	VBLENDMPS      Z0, Z24, K2, Z24
 	VSUBPS         Z24, Z0, Z25
-	PREFETCHT0     9344(CX)
 	VMOVUPS        448(CX), Z26
 	VBLENDMPS      Z0, Z26, K2, Z26
 	VSUBPS         Z26, Z0, Z27
-	PREFETCHT0     9408(CX)
 	VMOVUPS        512(CX), Z28
 	VBLENDMPS      Z0, Z28, K2, Z28
 	VSUBPS         Z28, Z0, Z29
-	PREFETCHT0     98304(SI)
 	VCMPPS         $0x01, 6144(SI), Z7, K2
 	KANDW          K2, K1, K3
-	PREFETCHT0     92160(SI)
 	VSUBPS         (SI), Z0, Z30
 	VBROADCASTSS   112(DX), Z31
 	VCMPPS         $0x02, Z5, Z31, K4
 	KANDW          K4, K2, K5
 	KANDW          K5, K1, K6
 	VADDPS         Z11, Z12, Z3
+	PREFETCHT0     9088(CX)
 	VMOVUPS        Z17, (AX)
 	VMULPS         Z3, Z21, Z17
-	PREFETCHT0     10304(CX)
 	VSUBPS         1408(CX), Z30, Z21
-	PREFETCHT0     104448(DI)
 	VSUBPS         12288(DI), Z30, Z12
-	PREFETCHT0     10432(CX)
 	VMOVUPS        Z15, 64(AX)
 	VSUBPS         1536(CX), Z12, Z15
 	VMOVUPS        Z1, 128(AX)
@@ -4494,7 +4481,6 @@ block:
 	VMOVUPS        Z12, 192(AX)
 	VPANDD         Z21, Z1, Z12
 	VMINPS         Z17, Z12, Z12
-	PREFETCHT0     10368(CX)
 	VMOVUPS        Z10, 256(AX)
 	VMOVUPS        1472(CX), Z10
 	VSUBPS         Z10, Z12, Z12
@@ -4509,7 +4495,6 @@ block:
 	VMOVUPS        Z24, 384(AX)
 	VPANDD         Z15, Z1, Z24
 	VMINPS         Z17, Z24, Z24
-	PREFETCHT0     10496(CX)
 	VMOVUPS        Z9, 448(AX)
 	VMOVUPS        1600(CX), Z9
 	VSUBPS         Z9, Z24, Z24
@@ -4519,6 +4504,7 @@ block:
 	VSUBPS         Z12, Z9, Z9
 	VMOVUPS        Z9, K6, 1600(CX)
 	VCMPPS         $0x01, Z21, Z17, K7
+	PREFETCHT0     9152(CX)
 	VPXORD.BCST    wide<>+64(SB), Z17, Z24
 	VMAXPS         Z21, Z24, Z21
 	VBLENDMPS      Z17, Z21, K7, Z21
@@ -4540,15 +4526,14 @@ block:
 	VMULPS.BCST    wide<>+72(SB), Z10, Z10
 	KMOVW          K1, 8(SP)
 	VCMPPS         $0x01, Z10, Z9, K1
+	PREFETCHT0     9216(CX)
 	KANDW          K1, K7, K1
 	VMOVAPS.Z      Z4, K1, Z9
-	PREFETCHT0     10560(CX)
 	VMOVUPS        1664(CX), Z10
 	VSUBPS         Z9, Z10, Z10
 	VMOVUPS        Z9, K6, 1664(CX)
 	VMOVUPS        12288(DI), Z15
 	VMULPS         Z10, Z15, Z10
-	PREFETCHT0     10176(CX)
 	VMOVUPS        1280(CX), Z21
 	VADDPS         Z10, Z21, Z10
 	VADDPS         Z10, Z12, Z10
@@ -4559,7 +4544,6 @@ block:
 	VSUBPS         Z9, Z30, Z9
 	VBLENDMPS      Z9, Z30, K4, Z9
 	VBLENDMPS      Z9, Z23, K2, Z21
-	PREFETCHT0     10240(CX)
 	VMOVUPS        1344(CX), Z28
 	VSUBPS         Z28, Z9, Z30
 	VMULPS.BCST    wide<>+76(SB), Z30, Z30
@@ -4568,11 +4552,11 @@ block:
 	VSUBPS         Z12, Z30, Z30
 	VBLENDMPS      Z30, Z28, K2, Z28
 	VMOVUPS        Z30, K3, 1344(CX)
+	PREFETCHT0     9280(CX)
 	VRANGEPS.BCST  $0x05, 108(DX), Z8, Z15
 	VPANDD         Z23, Z1, Z31
 	VMOVUPS        Z28, 512(AX)
 	VMINPS         Z17, Z31, Z28
-	PREFETCHT0     10752(CX)
 	VMOVUPS        Z8, 576(AX)
 	VMOVUPS        1856(CX), Z8
 	VSUBPS         Z8, Z28, Z28
@@ -4586,7 +4570,6 @@ block:
 	VMOVUPS        Z10, 640(AX)
 	VPANDD         Z9, Z1, Z10
 	VMINPS         Z17, Z10, Z10
-	PREFETCHT0     10688(CX)
 	VMOVUPS        1792(CX), Z17
 	VSUBPS         Z17, Z10, Z10
 	VMULPS         Z10, Z15, Z10
@@ -4596,11 +4579,11 @@ block:
 	VBLENDMPS      Z10, Z17, K2, Z15
 	VMOVUPS        Z10, K3, 1792(CX)
 	VCMPPS         $0x02, Z28, Z10, K1
+	PREFETCHT0     9344(CX)
 	KANDW          K1, K2, K1
 	VBLENDMPS      Z9, Z23, K1, Z9
 	VSUBPS         Z24, Z30, Z10
 	VBLENDMPS      Z10, Z23, K1, Z10
-	PREFETCHT0     12864(CX)
 	VMOVUPS        3968(CX), Z17
 	VMAXPS.BCST    wide<>+80(SB), Z17, Z24
 	VBROADCASTSS   wide<>+84(SB), Z28
@@ -4624,8 +4607,8 @@ block:
 	VMULPS         Z24, Z23, Z23
 	VADDPS         Z23, Z4, Z23
 	VPSLLD         $0x17, Z21, Z21
+	PREFETCHT0     9408(CX)
 	VPADDD         Z21, Z23, Z21
-	PREFETCHT0     9664(CX)
 	VMOVUPS        768(CX), Z23
 	VADDPS         Z23, Z14, Z24
 	VMULPS         Z24, Z21, Z21
@@ -4638,7 +4621,6 @@ block:
 	KANDW          K5, K4, K4
 	VSUBPS         Z9, Z0, Z8
 	VBLENDMPS      Z8, Z26, K4, Z8
-	PREFETCHT0     13440(CX)
 	VMOVUPS        4544(CX), Z15
 	VMAXPS.BCST    wide<>+80(SB), Z15, Z0
 	VMINPS         Z0, Z28, Z0
@@ -4651,6 +4633,7 @@ block:
 	VSUBPS         Z8, Z0, Z0
 	VMULPS.BCST    wide<>+104(SB), Z0, Z8
 	VADDPS.BCST    wide<>+108(SB), Z8, Z8
+	PREFETCHT0     9472(CX)
 	VMULPS         Z8, Z0, Z8
 	VADDPS.BCST    wide<>+112(SB), Z8, Z8
 	VMULPS         Z8, Z0, Z8
@@ -4663,7 +4646,6 @@ block:
 	VMULPS         Z8, Z0, Z0
 	VBLENDMPS      Z0, Z21, K4, Z0
 	VPANDD         Z1, Z2, Z8
-	PREFETCHT0     9536(CX)
 	VADDPS         640(CX), Z11, Z21
 	VDIVPS         Z21, Z8, Z28
 	VADDPS.BCST    wide<>+16(SB), Z28, Z28
@@ -4674,6 +4656,7 @@ block:
 	VPSUBD         Z15, Z28, Z15
 	VSUBPS         Z4, Z15, Z15
 	VMULPS.BCST    wide<>+128(SB), Z15, Z28
+	PREFETCHT0     9536(CX)
 	VBROADCASTSS   wide<>+132(SB), Z6
 	VSUBPS         Z28, Z6, Z28
 	VMULPS         Z28, Z15, Z28
@@ -4688,10 +4671,8 @@ block:
 	VMULPS         Z28, Z15, Z15
 	VADDPS         Z15, Z0, Z0
 	VMULPS.BCST    wide<>+152(SB), Z0, Z0
-	PREFETCHT0     10816(CX)
 	VMOVUPS        1920(CX), Z15
 	VMAXPS.BCST    wide<>+156(SB), Z15, Z28
-	PREFETCHT0     10880(CX)
 	VMOVUPS        Z2, 1024(AX)
 	VMOVUPS        1984(CX), Z2
 	VMOVUPS        Z26, 1088(AX)
@@ -4699,7 +4680,6 @@ block:
 	VMOVUPS        Z21, 1152(AX)
 	VSUBPS         Z28, Z26, Z21
 	VMAXPS         Z16, Z21, Z21
-	PREFETCHT0     10944(CX)
 	VMOVUPS        Z5, 1216(AX)
 	VMOVUPS        2048(CX), Z5
 	VMOVUPS        Z10, 1280(AX)
@@ -4707,6 +4687,7 @@ block:
 	VSUBPS         Z26, Z10, Z17
 	VMAXPS         Z16, Z17, Z17
 	VCMPPS         $0x01, Z0, Z26, K4
+	PREFETCHT0     9600(CX)
 	VBLENDMPS      Z26, Z28, K4, Z26
 	VBLENDMPS      Z17, Z21, K4, Z21
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
@@ -4731,6 +4712,7 @@ block:
 	VBROADCASTSS   wide<>+104(SB), Z28
 	VMOVUPS        Z9, 1344(AX)
 	VMULPS         Z17, Z28, Z9
+	PREFETCHT0     9664(CX)
 	VMOVUPS        Z3, 1408(AX)
 	VBROADCASTSS   wide<>+108(SB), Z3
 	VADDPS         Z9, Z3, Z9
@@ -4757,6 +4739,7 @@ block:
 	VMULPS         Z9, Z28, Z26
 	VADDPS         Z26, Z3, Z26
 	VMULPS         Z26, Z9, Z26
+	PREFETCHT0     9728(CX)
 	VADDPS         Z26, Z31, Z26
 	VMULPS         Z26, Z9, Z26
 	VADDPS         Z26, Z23, Z26
@@ -4784,6 +4767,7 @@ block:
 	VADDPS         Z27, Z15, Z15
 	KMOVW          8(SP), K4
 	VMOVUPS        Z15, K4, 1920(CX)
+	PREFETCHT0     9792(CX)
 	VMULPS         Z17, Z20, Z17
 	VMINPS         Z17, Z24, Z17
 	VCMPPS         $0x01, Z0, Z2, K5
@@ -4807,6 +4791,7 @@ block:
 	VRANGEPS       $0x05, Z0, Z2, Z0
 	VMOVUPS        Z0, K4, 2048(CX)
 	VADDPS         640(CX), Z14, Z0
+	PREFETCHT0     9856(CX)
 	VDIVPS         Z0, Z8, Z0
 	VADDPS.BCST    wide<>+16(SB), Z0, Z0
 	VPSUBD.BCST    wide<>+124(SB), Z0, Z2
@@ -4828,15 +4813,13 @@ block:
 	VMULPS         Z5, Z0, Z0
 	VADDPS         Z0, Z2, Z0
 	VMULPS.BCST    wide<>+152(SB), Z0, Z0
-	PREFETCHT0     12352(CX)
+	PREFETCHT0     9920(CX)
 	VMOVUPS        3456(CX), Z2
 	VMAXPS.BCST    wide<>+156(SB), Z2, Z5
-	PREFETCHT0     12416(CX)
 	VMOVUPS        3520(CX), Z17
 	VMAXPS.BCST    wide<>+160(SB), Z17, Z26
 	VSUBPS         Z5, Z26, Z29
 	VMAXPS         Z16, Z29, Z29
-	PREFETCHT0     12480(CX)
 	VMOVUPS        Z8, 1728(AX)
 	VMOVUPS        3584(CX), Z8
 	VMOVUPS        Z14, 1792(AX)
@@ -4856,6 +4839,7 @@ block:
 	VSUBPS         Z5, Z0, Z5
 	VDIVPS         Z6, Z5, Z5
 	VADDPS         Z5, Z29, Z5
+	PREFETCHT0     9984(CX)
 	VCMPPS         $0x01, Z4, Z5, K5
 	VSUBPS         Z4, Z5, Z6
 	VMULPS.BCST    wide<>+88(SB), Z6, Z6
@@ -4878,6 +4862,7 @@ block:
 	VBROADCASTSS   wide<>+204(SB), Z6
 	VMINPS         Z5, Z6, Z5
 	VMULPS.BCST    wide<>+176(SB), Z5, Z5
+	PREFETCHT0     10048(CX)
 	VMAXPS         Z21, Z5, Z5
 	VMINPS         Z5, Z30, Z5
 	VADDPS         Z5, Z12, Z14
@@ -4899,6 +4884,7 @@ block:
 	VMINPS         Z14, Z4, Z14
 	VSUBPS         Z17, Z8, Z26
 	VMAXPS         Z13, Z26, Z26
+	PREFETCHT0     10112(CX)
 	VMINPS         Z26, Z4, Z26
 	VMULPS         Z14, Z19, Z29
 	VMINPS         Z29, Z24, Z29
@@ -4920,6 +4906,7 @@ block:
 	VMULPS         Z26, Z18, Z7
 	VMINPS         Z7, Z24, Z7
 	VCMPPS         $0x01, Z0, Z8, K5
+	PREFETCHT0     10176(CX)
 	VMULPS         Z7, Z22, Z0
 	VBLENDMPS      Z0, Z7, K5, Z0
 	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z7
@@ -4928,7 +4915,6 @@ block:
 	VRANGEPS       $0x05, Z0, Z2, Z0
 	VMOVUPS        Z0, K4, 3584(CX)
 	VPANDD         Z25, Z1, Z0
-	PREFETCHT0     9600(CX)
 	VADDPS         704(CX), Z11, Z2
 	VDIVPS         Z2, Z0, Z7
 	VADDPS.BCST    wide<>+16(SB), Z7, Z7
@@ -4942,6 +4928,7 @@ block:
 	VSUBPS         Z14, Z17, Z14
 	VMULPS         Z14, Z7, Z14
 	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	PREFETCHT0     10240(CX)
 	VMULPS         Z14, Z7, Z14
 	VADDPS.BCST    wide<>+140(SB), Z14, Z14
 	VMULPS         Z14, Z7, Z14
@@ -4952,16 +4939,13 @@ block:
 	VMULPS         Z14, Z7, Z7
 	VADDPS         Z7, Z8, Z7
 	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	PREFETCHT0     11008(CX)
 	VMOVUPS        2112(CX), Z8
 	VMAXPS.BCST    wide<>+156(SB), Z8, Z14
-	PREFETCHT0     11072(CX)
 	VMOVUPS        2176(CX), Z26
 	VMAXPS.BCST    wide<>+160(SB), Z26, Z29
 	VMOVUPS        Z25, 1856(AX)
 	VSUBPS         Z14, Z29, Z25
 	VMAXPS         Z16, Z25, Z25
-	PREFETCHT0     11136(CX)
 	VMOVUPS        Z2, 1920(AX)
 	VMOVUPS        2240(CX), Z2
 	VMAXPS.BCST    wide<>+164(SB), Z2, Z1
@@ -4971,6 +4955,7 @@ block:
 	VBLENDMPS      Z29, Z14, K5, Z14
 	VBLENDMPS      Z6, Z25, K5, Z25
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z29
+	PREFETCHT0     10304(CX)
 	VCMPPS         $0x01, Z7, Z1, K5
 	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
 	VBLENDMPS      Z1, Z14, K5, Z1
@@ -4992,6 +4977,7 @@ block:
 	VADDPS         Z25, Z3, Z25
 	VMULPS         Z25, Z6, Z25
 	VADDPS         Z25, Z31, Z25
+	PREFETCHT0     10368(CX)
 	VMULPS         Z25, Z6, Z25
 	VADDPS         Z25, Z23, Z25
 	VMULPS         Z25, Z6, Z6
@@ -5014,6 +5000,7 @@ block:
 	VMULPS         Z25, Z1, Z25
 	VADDPS         Z25, Z23, Z25
 	VMULPS         Z25, Z1, Z1
+	PREFETCHT0     10432(CX)
 	VADDPS         Z1, Z4, Z1
 	VPSLLD         $0x17, Z14, Z14
 	VPADDD         Z14, Z1, Z1
@@ -5034,6 +5021,7 @@ block:
 	VMULPS         Z9, Z20, Z9
 	VMINPS         Z9, Z24, Z9
 	VCMPPS         $0x01, Z7, Z26, K5
+	PREFETCHT0     10496(CX)
 	VMULPS         Z9, Z22, Z25
 	VBLENDMPS      Z25, Z9, K5, Z9
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
@@ -5056,6 +5044,7 @@ block:
 	VDIVPS         Z7, Z0, Z7
 	VADDPS.BCST    wide<>+16(SB), Z7, Z7
 	VPSUBD.BCST    wide<>+124(SB), Z7, Z8
+	PREFETCHT0     10560(CX)
 	VPSRAD         $0x17, Z8, Z8
 	VPSLLD         $0x17, Z8, Z9
 	VPSUBD         Z9, Z7, Z7
@@ -5074,15 +5063,13 @@ block:
 	VMULPS         Z9, Z7, Z7
 	VADDPS         Z7, Z8, Z7
 	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	PREFETCHT0     12544(CX)
 	VMOVUPS        3648(CX), Z8
 	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
-	PREFETCHT0     12608(CX)
 	VMOVUPS        3712(CX), Z14
 	VMAXPS.BCST    wide<>+160(SB), Z14, Z25
 	VSUBPS         Z9, Z25, Z26
+	PREFETCHT0     10624(CX)
 	VMAXPS         Z16, Z26, Z26
-	PREFETCHT0     12672(CX)
 	VMOVUPS        3776(CX), Z29
 	VMOVUPS        Z0, 1984(AX)
 	VMAXPS.BCST    wide<>+164(SB), Z29, Z0
@@ -5105,6 +5092,7 @@ block:
 	VSUBPS         Z4, Z0, Z2
 	VMULPS.BCST    wide<>+88(SB), Z2, Z2
 	VMAXPS         Z21, Z2, Z2
+	PREFETCHT0     10688(CX)
 	VMINPS         Z2, Z30, Z2
 	VADDPS         Z2, Z12, Z9
 	VSUBPS         Z12, Z9, Z25
@@ -5127,6 +5115,7 @@ block:
 	VMINPS         Z0, Z30, Z0
 	VADDPS         Z0, Z12, Z9
 	VSUBPS         Z12, Z9, Z25
+	PREFETCHT0     10752(CX)
 	VSUBPS         Z25, Z0, Z0
 	VMULPS         Z0, Z28, Z25
 	VADDPS         Z25, Z3, Z25
@@ -5147,6 +5136,7 @@ block:
 	VMINPS         Z9, Z4, Z9
 	VMULPS         Z5, Z19, Z25
 	VMINPS         Z25, Z24, Z25
+	PREFETCHT0     10816(CX)
 	VCMPPS         $0x01, Z7, Z8, K5
 	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z26
 	VMULPS         Z26, Z25, Z25
@@ -5168,6 +5158,7 @@ block:
 	VMULPS         Z8, Z22, Z7
 	VBLENDMPS      Z7, Z8, K5, Z7
 	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z8
+	PREFETCHT0     10880(CX)
 	VMULPS         Z8, Z7, Z7
 	VADDPS         Z7, Z29, Z7
 	VRANGEPS       $0x05, Z7, Z5, Z5
@@ -5190,21 +5181,19 @@ block:
 	VADDPS.BCST    wide<>+140(SB), Z25, Z25
 	VMULPS         Z25, Z9, Z25
 	VADDPS.BCST    wide<>+144(SB), Z25, Z25
+	PREFETCHT0     10944(CX)
 	VMULPS         Z25, Z9, Z25
 	VADDPS.BCST    wide<>+148(SB), Z25, Z25
 	VCVTDQ2PS      Z14, Z14
 	VMULPS         Z25, Z9, Z9
 	VADDPS         Z9, Z14, Z9
 	VMULPS.BCST    wide<>+152(SB), Z9, Z9
-	PREFETCHT0     11200(CX)
 	VMOVUPS        2304(CX), Z14
 	VMAXPS.BCST    wide<>+156(SB), Z14, Z25
-	PREFETCHT0     11264(CX)
 	VMOVUPS        2368(CX), Z26
 	VMAXPS.BCST    wide<>+160(SB), Z26, Z29
 	VSUBPS         Z25, Z29, Z5
 	VMAXPS         Z16, Z5, Z5
-	PREFETCHT0     11328(CX)
 	VMOVUPS        Z8, 2048(AX)
 	VMOVUPS        2432(CX), Z8
 	VMAXPS.BCST    wide<>+164(SB), Z8, Z2
@@ -5219,6 +5208,7 @@ block:
 	VBLENDMPS.BCST wide<>+168(SB), Z29, K5, Z29
 	VBLENDMPS      Z2, Z25, K5, Z2
 	VMAXPS.BCST    wide<>+172(SB), Z11, Z11
+	PREFETCHT0     11008(CX)
 	VMINPS         Z11, Z4, Z11
 	VBLENDMPS      Z11, Z5, K5, Z5
 	VSUBPS         Z2, Z9, Z2
@@ -5239,6 +5229,7 @@ block:
 	VMULPS         Z25, Z5, Z25
 	VADDPS         Z25, Z23, Z25
 	VMULPS         Z25, Z5, Z5
+	PREFETCHT0     11072(CX)
 	VADDPS         Z5, Z4, Z5
 	VPSLLD         $0x17, Z11, Z11
 	VPADDD         Z11, Z5, Z5
@@ -5260,6 +5251,7 @@ block:
 	VADDPS         Z2, Z4, Z2
 	VPSLLD         $0x17, Z5, Z5
 	VPADDD         Z5, Z2, Z2
+	PREFETCHT0     11136(CX)
 	VADDPS         Z2, Z1, Z1
 	VSUBPS         Z14, Z26, Z2
 	VMAXPS         Z13, Z2, Z2
@@ -5281,6 +5273,7 @@ block:
 	VBLENDMPS      Z14, Z2, K5, Z2
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z14
 	VMULPS         Z14, Z2, Z2
+	PREFETCHT0     11200(CX)
 	VADDPS         Z2, Z26, Z2
 	VRANGEPS       $0x05, Z2, Z11, Z2
 	VMOVUPS        Z2, K4, 2368(CX)
@@ -5303,6 +5296,7 @@ block:
 	VPSUBD         Z8, Z2, Z2
 	VSUBPS         Z4, Z2, Z2
 	VMULPS.BCST    wide<>+128(SB), Z2, Z8
+	PREFETCHT0     11264(CX)
 	VSUBPS         Z8, Z17, Z8
 	VMULPS         Z8, Z2, Z8
 	VADDPS.BCST    wide<>+136(SB), Z8, Z8
@@ -5316,10 +5310,8 @@ block:
 	VMULPS         Z8, Z2, Z2
 	VADDPS         Z2, Z5, Z2
 	VMULPS.BCST    wide<>+152(SB), Z2, Z2
-	PREFETCHT0     12736(CX)
 	VMOVUPS        3840(CX), Z5
 	VMAXPS.BCST    wide<>+156(SB), Z5, Z8
-	PREFETCHT0     12800(CX)
 	VMOVUPS        3904(CX), Z9
 	VMAXPS.BCST    wide<>+160(SB), Z9, Z11
 	VSUBPS         Z8, Z11, Z14
@@ -5328,6 +5320,7 @@ block:
 	VMAXPS.BCST    wide<>+164(SB), Z25, Z26
 	VSUBPS         Z11, Z26, Z29
 	VMAXPS         Z16, Z29, Z29
+	PREFETCHT0     11328(CX)
 	VCMPPS         $0x01, Z2, Z11, K5
 	VBLENDMPS      Z11, Z8, K5, Z8
 	VBLENDMPS      Z29, Z14, K5, Z11
@@ -5349,6 +5342,7 @@ block:
 	VADDPS         Z11, Z12, Z14
 	VSUBPS         Z12, Z14, Z26
 	VSUBPS         Z26, Z11, Z11
+	PREFETCHT0     11392(CX)
 	VMULPS         Z11, Z28, Z26
 	VADDPS         Z26, Z3, Z26
 	VMULPS         Z26, Z11, Z26
@@ -5371,6 +5365,7 @@ block:
 	VMULPS         Z8, Z28, Z26
 	VADDPS         Z26, Z3, Z26
 	VMULPS         Z26, Z8, Z26
+	PREFETCHT0     11456(CX)
 	VADDPS         Z26, Z31, Z26
 	VMULPS         Z26, Z8, Z26
 	VADDPS         Z26, Z23, Z26
@@ -5392,6 +5387,7 @@ block:
 	VMULPS         Z29, Z26, Z26
 	VADDPS         Z26, Z5, Z5
 	VMOVUPS        Z5, K4, 3840(CX)
+	PREFETCHT0     11520(CX)
 	VMULPS         Z8, Z20, Z8
 	VMINPS         Z8, Z24, Z8
 	VCMPPS         $0x01, Z2, Z9, K5
@@ -5412,9 +5408,9 @@ block:
 	VADDPS         Z2, Z25, Z2
 	VRANGEPS       $0x05, Z2, Z5, Z2
 	VMOVUPS        Z2, K4, 3968(CX)
+	PREFETCHT0     11584(CX)
 	VMOVUPS        1536(AX), Z2
 	VPANDD.BCST    wide<>+12(SB), Z2, Z5
-	PREFETCHT0     9728(CX)
 	VMOVUPS        2112(AX), Z8
 	VADDPS         832(CX), Z8, Z9
 	VDIVPS         Z9, Z5, Z14
@@ -5436,18 +5432,16 @@ block:
 	VADDPS.BCST    wide<>+148(SB), Z26, Z26
 	VCVTDQ2PS      Z25, Z25
 	VMULPS         Z26, Z14, Z14
+	PREFETCHT0     11648(CX)
 	VADDPS         Z14, Z25, Z14
 	VMULPS.BCST    wide<>+152(SB), Z14, Z14
-	PREFETCHT0     11392(CX)
 	VMOVUPS        2496(CX), Z25
 	VMAXPS.BCST    wide<>+156(SB), Z25, Z26
-	PREFETCHT0     11456(CX)
 	VMOVUPS        2560(CX), Z29
 	VMAXPS.BCST    wide<>+160(SB), Z29, Z2
 	VMOVUPS        Z9, 1600(AX)
 	VSUBPS         Z26, Z2, Z9
 	VMAXPS         Z16, Z9, Z9
-	PREFETCHT0     11520(CX)
 	VMOVUPS        Z7, 2176(AX)
 	VMOVUPS        2624(CX), Z7
 	VMAXPS.BCST    wide<>+164(SB), Z7, Z8
@@ -5465,6 +5459,7 @@ block:
 	VBLENDMPS      Z8, Z9, K5, Z8
 	VSUBPS         Z2, Z14, Z2
 	VDIVPS         Z8, Z2, Z2
+	PREFETCHT0     11712(CX)
 	VADDPS         Z2, Z26, Z2
 	VCMPPS         $0x01, Z4, Z2, K5
 	VSUBPS         Z4, Z2, Z8
@@ -5486,6 +5481,7 @@ block:
 	VPADDD         Z9, Z8, Z8
 	VBLENDMPS      Z8, Z2, K5, Z2
 	VMINPS         Z2, Z6, Z2
+	PREFETCHT0     11776(CX)
 	VMULPS.BCST    wide<>+176(SB), Z2, Z2
 	VMAXPS         Z21, Z2, Z2
 	VMINPS         Z2, Z30, Z2
@@ -5506,6 +5502,7 @@ block:
 	VSUBPS         Z25, Z29, Z2
 	VMAXPS         Z13, Z2, Z2
 	VMINPS         Z2, Z4, Z2
+	PREFETCHT0     11840(CX)
 	VSUBPS         Z29, Z7, Z8
 	VMAXPS         Z13, Z8, Z8
 	VMINPS         Z8, Z4, Z8
@@ -5527,6 +5524,7 @@ block:
 	VRANGEPS       $0x05, Z2, Z9, Z2
 	VMOVUPS        Z2, K4, 2560(CX)
 	VMULPS         Z8, Z18, Z8
+	PREFETCHT0     11904(CX)
 	VMINPS         Z8, Z24, Z8
 	VCMPPS         $0x01, Z14, Z7, K5
 	VMULPS         Z8, Z22, Z9
@@ -5549,6 +5547,7 @@ block:
 	VSUBPS         Z9, Z17, Z9
 	VMULPS         Z9, Z7, Z9
 	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	PREFETCHT0     11968(CX)
 	VMULPS         Z9, Z7, Z9
 	VADDPS.BCST    wide<>+140(SB), Z9, Z9
 	VMULPS         Z9, Z7, Z9
@@ -5559,15 +5558,12 @@ block:
 	VMULPS         Z9, Z7, Z7
 	VADDPS         Z7, Z8, Z7
 	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	PREFETCHT0     12928(CX)
 	VMOVUPS        4032(CX), Z8
 	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
-	PREFETCHT0     12992(CX)
 	VMOVUPS        4096(CX), Z11
 	VMAXPS.BCST    wide<>+160(SB), Z11, Z14
 	VSUBPS         Z9, Z14, Z25
 	VMAXPS         Z16, Z25, Z25
-	PREFETCHT0     13056(CX)
 	VMOVUPS        4160(CX), Z26
 	VMAXPS.BCST    wide<>+164(SB), Z26, Z29
 	VMOVUPS        Z5, 2240(AX)
@@ -5577,6 +5573,7 @@ block:
 	VBLENDMPS      Z14, Z9, K5, Z9
 	VBLENDMPS      Z5, Z25, K5, Z14
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z25
+	PREFETCHT0     12032(CX)
 	VCMPPS         $0x01, Z7, Z29, K5
 	VBLENDMPS.BCST wide<>+168(SB), Z25, K5, Z25
 	VBLENDMPS      Z29, Z9, K5, Z9
@@ -5597,6 +5594,7 @@ block:
 	VMULPS         Z9, Z28, Z25
 	VADDPS         Z25, Z3, Z25
 	VMULPS         Z25, Z9, Z25
+	PREFETCHT0     12096(CX)
 	VADDPS         Z25, Z31, Z25
 	VMULPS         Z25, Z9, Z25
 	VADDPS         Z25, Z23, Z25
@@ -5619,6 +5617,7 @@ block:
 	VADDPS         Z25, Z31, Z25
 	VMULPS         Z25, Z5, Z25
 	VADDPS         Z25, Z23, Z25
+	PREFETCHT0     12160(CX)
 	VMULPS         Z25, Z5, Z5
 	VADDPS         Z5, Z4, Z5
 	VPSLLD         $0x17, Z14, Z14
@@ -5640,6 +5639,7 @@ block:
 	VMULPS         Z5, Z20, Z5
 	VMINPS         Z5, Z24, Z5
 	VCMPPS         $0x01, Z7, Z11, K5
+	PREFETCHT0     12224(CX)
 	VMULPS         Z5, Z22, Z25
 	VBLENDMPS      Z25, Z5, K5, Z5
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
@@ -5663,6 +5663,7 @@ block:
 	VADDPS.BCST    wide<>+16(SB), Z8, Z8
 	VPSUBD.BCST    wide<>+124(SB), Z8, Z11
 	VPSRAD         $0x17, Z11, Z11
+	PREFETCHT0     12288(CX)
 	VPSLLD         $0x17, Z11, Z14
 	VPSUBD         Z14, Z8, Z8
 	VSUBPS         Z4, Z8, Z8
@@ -5680,15 +5681,13 @@ block:
 	VMULPS         Z14, Z8, Z8
 	VADDPS         Z8, Z11, Z8
 	VMULPS.BCST    wide<>+152(SB), Z8, Z8
-	PREFETCHT0     11584(CX)
 	VMOVUPS        2688(CX), Z11
 	VMAXPS.BCST    wide<>+156(SB), Z11, Z14
-	PREFETCHT0     11648(CX)
 	VMOVUPS        2752(CX), Z25
 	VMAXPS.BCST    wide<>+160(SB), Z25, Z26
 	VSUBPS         Z14, Z26, Z29
+	PREFETCHT0     12352(CX)
 	VMAXPS         Z16, Z29, Z29
-	PREFETCHT0     11712(CX)
 	VMOVUPS        2816(CX), Z7
 	VMAXPS.BCST    wide<>+164(SB), Z7, Z9
 	VSUBPS         Z26, Z9, Z17
@@ -5710,6 +5709,7 @@ block:
 	VSUBPS         Z4, Z9, Z14
 	VMULPS.BCST    wide<>+88(SB), Z14, Z14
 	VMAXPS         Z21, Z14, Z14
+	PREFETCHT0     12416(CX)
 	VMINPS         Z14, Z30, Z14
 	VADDPS         Z14, Z12, Z17
 	VSUBPS         Z12, Z17, Z26
@@ -5731,6 +5731,7 @@ block:
 	VMINPS         Z9, Z30, Z9
 	VADDPS         Z9, Z12, Z14
 	VSUBPS         Z12, Z14, Z17
+	PREFETCHT0     12480(CX)
 	VSUBPS         Z17, Z9, Z9
 	VMULPS         Z9, Z28, Z17
 	VADDPS         Z17, Z3, Z17
@@ -5752,6 +5753,7 @@ block:
 	VMULPS         Z9, Z19, Z17
 	VMINPS         Z17, Z24, Z17
 	VCMPPS         $0x01, Z8, Z11, K5
+	PREFETCHT0     12544(CX)
 	VBLENDMPS.BCST wide<>+72(SB), Z10, K5, Z26
 	VMULPS         Z26, Z17, Z17
 	VADDPS         Z17, Z11, Z11
@@ -5773,6 +5775,7 @@ block:
 	VBLENDMPS      Z8, Z11, K5, Z8
 	VBLENDMPS.BCST wide<>+200(SB), Z15, K5, Z11
 	VMULPS         Z11, Z8, Z8
+	PREFETCHT0     12608(CX)
 	VADDPS         Z8, Z7, Z7
 	VRANGEPS       $0x05, Z7, Z9, Z7
 	VMOVUPS        Z7, K4, 2816(CX)
@@ -5794,20 +5797,18 @@ block:
 	VMULPS         Z9, Z7, Z9
 	VADDPS.BCST    wide<>+144(SB), Z9, Z9
 	VMULPS         Z9, Z7, Z9
+	PREFETCHT0     12672(CX)
 	VADDPS.BCST    wide<>+148(SB), Z9, Z9
 	VCVTDQ2PS      Z8, Z8
 	VMULPS         Z9, Z7, Z7
 	VADDPS         Z7, Z8, Z7
 	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	PREFETCHT0     13120(CX)
 	VMOVUPS        4224(CX), Z8
 	VMAXPS.BCST    wide<>+156(SB), Z8, Z9
-	PREFETCHT0     13184(CX)
 	VMOVUPS        4288(CX), Z14
 	VMAXPS.BCST    wide<>+160(SB), Z14, Z17
 	VSUBPS         Z9, Z17, Z25
 	VMAXPS         Z16, Z25, Z25
-	PREFETCHT0     13248(CX)
 	VMOVUPS        4352(CX), Z26
 	VMAXPS.BCST    wide<>+164(SB), Z26, Z29
 	VSUBPS         Z17, Z29, Z5
@@ -5821,6 +5822,7 @@ block:
 	VBLENDMPS      Z29, Z9, K5, Z9
 	VMAXPS.BCST    wide<>+172(SB), Z5, Z5
 	VMINPS         Z5, Z4, Z5
+	PREFETCHT0     12736(CX)
 	VBLENDMPS      Z5, Z17, K5, Z5
 	VSUBPS         Z9, Z7, Z9
 	VDIVPS         Z5, Z9, Z5
@@ -5842,6 +5844,7 @@ block:
 	VMULPS         Z25, Z9, Z9
 	VADDPS         Z9, Z4, Z9
 	VPSLLD         $0x17, Z17, Z17
+	PREFETCHT0     12800(CX)
 	VPADDD         Z17, Z9, Z9
 	VBLENDMPS      Z9, Z5, K5, Z5
 	VBROADCASTSS   wide<>+204(SB), Z9
@@ -5864,6 +5867,7 @@ block:
 	VPADDD         Z17, Z5, Z5
 	VADDPS         Z5, Z0, Z0
 	VSUBPS         Z8, Z14, Z5
+	PREFETCHT0     12864(CX)
 	VMAXPS         Z13, Z5, Z5
 	VMINPS         Z5, Z4, Z5
 	VSUBPS         Z14, Z26, Z17
@@ -5884,6 +5888,7 @@ block:
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K5, Z25
 	VMULPS         Z25, Z5, Z5
 	VADDPS         Z5, Z14, Z5
+	PREFETCHT0     12928(CX)
 	VRANGEPS       $0x05, Z5, Z8, Z5
 	VMOVUPS        Z5, K4, 4288(CX)
 	VMULPS         Z17, Z18, Z8
@@ -5908,6 +5913,7 @@ block:
 	VPSRAD         $0x17, Z25, Z25
 	VPSLLD         $0x17, Z25, Z26
 	VPSUBD         Z26, Z17, Z17
+	PREFETCHT0     12992(CX)
 	VSUBPS         Z4, Z17, Z17
 	VMULPS.BCST    wide<>+128(SB), Z17, Z26
 	VSUBPS         Z26, Z11, Z26
@@ -5923,20 +5929,18 @@ block:
 	VMULPS         Z26, Z17, Z17
 	VADDPS         Z17, Z25, Z17
 	VMULPS.BCST    wide<>+152(SB), Z17, Z17
-	PREFETCHT0     11776(CX)
 	VMOVUPS        2880(CX), Z25
 	VMAXPS.BCST    wide<>+156(SB), Z25, Z26
-	PREFETCHT0     11840(CX)
 	VMOVUPS        2944(CX), Z29
 	VMAXPS.BCST    wide<>+160(SB), Z29, Z7
 	VSUBPS         Z26, Z7, Z9
 	VMAXPS         Z16, Z9, Z9
-	PREFETCHT0     11904(CX)
 	VMOVUPS        Z14, 2112(AX)
 	VMOVUPS        3008(CX), Z14
 	VMAXPS.BCST    wide<>+164(SB), Z14, Z11
 	VMOVUPS        Z0, 1344(AX)
 	VSUBPS         Z7, Z11, Z0
+	PREFETCHT0     13056(CX)
 	VMAXPS         Z16, Z0, Z0
 	VCMPPS         $0x01, Z17, Z7, K1
 	VBLENDMPS      Z7, Z26, K1, Z7
@@ -5958,6 +5962,7 @@ block:
 	VMINPS         Z7, Z30, Z7
 	VADDPS         Z7, Z12, Z9
 	VSUBPS         Z12, Z9, Z11
+	PREFETCHT0     13120(CX)
 	VSUBPS         Z11, Z7, Z7
 	VMULPS         Z7, Z28, Z11
 	VADDPS         Z11, Z3, Z11
@@ -5978,6 +5983,7 @@ block:
 	VSUBPS         Z12, Z7, Z9
 	VSUBPS         Z9, Z0, Z0
 	VMULPS         Z0, Z28, Z9
+	PREFETCHT0     13184(CX)
 	VADDPS         Z9, Z3, Z9
 	VMULPS         Z9, Z0, Z9
 	VADDPS         Z9, Z31, Z9
@@ -5999,6 +6005,7 @@ block:
 	VCMPPS         $0x01, Z17, Z25, K1
 	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z11
 	VMULPS         Z11, Z9, Z9
+	PREFETCHT0     13248(CX)
 	VADDPS         Z9, Z25, Z9
 	VMOVUPS        Z9, K4, 2880(CX)
 	VMULPS         Z1, Z20, Z1
@@ -6020,6 +6027,7 @@ block:
 	VMULPS         Z9, Z7, Z7
 	VADDPS         Z7, Z14, Z7
 	VRANGEPS       $0x05, Z7, Z1, Z1
+	PREFETCHT0     13312(CX)
 	VMOVUPS        Z1, K4, 3008(CX)
 	VADDPS         Z8, Z2, Z1
 	VDIVPS         Z1, Z5, Z5
@@ -6042,12 +6050,11 @@ block:
 	VADDPS.BCST    wide<>+148(SB), Z8, Z8
 	VCVTDQ2PS      Z7, Z7
 	VMULPS         Z8, Z5, Z5
+	PREFETCHT0     13376(CX)
 	VADDPS         Z5, Z7, Z5
 	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	PREFETCHT0     13312(CX)
 	VMOVUPS        4416(CX), Z7
 	VMAXPS.BCST    wide<>+156(SB), Z7, Z8
-	PREFETCHT0     13376(CX)
 	VMOVUPS        4480(CX), Z11
 	VMAXPS.BCST    wide<>+160(SB), Z11, Z14
 	VSUBPS         Z8, Z14, Z17
@@ -6067,6 +6074,7 @@ block:
 	VMINPS         Z26, Z4, Z26
 	VBLENDMPS      Z26, Z14, K1, Z14
 	VSUBPS         Z8, Z5, Z8
+	PREFETCHT0     13440(CX)
 	VDIVPS         Z14, Z8, Z8
 	VADDPS         Z8, Z17, Z8
 	VCMPPS         $0x01, Z4, Z8, K1
@@ -6088,6 +6096,7 @@ block:
 	VPSLLD         $0x17, Z17, Z17
 	VPADDD         Z17, Z14, Z14
 	VBLENDMPS      Z14, Z8, K1, Z8
+	PREFETCHT0     13504(CX)
 	VBROADCASTSS   wide<>+204(SB), Z14
 	VMINPS         Z8, Z14, Z8
 	VMULPS.BCST    wide<>+176(SB), Z8, Z8
@@ -6111,6 +6120,7 @@ block:
 	VSUBPS         Z7, Z11, Z17
 	VMAXPS         Z13, Z17, Z17
 	VMINPS         Z17, Z4, Z17
+	PREFETCHT0     13568(CX)
 	VSUBPS         Z11, Z25, Z26
 	VMAXPS         Z13, Z26, Z26
 	VMINPS         Z26, Z4, Z26
@@ -6132,6 +6142,7 @@ block:
 	VRANGEPS       $0x05, Z7, Z2, Z2
 	VMOVUPS        Z2, K4, 4480(CX)
 	VMULPS         Z26, Z18, Z7
+	PREFETCHT0     13632(CX)
 	VMINPS         Z7, Z24, Z7
 	VCMPPS         $0x01, Z5, Z25, K1
 	VMULPS         Z7, Z22, Z5
@@ -6154,6 +6165,7 @@ block:
 	VMULPS.BCST    wide<>+128(SB), Z5, Z11
 	VSUBPS         Z11, Z9, Z11
 	VMULPS         Z11, Z5, Z11
+	PREFETCHT0     13696(CX)
 	VADDPS.BCST    wide<>+136(SB), Z11, Z11
 	VMULPS         Z11, Z5, Z11
 	VADDPS.BCST    wide<>+140(SB), Z11, Z11
@@ -6165,15 +6177,12 @@ block:
 	VMULPS         Z11, Z5, Z5
 	VADDPS         Z5, Z7, Z5
 	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	PREFETCHT0     11968(CX)
 	VMOVUPS        3072(CX), Z7
 	VMAXPS.BCST    wide<>+156(SB), Z7, Z11
-	PREFETCHT0     12032(CX)
 	VMOVUPS        3136(CX), Z17
 	VMAXPS.BCST    wide<>+160(SB), Z17, Z25
 	VSUBPS         Z11, Z25, Z26
 	VMAXPS         Z16, Z26, Z26
-	PREFETCHT0     12096(CX)
 	VMOVUPS        3200(CX), Z29
 	VMAXPS.BCST    wide<>+164(SB), Z29, Z14
 	VSUBPS         Z25, Z14, Z9
@@ -6181,6 +6190,7 @@ block:
 	VCMPPS         $0x01, Z5, Z25, K1
 	VBLENDMPS      Z25, Z11, K1, Z11
 	VBLENDMPS      Z9, Z26, K1, Z25
+	PREFETCHT0     13760(CX)
 	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z26
 	VCMPPS         $0x01, Z5, Z14, K1
 	VBLENDMPS.BCST wide<>+168(SB), Z26, K1, Z26
@@ -6202,6 +6212,7 @@ block:
 	VMULPS         Z11, Z28, Z25
 	VADDPS         Z25, Z3, Z25
 	VMULPS         Z25, Z11, Z25
+	PREFETCHT0     13824(CX)
 	VADDPS         Z25, Z31, Z25
 	VMULPS         Z25, Z11, Z25
 	VADDPS         Z25, Z23, Z25
@@ -6223,6 +6234,7 @@ block:
 	VADDPS         Z11, Z31, Z11
 	VMULPS         Z11, Z6, Z11
 	VADDPS         Z11, Z23, Z11
+	PREFETCHT0     13888(CX)
 	VMULPS         Z11, Z6, Z6
 	VADDPS         Z6, Z4, Z6
 	VPSLLD         $0x17, Z9, Z9
@@ -6243,6 +6255,7 @@ block:
 	VMOVUPS        Z7, K4, 3072(CX)
 	VMULPS         Z6, Z20, Z6
 	VMINPS         Z6, Z24, Z6
+	PREFETCHT0     13952(CX)
 	VCMPPS         $0x01, Z5, Z17, K1
 	VMULPS         Z6, Z22, Z11
 	VBLENDMPS      Z11, Z6, K1, Z6
@@ -6264,6 +6277,7 @@ block:
 	VDIVPS         Z1, Z2, Z1
 	VADDPS.BCST    wide<>+16(SB), Z1, Z1
 	VPSUBD.BCST    wide<>+124(SB), Z1, Z2
+	PREFETCHT0     14016(CX)
 	VPSRAD         $0x17, Z2, Z2
 	VPSLLD         $0x17, Z2, Z5
 	VPSUBD         Z5, Z1, Z1
@@ -6283,15 +6297,13 @@ block:
 	VMULPS         Z5, Z1, Z1
 	VADDPS         Z1, Z2, Z1
 	VMULPS.BCST    wide<>+152(SB), Z1, Z1
-	PREFETCHT0     13504(CX)
 	VMOVUPS        4608(CX), Z2
 	VMAXPS.BCST    wide<>+156(SB), Z2, Z5
-	PREFETCHT0     13568(CX)
 	VMOVUPS        4672(CX), Z7
 	VMAXPS.BCST    wide<>+160(SB), Z7, Z9
 	VSUBPS         Z5, Z9, Z11
+	PREFETCHT0     14080(CX)
 	VMAXPS         Z16, Z11, Z11
-	PREFETCHT0     13632(CX)
 	VMOVUPS        4736(CX), Z14
 	VMAXPS.BCST    wide<>+164(SB), Z14, Z17
 	VSUBPS         Z9, Z17, Z25
@@ -6313,6 +6325,7 @@ block:
 	VSUBPS         Z4, Z5, Z9
 	VMULPS.BCST    wide<>+88(SB), Z9, Z9
 	VMAXPS         Z21, Z9, Z9
+	PREFETCHT0     14144(CX)
 	VMINPS         Z9, Z30, Z9
 	VADDPS         Z9, Z12, Z11
 	VSUBPS         Z12, Z11, Z17
@@ -6334,6 +6347,7 @@ block:
 	VMAXPS         Z21, Z5, Z5
 	VMINPS         Z5, Z30, Z5
 	VADDPS         Z5, Z12, Z9
+	PREFETCHT0     14208(CX)
 	VSUBPS         Z12, Z9, Z11
 	VSUBPS         Z11, Z5, Z5
 	VMULPS         Z5, Z28, Z11
@@ -6355,6 +6369,7 @@ block:
 	VMINPS         Z9, Z4, Z9
 	VMULPS         Z8, Z19, Z11
 	VMINPS         Z11, Z24, Z11
+	PREFETCHT0     14272(CX)
 	VCMPPS         $0x01, Z1, Z2, K1
 	VBLENDMPS.BCST wide<>+72(SB), Z10, K1, Z17
 	VMULPS         Z17, Z11, Z11
@@ -6376,6 +6391,7 @@ block:
 	VMULPS         Z7, Z22, Z1
 	VBLENDMPS      Z1, Z7, K1, Z1
 	VBLENDMPS.BCST wide<>+200(SB), Z15, K1, Z7
+	PREFETCHT0     14336(CX)
 	VMULPS         Z7, Z1, Z1
 	VADDPS         Z1, Z14, Z1
 	VRANGEPS       $0x05, Z1, Z2, Z1
@@ -6398,21 +6414,19 @@ block:
 	VMULPS         Z8, Z0, Z8
 	VADDPS.BCST    wide<>+144(SB), Z8, Z8
 	VMULPS         Z8, Z0, Z8
+	PREFETCHT0     14400(CX)
 	VADDPS.BCST    wide<>+148(SB), Z8, Z8
 	VCVTDQ2PS      Z7, Z7
 	VMULPS         Z8, Z0, Z0
 	VADDPS         Z0, Z7, Z0
 	VMULPS.BCST    wide<>+212(SB), Z0, Z0
 	VMULPS         Z0, Z2, Z0
-	PREFETCHT0     12160(CX)
 	VMOVUPS        3264(CX), Z7
 	VMAXPS.BCST    wide<>+216(SB), Z7, Z8
-	PREFETCHT0     12224(CX)
 	VMOVUPS        3328(CX), Z9
 	VMAXPS.BCST    wide<>+220(SB), Z9, Z11
 	VSUBPS         Z8, Z11, Z14
 	VMAXPS         Z16, Z14, Z14
-	PREFETCHT0     12288(CX)
 	VMOVUPS        3392(CX), Z17
 	VMAXPS.BCST    wide<>+224(SB), Z17, Z25
 	VSUBPS         Z11, Z25, Z26
@@ -6425,6 +6439,7 @@ block:
 	VBLENDMPS.BCST wide<>+168(SB), Z14, K1, Z14
 	VBLENDMPS      Z25, Z8, K1, Z8
 	VMAXPS         Z4, Z26, Z25
+	PREFETCHT0     14464(CX)
 	VMINPS         Z25, Z4, Z25
 	VBLENDMPS      Z25, Z11, K1, Z11
 	VSUBPS         Z8, Z0, Z8
@@ -6445,6 +6460,7 @@ block:
 	VMULPS         Z25, Z11, Z25
 	VADDPS         Z25, Z23, Z25
 	VMULPS         Z25, Z11, Z11
+	PREFETCHT0     14528(CX)
 	VADDPS         Z11, Z4, Z11
 	VPSLLD         $0x17, Z14, Z14
 	VPADDD         Z14, Z11, Z11
@@ -6466,6 +6482,7 @@ block:
 	VMINPS         Z11, Z24, Z11
 	VCMPPS         $0x01, Z0, Z9, K1
 	VMULPS         Z11, Z22, Z25
+	PREFETCHT0     14592(CX)
 	VBLENDMPS      Z25, Z11, K1, Z11
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z25
 	VMULPS         Z25, Z11, Z11
@@ -6489,6 +6506,7 @@ block:
 	VSUBPS         Z9, Z0, Z0
 	VMULPS.BCST    wide<>+228(SB), Z0, Z0
 	VADDPS         Z0, Z9, Z0
+	PREFETCHT0     14656(CX)
 	VBROADCASTSS   wide<>+60(SB), Z9
 	VADDPS         Z0, Z9, Z0
 	VSUBPS         Z9, Z0, Z0
@@ -6511,18 +6529,16 @@ block:
 	VADDPS.BCST    wide<>+148(SB), Z11, Z11
 	VCVTDQ2PS      Z5, Z5
 	VMULPS         Z11, Z0, Z0
+	PREFETCHT0     14720(CX)
 	VADDPS         Z0, Z5, Z0
 	VMULPS.BCST    wide<>+212(SB), Z0, Z0
 	VMULPS         Z0, Z2, Z0
-	PREFETCHT0     13696(CX)
 	VMOVUPS        4800(CX), Z2
 	VMAXPS.BCST    wide<>+216(SB), Z2, Z5
-	PREFETCHT0     13760(CX)
 	VMOVUPS        4864(CX), Z11
 	VMAXPS.BCST    wide<>+220(SB), Z11, Z14
 	VSUBPS         Z5, Z14, Z17
 	VMAXPS         Z16, Z17, Z17
-	PREFETCHT0     13824(CX)
 	VMOVUPS        4928(CX), Z25
 	VMAXPS.BCST    wide<>+224(SB), Z25, Z26
 	VSUBPS         Z14, Z26, Z29
@@ -6537,6 +6553,7 @@ block:
 	VMAXPS         Z4, Z29, Z26
 	VMINPS         Z26, Z4, Z26
 	VBLENDMPS      Z26, Z14, K1, Z14
+	PREFETCHT0     14784(CX)
 	VSUBPS         Z5, Z0, Z5
 	VDIVPS         Z14, Z5, Z5
 	VADDPS         Z5, Z17, Z5
@@ -6558,6 +6575,7 @@ block:
 	VADDPS         Z14, Z4, Z14
 	VPSLLD         $0x17, Z17, Z17
 	VPADDD         Z17, Z14, Z14
+	PREFETCHT0     14848(CX)
 	VBLENDMPS      Z14, Z5, K1, Z5
 	VSUBPS         Z2, Z11, Z14
 	VMAXPS         Z13, Z14, Z14
@@ -6579,6 +6597,7 @@ block:
 	VBLENDMPS      Z19, Z14, K1, Z14
 	VBLENDMPS.BCST wide<>+192(SB), Z27, K1, Z19
 	VMULPS         Z19, Z14, Z14
+	PREFETCHT0     14912(CX)
 	VADDPS         Z14, Z11, Z11
 	VRANGEPS       $0x05, Z11, Z2, Z2
 	VMOVUPS        Z2, K4, 4864(CX)
@@ -6600,11 +6619,11 @@ block:
 	VMOVUPS        1728(AX), Z2
 	VCMPPS         $0x01, Z2, Z0, K5
 	VMOVAPS.Z      Z4, K5, Z11
-	PREFETCHT0     9856(CX)
 	VMOVUPS        960(CX), Z14
 	VSUBPS         Z14, Z11, Z11
 	VMULPS.BCST    36(DX), Z11, Z11
 	VADDPS         Z11, Z14, Z11
+	PREFETCHT0     14976(CX)
 	VADDPS         Z11, Z9, Z11
 	VSUBPS         Z9, Z11, Z11
 	VMOVUPS        Z11, K4, 960(CX)
@@ -6629,8 +6648,8 @@ block:
 	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
 	VMOVUPS        1984(AX), Z11
 	VCMPPS         $0x01, Z11, Z0, K5
+	PREFETCHT0     15040(CX)
 	VMOVAPS.Z      Z4, K5, Z14
-	PREFETCHT0     9920(CX)
 	VMOVUPS        1024(CX), Z15
 	VSUBPS         Z15, Z14, Z14
 	VMULPS.BCST    40(DX), Z14, Z14
@@ -6654,6 +6673,7 @@ block:
 	VADDPS         Z14, Z15, Z14
 	VADDPS         Z14, Z9, Z14
 	VSUBPS         Z9, Z14, Z14
+	PREFETCHT0     15104(CX)
 	VMOVUPS        Z14, K4, 384(CX)
 	VMULPS.BCST    wide<>+244(SB), Z0, Z0
 	VMINPS         Z0, Z11, Z0
@@ -6671,7 +6691,6 @@ block:
 	VMOVUPS        2176(AX), Z11
 	VCMPPS         $0x01, Z11, Z0, K5
 	VMOVAPS.Z      Z4, K5, Z14
-	PREFETCHT0     9984(CX)
 	VMOVUPS        1088(CX), Z15
 	VSUBPS         Z15, Z14, Z14
 	VMULPS.BCST    44(DX), Z14, Z14
@@ -6680,6 +6699,7 @@ block:
 	VSUBPS         Z9, Z14, Z14
 	VMOVUPS        Z14, K4, 1088(CX)
 	VMULPS         Z14, Z14, Z14
+	PREFETCHT0     15168(CX)
 	VMULPS         Z14, Z14, Z14
 	VMULPS.BCST    wide<>+240(SB), Z14, Z14
 	VADDPS         Z14, Z4, Z14
@@ -6704,6 +6724,7 @@ block:
 	VMULPS         Z0, Z11, Z0
 	VADDPS         Z0, Z14, Z0
 	VADDPS         Z0, Z9, Z0
+	PREFETCHT0     15232(CX)
 	VSUBPS         Z9, Z0, Z0
 	VMOVUPS        Z0, K4, 768(CX)
 	VMOVUPS        1600(AX), Z0
@@ -6712,7 +6733,6 @@ block:
 	VMOVUPS        2240(AX), Z11
 	VCMPPS         $0x01, Z11, Z0, K5
 	VMOVAPS.Z      Z4, K5, Z14
-	PREFETCHT0     10048(CX)
 	VMOVUPS        1152(CX), Z15
 	VSUBPS         Z15, Z14, Z14
 	VMULPS.BCST    48(DX), Z14, Z14
@@ -6729,6 +6749,7 @@ block:
 	VMOVUPS        1536(AX), Z15
 	VCMPPS         $0x01, Z15, Z0, K5
 	VPXORD.BCST    wide<>+64(SB), Z0, Z17
+	PREFETCHT0     15296(CX)
 	VMAXPS         Z15, Z17, Z15
 	VBLENDMPS      Z0, Z15, K5, Z15
 	VMULPS         Z15, Z14, Z14
@@ -6753,9 +6774,9 @@ block:
 	VMOVUPS        1472(AX), Z14
 	VCMPPS         $0x01, Z14, Z11, K1
 	VMOVAPS.Z      Z4, K1, Z15
-	PREFETCHT0     10112(CX)
 	VMOVUPS        1216(CX), Z17
 	VSUBPS         Z17, Z15, Z15
+	PREFETCHT0     15360(CX)
 	VMULPS.BCST    52(DX), Z15, Z15
 	VADDPS         Z15, Z17, Z15
 	VADDPS         Z15, Z9, Z15
@@ -6779,6 +6800,7 @@ block:
 	VSUBPS         Z9, Z15, Z15
 	VMOVUPS        Z15, K4, 576(CX)
 	VMULPS.BCST    wide<>+244(SB), Z11, Z11
+	PREFETCHT0     15424(CX)
 	VMINPS         Z11, Z14, Z11
 	VRANGEPS.BCST  $0x05, 32(DX), Z2, Z2
 	VMOVUPS        896(CX), Z14
@@ -6806,6 +6828,7 @@ block:
 	VBLENDMPS      Z11, Z19, K1, Z19
 	VMOVUPS        640(AX), Z20
 	VSUBPS         Z20, Z17, Z22
+	PREFETCHT0     15488(CX)
 	VMULPS         Z19, Z15, Z25
 	VADDPS         (SI), Z25, Z25
 	VADDPS         Z25, Z9, Z25
@@ -6827,6 +6850,7 @@ block:
 	VSUBPS         Z9, Z15, Z15
 	VBLENDMPS      Z15, Z20, K2, Z15
 	VMOVUPS        Z15, K4, 1280(CX)
+	PREFETCHT0     15552(CX)
 	VCMPPS.BCST    $0x01, 112(DX), Z1, K1
 	VADDPS.BCST    120(DX), Z4, Z19
 	VDIVPS         Z19, Z4, Z19
@@ -6845,22 +6869,19 @@ block:
 	VBLENDMPS      Z2, Z0, K2, Z0
 	VMOVUPS        Z0, K4, 6144(SI)
 	VCMPPS         $0x00, Z4, Z1, K1
-	PREFETCHT0     13952(CX)
 	VMOVUPS        5056(CX), Z0
 	VBLENDMPS      Z26, Z0, K1, Z0
 	VSUBPS         Z0, Z26, Z2
 	VPANDD.BCST    wide<>+12(SB), Z2, Z11
 	VCMPPS.BCST    $0x02, wide<>+168(SB), Z1, K2
-	PREFETCHT0     9152(CX)
 	VMOVUPS        320(CX), Z18
 	VMOVUPS        128(AX), Z19
 	VMOVUPS        Z19, K4, 320(CX)
-	PREFETCHT0     9216(CX)
+	PREFETCHT0     15616(CX)
 	VBLENDMPS      Z26, Z18, K2, Z18
 	VSUBPS         Z18, Z26, Z18
 	VMOVUPS        576(AX), Z19
 	VRANGEPS.BCST  $0x05, 56(DX), Z19, Z20
-	PREFETCHT0     13888(CX)
 	VMOVUPS        4992(CX), Z22
 	VBLENDMPS      Z26, Z22, K1, Z22
 	VSUBPS         Z22, Z26, Z25
@@ -6877,18 +6898,17 @@ block:
 	VMOVUPS        Z0, K4, 5056(CX)
 	VSUBPS         Z0, Z20, Z22
 	VRANGEPS.BCST  $0x05, 64(DX), Z19, Z29
-	PREFETCHT0     14016(CX)
 	VMOVUPS        5120(CX), Z27
 	VBLENDMPS      Z26, Z27, K1, Z27
 	VSUBPS         Z27, Z26, Z10
 	VMULPS         Z10, Z29, Z29
+	PREFETCHT0     15680(CX)
 	VADDPS         Z29, Z27, Z27
 	VADDPS         Z27, Z9, Z27
 	VSUBPS         Z9, Z27, Z27
 	VMOVUPS        Z27, K4, 5120(CX)
 	VSUBPS         Z27, Z0, Z29
 	VRANGEPS.BCST  $0x05, 68(DX), Z19, Z16
-	PREFETCHT0     14080(CX)
 	VMOVUPS        5184(CX), Z24
 	VBLENDMPS      Z26, Z24, K1, Z24
 	VSUBPS         Z24, Z26, Z7
@@ -6899,7 +6919,6 @@ block:
 	VMOVUPS        Z16, K4, 5184(CX)
 	VSUBPS         Z16, Z27, Z24
 	VRANGEPS.BCST  $0x05, 72(DX), Z19, Z23
-	PREFETCHT0     14144(CX)
 	VMOVUPS        5248(CX), Z31
 	VBLENDMPS      Z26, Z31, K1, Z31
 	VSUBPS         Z31, Z26, Z3
@@ -6907,10 +6926,10 @@ block:
 	VADDPS         Z3, Z31, Z3
 	VADDPS         Z3, Z9, Z3
 	VSUBPS         Z9, Z3, Z3
+	PREFETCHT0     15744(CX)
 	VMOVUPS        Z3, K4, 5248(CX)
 	VSUBPS         Z3, Z16, Z3
 	VRANGEPS.BCST  $0x05, 76(DX), Z19, Z23
-	PREFETCHT0     14208(CX)
 	VMOVUPS        5312(CX), Z31
 	VSUBPS         Z31, Z11, Z28
 	VMULPS         Z28, Z23, Z23
@@ -6929,6 +6948,7 @@ block:
 	VMULPS         Z31, Z23, Z31
 	VADDPS.BCST    wide<>+136(SB), Z31, Z31
 	VMULPS         Z31, Z23, Z31
+	PREFETCHT0     15808(CX)
 	VADDPS.BCST    wide<>+140(SB), Z31, Z31
 	VMULPS         Z31, Z23, Z31
 	VADDPS.BCST    wide<>+144(SB), Z31, Z31
@@ -6939,7 +6959,6 @@ block:
 	VADDPS         Z23, Z28, Z23
 	VMULPS.BCST    wide<>+152(SB), Z23, Z23
 	VRANGEPS.BCST  $0x05, 80(DX), Z19, Z28
-	PREFETCHT0     14272(CX)
 	VMOVUPS        5376(CX), Z31
 	VSUBPS         Z31, Z11, Z12
 	VMULPS         Z12, Z28, Z12
@@ -6952,6 +6971,7 @@ block:
 	VPSRAD         $0x17, Z28, Z28
 	VPSLLD         $0x17, Z28, Z31
 	VPSUBD         Z31, Z12, Z12
+	PREFETCHT0     15872(CX)
 	VSUBPS         Z4, Z12, Z12
 	VMULPS.BCST    wide<>+128(SB), Z12, Z31
 	VSUBPS         Z31, Z6, Z31
@@ -6968,13 +6988,13 @@ block:
 	VADDPS         Z12, Z28, Z12
 	VMULPS.BCST    wide<>+152(SB), Z12, Z12
 	VRANGEPS.BCST  $0x05, 84(DX), Z19, Z28
-	PREFETCHT0     14336(CX)
 	VMOVUPS        5440(CX), Z31
 	VSUBPS         Z31, Z11, Z30
 	VMULPS         Z30, Z28, Z28
 	VADDPS         Z28, Z31, Z28
 	VADDPS         Z28, Z9, Z28
 	VSUBPS         Z9, Z28, Z28
+	PREFETCHT0     15936(CX)
 	VMOVUPS        Z28, K4, 5440(CX)
 	VADDPS         Z28, Z14, Z28
 	VPSUBD.BCST    wide<>+124(SB), Z28, Z30
@@ -6996,8 +7016,8 @@ block:
 	VMULPS         Z31, Z28, Z28
 	VADDPS         Z28, Z30, Z28
 	VMULPS.BCST    wide<>+152(SB), Z28, Z28
+	PREFETCHT0     16000(CX)
 	VRANGEPS.BCST  $0x05, 88(DX), Z19, Z30
-	PREFETCHT0     14400(CX)
 	VMOVUPS        5504(CX), Z31
 	VSUBPS         Z31, Z11, Z11
 	VMULPS         Z11, Z30, Z11
@@ -7018,6 +7038,7 @@ block:
 	VMULPS         Z31, Z11, Z31
 	VADDPS.BCST    wide<>+140(SB), Z31, Z31
 	VMULPS         Z31, Z11, Z31
+	PREFETCHT0     16064(CX)
 	VADDPS.BCST    wide<>+144(SB), Z31, Z31
 	VMULPS         Z31, Z11, Z31
 	VADDPS.BCST    wide<>+148(SB), Z31, Z31
@@ -7050,6 +7071,7 @@ block:
 none2648:
 	VADDPS       Z17, Z21, Z9
 	VMOVAPS.Z    Z9, K2, Z9
+	PREFETCHT0   16128(CX)
 	VBROADCASTSS wide<>+256(SB), Z17
 	VCMPPS       $0x01, Z1, Z17, K3
 	KANDW        K3, K4, K3
@@ -7057,8 +7079,6 @@ none2648:
 	VMOVUPS      Z6, K4, 5568(CX)
 	VRANGEPS     $0x04, Z4, Z26, Z4
 	VMOVUPS      Z4, K4, 7104(CX)
-	PREFETCHT0   14528(CX)
-	PREFETCHT0   16064(CX)
 	VMOVUPS      5632(CX), Z4
 	VMOVUPS      7168(CX), Z6
 	VSUBPS       Z6, Z4, Z17
@@ -7083,9 +7103,8 @@ none2668:
 	VRANGEPS   $0x05, Z4, Z19, Z4
 	VMOVUPS    Z4, K3, 5632(CX)
 	VRANGEPS   $0x04, Z6, Z19, Z4
+	PREFETCHT0 16192(CX)
 	VMOVUPS    Z4, K3, 7168(CX)
-	PREFETCHT0 14592(CX)
-	PREFETCHT0 16128(CX)
 	VMOVUPS    5696(CX), Z4
 	VMOVUPS    7232(CX), Z6
 	VSUBPS     Z6, Z4, Z9
@@ -7110,14 +7129,13 @@ none2688:
 	VMOVUPS    Z4, K3, 5696(CX)
 	VRANGEPS   $0x04, Z6, Z18, Z4
 	VMOVUPS    Z4, K3, 7232(CX)
-	PREFETCHT0 14656(CX)
-	PREFETCHT0 16192(CX)
 	VMOVUPS    5760(CX), Z4
 	VMOVUPS    7296(CX), Z6
 	VSUBPS     Z6, Z4, Z9
 	VADDPS     Z9, Z14, Z9
 	VSUBPS     Z4, Z25, Z17
 	VSUBPS     Z25, Z6, Z18
+	PREFETCHT0 16256(CX)
 	VRANGEPS   $0x05, Z18, Z17, Z17
 	VMAXPS     Z21, Z17, Z17
 	VMINPS     Z17, Z9, Z17
@@ -7136,8 +7154,6 @@ none2708:
 	VMOVUPS    Z4, K3, 5760(CX)
 	VRANGEPS   $0x04, Z6, Z25, Z4
 	VMOVUPS    Z4, K3, 7296(CX)
-	PREFETCHT0 14720(CX)
-	PREFETCHT0 16256(CX)
 	VMOVUPS    5824(CX), Z4
 	VMOVUPS    7360(CX), Z6
 	VSUBPS     Z6, Z4, Z9
@@ -7149,6 +7165,7 @@ none2708:
 	VMINPS     Z17, Z9, Z17
 	VMULPS     Z9, Z13, Z9
 	VADDPS     Z9, Z17, Z9
+	PREFETCHT0 16320(CX)
 	VPXORD     Z18, Z18, Z18
 	VCMPPS     $0x04, Z18, Z17, K5
 	KORTESTW   K5, K5
@@ -7156,40 +7173,37 @@ none2708:
 	VDIVPS.Z   Z9, Z17, K5, Z18
 
 none2728:
-	VADDPS     Z18, Z1, Z9
-	VBLENDMPS  Z9, Z1, K2, Z1
-	VRANGEPS   $0x05, Z4, Z2, Z4
-	VMOVUPS    Z4, K3, 5824(CX)
-	VRANGEPS   $0x04, Z6, Z2, Z2
-	VMOVUPS    Z2, K3, 7360(CX)
-	PREFETCHT0 14784(CX)
-	PREFETCHT0 16320(CX)
-	VMOVUPS    5888(CX), Z2
-	VMOVUPS    7424(CX), Z4
-	VSUBPS     Z4, Z2, Z6
-	VADDPS     Z6, Z14, Z6
-	VSUBPS     Z2, Z10, Z9
-	VSUBPS     Z10, Z4, Z17
-	VRANGEPS   $0x05, Z17, Z9, Z9
-	VMAXPS     Z21, Z9, Z9
-	VMINPS     Z9, Z6, Z9
-	VMULPS     Z6, Z13, Z6
-	VADDPS     Z6, Z9, Z6
-	VPXORD     Z17, Z17, Z17
-	VCMPPS     $0x04, Z17, Z9, K5
-	KORTESTW   K5, K5
-	JZ         none2748
-	VDIVPS.Z   Z6, Z9, K5, Z17
+	VADDPS    Z18, Z1, Z9
+	VBLENDMPS Z9, Z1, K2, Z1
+	VRANGEPS  $0x05, Z4, Z2, Z4
+	VMOVUPS   Z4, K3, 5824(CX)
+	VRANGEPS  $0x04, Z6, Z2, Z2
+	VMOVUPS   Z2, K3, 7360(CX)
+	VMOVUPS   5888(CX), Z2
+	VMOVUPS   7424(CX), Z4
+	VSUBPS    Z4, Z2, Z6
+	VADDPS    Z6, Z14, Z6
+	VSUBPS    Z2, Z10, Z9
+	VSUBPS    Z10, Z4, Z17
+	VRANGEPS  $0x05, Z17, Z9, Z9
+	VMAXPS    Z21, Z9, Z9
+	VMINPS    Z9, Z6, Z9
+	VMULPS    Z6, Z13, Z6
+	VADDPS    Z6, Z9, Z6
+	VPXORD    Z17, Z17, Z17
+	VCMPPS    $0x04, Z17, Z9, K5
+	KORTESTW  K5, K5
+	JZ        none2748
+	VDIVPS.Z  Z6, Z9, K5, Z17
 
 none2748:
 	VADDPS     Z17, Z1, Z6
 	VBLENDMPS  Z6, Z1, K2, Z1
 	VRANGEPS   $0x05, Z2, Z10, Z2
+	PREFETCHT0 16384(CX)
 	VMOVUPS    Z2, K3, 5888(CX)
 	VRANGEPS   $0x04, Z4, Z10, Z2
 	VMOVUPS    Z2, K3, 7424(CX)
-	PREFETCHT0 14848(CX)
-	PREFETCHT0 16384(CX)
 	VMOVUPS    5952(CX), Z2
 	VMOVUPS    7488(CX), Z4
 	VSUBPS     Z4, Z2, Z6
@@ -7214,12 +7228,11 @@ none2768:
 	VMOVUPS    Z2, K3, 5952(CX)
 	VRANGEPS   $0x04, Z4, Z7, Z2
 	VMOVUPS    Z2, K3, 7488(CX)
-	PREFETCHT0 14912(CX)
-	PREFETCHT0 16448(CX)
 	VMOVUPS    6016(CX), Z2
 	VMOVUPS    7552(CX), Z4
 	VSUBPS     Z4, Z2, Z6
 	VADDPS     Z6, Z14, Z6
+	PREFETCHT0 16448(CX)
 	VSUBPS     Z2, Z20, Z7
 	VSUBPS     Z20, Z4, Z9
 	VMAXPS     Z7, Z9, Z7
@@ -7240,8 +7253,6 @@ none2788:
 	VMOVUPS    Z2, K3, 6016(CX)
 	VMINPS     Z4, Z20, Z2
 	VMOVUPS    Z2, K3, 7552(CX)
-	PREFETCHT0 14976(CX)
-	PREFETCHT0 16512(CX)
 	VMOVUPS    6080(CX), Z2
 	VMOVUPS    7616(CX), Z4
 	VSUBPS     Z4, Z2, Z6
@@ -7251,6 +7262,7 @@ none2788:
 	VMAXPS     Z7, Z9, Z7
 	VMAXPS     Z21, Z7, Z7
 	VMINPS     Z7, Z6, Z7
+	PREFETCHT0 16512(CX)
 	VMULPS     Z6, Z13, Z6
 	VADDPS     Z6, Z7, Z6
 	VPXORD     Z9, Z9, Z9
@@ -7260,40 +7272,37 @@ none2788:
 	VDIVPS.Z   Z6, Z7, K5, Z9
 
 none2808:
-	VADDPS     Z9, Z1, Z6
-	VBLENDMPS  Z6, Z1, K2, Z1
-	VMAXPS     Z0, Z2, Z2
-	VMOVUPS    Z2, K3, 6080(CX)
-	VMINPS     Z4, Z0, Z0
-	VMOVUPS    Z0, K3, 7616(CX)
-	PREFETCHT0 15040(CX)
-	PREFETCHT0 16576(CX)
-	VMOVUPS    6144(CX), Z0
-	VMOVUPS    7680(CX), Z2
-	VSUBPS     Z2, Z0, Z4
-	VADDPS     Z4, Z14, Z4
-	VSUBPS     Z0, Z27, Z6
-	VSUBPS     Z27, Z2, Z7
-	VMAXPS     Z6, Z7, Z6
-	VMAXPS     Z21, Z6, Z6
-	VMINPS     Z6, Z4, Z6
-	VMULPS     Z4, Z13, Z4
-	VADDPS     Z4, Z6, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z6, K5
-	KORTESTW   K5, K5
-	JZ         none2828
-	VDIVPS.Z   Z4, Z6, K5, Z7
+	VADDPS    Z9, Z1, Z6
+	VBLENDMPS Z6, Z1, K2, Z1
+	VMAXPS    Z0, Z2, Z2
+	VMOVUPS   Z2, K3, 6080(CX)
+	VMINPS    Z4, Z0, Z0
+	VMOVUPS   Z0, K3, 7616(CX)
+	VMOVUPS   6144(CX), Z0
+	VMOVUPS   7680(CX), Z2
+	VSUBPS    Z2, Z0, Z4
+	VADDPS    Z4, Z14, Z4
+	VSUBPS    Z0, Z27, Z6
+	VSUBPS    Z27, Z2, Z7
+	VMAXPS    Z6, Z7, Z6
+	VMAXPS    Z21, Z6, Z6
+	VMINPS    Z6, Z4, Z6
+	VMULPS    Z4, Z13, Z4
+	VADDPS    Z4, Z6, Z4
+	VPXORD    Z7, Z7, Z7
+	VCMPPS    $0x04, Z7, Z6, K5
+	KORTESTW  K5, K5
+	JZ        none2828
+	VDIVPS.Z  Z4, Z6, K5, Z7
 
 none2828:
 	VADDPS     Z7, Z1, Z4
 	VBLENDMPS  Z4, Z1, K2, Z1
+	PREFETCHT0 16576(CX)
 	VMAXPS     Z27, Z0, Z0
 	VMOVUPS    Z0, K3, 6144(CX)
 	VMINPS     Z2, Z27, Z0
 	VMOVUPS    Z0, K3, 7680(CX)
-	PREFETCHT0 15104(CX)
-	PREFETCHT0 16640(CX)
 	VMOVUPS    6208(CX), Z0
 	VMOVUPS    7744(CX), Z2
 	VSUBPS     Z2, Z0, Z4
@@ -7318,8 +7327,7 @@ none2848:
 	VMOVUPS    Z0, K3, 6208(CX)
 	VMINPS     Z2, Z16, Z0
 	VMOVUPS    Z0, K3, 7744(CX)
-	PREFETCHT0 15168(CX)
-	PREFETCHT0 16704(CX)
+	PREFETCHT0 16640(CX)
 	VMOVUPS    6272(CX), Z0
 	VMOVUPS    7808(CX), Z2
 	VSUBPS     Z2, Z0, Z4
@@ -7344,8 +7352,6 @@ none2868:
 	VMOVUPS    Z0, K3, 6272(CX)
 	VMINPS     Z2, Z22, Z0
 	VMOVUPS    Z0, K3, 7808(CX)
-	PREFETCHT0 15232(CX)
-	PREFETCHT0 16768(CX)
 	VMOVUPS    6336(CX), Z0
 	VMOVUPS    7872(CX), Z2
 	VSUBPS     Z2, Z0, Z4
@@ -7353,6 +7359,7 @@ none2868:
 	VSUBPS     Z0, Z29, Z6
 	VSUBPS     Z29, Z2, Z7
 	VMAXPS     Z6, Z7, Z6
+	PREFETCHT0 16704(CX)
 	VMAXPS     Z21, Z6, Z6
 	VMINPS     Z6, Z4, Z6
 	VMULPS     Z4, Z13, Z4
@@ -7364,40 +7371,37 @@ none2868:
 	VDIVPS.Z   Z4, Z6, K5, Z7
 
 none2888:
-	VADDPS     Z7, Z1, Z4
-	VBLENDMPS  Z4, Z1, K2, Z1
-	VMAXPS     Z29, Z0, Z0
-	VMOVUPS    Z0, K3, 6336(CX)
-	VMINPS     Z2, Z29, Z0
-	VMOVUPS    Z0, K3, 7872(CX)
-	PREFETCHT0 15296(CX)
-	PREFETCHT0 16832(CX)
-	VMOVUPS    6400(CX), Z0
-	VMOVUPS    7936(CX), Z2
-	VSUBPS     Z2, Z0, Z4
-	VADDPS     Z4, Z14, Z4
-	VSUBPS     Z0, Z24, Z6
-	VSUBPS     Z24, Z2, Z7
-	VMAXPS     Z6, Z7, Z6
-	VMAXPS     Z21, Z6, Z6
-	VMINPS     Z6, Z4, Z6
-	VMULPS     Z4, Z13, Z4
-	VADDPS     Z4, Z6, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z6, K5
-	KORTESTW   K5, K5
-	JZ         none2908
-	VDIVPS.Z   Z4, Z6, K5, Z7
+	VADDPS    Z7, Z1, Z4
+	VBLENDMPS Z4, Z1, K2, Z1
+	VMAXPS    Z29, Z0, Z0
+	VMOVUPS   Z0, K3, 6336(CX)
+	VMINPS    Z2, Z29, Z0
+	VMOVUPS   Z0, K3, 7872(CX)
+	VMOVUPS   6400(CX), Z0
+	VMOVUPS   7936(CX), Z2
+	VSUBPS    Z2, Z0, Z4
+	VADDPS    Z4, Z14, Z4
+	VSUBPS    Z0, Z24, Z6
+	VSUBPS    Z24, Z2, Z7
+	VMAXPS    Z6, Z7, Z6
+	VMAXPS    Z21, Z6, Z6
+	VMINPS    Z6, Z4, Z6
+	VMULPS    Z4, Z13, Z4
+	VADDPS    Z4, Z6, Z4
+	VPXORD    Z7, Z7, Z7
+	VCMPPS    $0x04, Z7, Z6, K5
+	KORTESTW  K5, K5
+	JZ        none2908
+	VDIVPS.Z  Z4, Z6, K5, Z7
 
 none2908:
+	PREFETCHT0 16768(CX)
 	VADDPS     Z7, Z1, Z4
 	VBLENDMPS  Z4, Z1, K2, Z1
 	VMAXPS     Z24, Z0, Z0
 	VMOVUPS    Z0, K3, 6400(CX)
 	VMINPS     Z2, Z24, Z0
 	VMOVUPS    Z0, K3, 7936(CX)
-	PREFETCHT0 15360(CX)
-	PREFETCHT0 16896(CX)
 	VMOVUPS    6464(CX), Z0
 	VMOVUPS    8000(CX), Z2
 	VSUBPS     Z2, Z0, Z4
@@ -7421,9 +7425,8 @@ none2928:
 	VMAXPS     Z3, Z0, Z0
 	VMOVUPS    Z0, K3, 6464(CX)
 	VMINPS     Z2, Z3, Z0
+	PREFETCHT0 16832(CX)
 	VMOVUPS    Z0, K3, 8000(CX)
-	PREFETCHT0 15424(CX)
-	PREFETCHT0 16960(CX)
 	VMOVUPS    6528(CX), Z0
 	VMOVUPS    8064(CX), Z2
 	VSUBPS     Z2, Z0, Z3
@@ -7448,13 +7451,12 @@ none2948:
 	VMOVUPS    Z0, K3, 6528(CX)
 	VRANGEPS   $0x04, Z2, Z23, Z0
 	VMOVUPS    Z0, K3, 8064(CX)
-	PREFETCHT0 15488(CX)
-	PREFETCHT0 17024(CX)
 	VMOVUPS    6592(CX), Z0
 	VMOVUPS    8128(CX), Z2
 	VSUBPS     Z2, Z0, Z3
 	VADDPS     Z3, Z14, Z3
 	VSUBPS     Z0, Z12, Z4
+	PREFETCHT0 16896(CX)
 	VSUBPS     Z12, Z2, Z6
 	VRANGEPS   $0x05, Z6, Z4, Z4
 	VMAXPS     Z21, Z4, Z4
@@ -7474,8 +7476,6 @@ none2968:
 	VMOVUPS    Z0, K3, 6592(CX)
 	VRANGEPS   $0x04, Z2, Z12, Z0
 	VMOVUPS    Z0, K3, 8128(CX)
-	PREFETCHT0 15552(CX)
-	PREFETCHT0 17088(CX)
 	VMOVUPS    6656(CX), Z0
 	VMOVUPS    8192(CX), Z2
 	VSUBPS     Z2, Z0, Z3
@@ -7486,6 +7486,7 @@ none2968:
 	VMAXPS     Z21, Z4, Z4
 	VMINPS     Z4, Z3, Z4
 	VMULPS     Z3, Z13, Z3
+	PREFETCHT0 16960(CX)
 	VADDPS     Z3, Z4, Z3
 	VPXORD     Z6, Z6, Z6
 	VCMPPS     $0x04, Z6, Z4, K5
@@ -7494,40 +7495,37 @@ none2968:
 	VDIVPS.Z   Z3, Z4, K5, Z6
 
 none2988:
-	VADDPS     Z6, Z1, Z3
-	VBLENDMPS  Z3, Z1, K2, Z1
-	VRANGEPS   $0x05, Z0, Z28, Z0
-	VMOVUPS    Z0, K3, 6656(CX)
-	VRANGEPS   $0x04, Z2, Z28, Z0
-	VMOVUPS    Z0, K3, 8192(CX)
-	PREFETCHT0 15616(CX)
-	PREFETCHT0 17152(CX)
-	VMOVUPS    6720(CX), Z0
-	VMOVUPS    8256(CX), Z2
-	VSUBPS     Z2, Z0, Z3
-	VADDPS     Z3, Z14, Z3
-	VSUBPS     Z0, Z11, Z4
-	VSUBPS     Z11, Z2, Z6
-	VRANGEPS   $0x05, Z6, Z4, Z4
-	VMAXPS     Z21, Z4, Z4
-	VMINPS     Z4, Z3, Z4
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z4, Z3
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z4, K5
-	KORTESTW   K5, K5
-	JZ         none3008
-	VDIVPS.Z   Z3, Z4, K5, Z6
+	VADDPS    Z6, Z1, Z3
+	VBLENDMPS Z3, Z1, K2, Z1
+	VRANGEPS  $0x05, Z0, Z28, Z0
+	VMOVUPS   Z0, K3, 6656(CX)
+	VRANGEPS  $0x04, Z2, Z28, Z0
+	VMOVUPS   Z0, K3, 8192(CX)
+	VMOVUPS   6720(CX), Z0
+	VMOVUPS   8256(CX), Z2
+	VSUBPS    Z2, Z0, Z3
+	VADDPS    Z3, Z14, Z3
+	VSUBPS    Z0, Z11, Z4
+	VSUBPS    Z11, Z2, Z6
+	VRANGEPS  $0x05, Z6, Z4, Z4
+	VMAXPS    Z21, Z4, Z4
+	VMINPS    Z4, Z3, Z4
+	VMULPS    Z3, Z13, Z3
+	VADDPS    Z3, Z4, Z3
+	VPXORD    Z6, Z6, Z6
+	VCMPPS    $0x04, Z6, Z4, K5
+	KORTESTW  K5, K5
+	JZ        none3008
+	VDIVPS.Z  Z3, Z4, K5, Z6
 
 none3008:
 	VADDPS     Z6, Z1, Z3
 	VBLENDMPS  Z3, Z1, K2, Z1
 	VRANGEPS   $0x05, Z0, Z11, Z0
+	PREFETCHT0 17024(CX)
 	VMOVUPS    Z0, K3, 6720(CX)
 	VRANGEPS   $0x04, Z2, Z11, Z0
 	VMOVUPS    Z0, K3, 8256(CX)
-	PREFETCHT0 15680(CX)
-	PREFETCHT0 17216(CX)
 	VMOVUPS    6784(CX), Z0
 	VMOVUPS    8320(CX), Z2
 	VSUBPS     Z2, Z0, Z3
@@ -7553,12 +7551,11 @@ none3028:
 	VMOVUPS    Z0, K3, 6784(CX)
 	VRANGEPS   $0x04, Z2, Z4, Z0
 	VMOVUPS    Z0, K3, 8320(CX)
-	PREFETCHT0 15744(CX)
-	PREFETCHT0 17280(CX)
 	VMOVUPS    6848(CX), Z0
 	VMOVUPS    8384(CX), Z2
 	VSUBPS     Z2, Z0, Z3
 	VADDPS     Z3, Z14, Z3
+	PREFETCHT0 17088(CX)
 	VMOVUPS    512(AX), Z4
 	VSUBPS     Z0, Z4, Z6
 	VSUBPS     Z4, Z2, Z7
@@ -7580,8 +7577,6 @@ none3048:
 	VMOVUPS    Z0, K3, 6848(CX)
 	VRANGEPS   $0x04, Z2, Z4, Z0
 	VMOVUPS    Z0, K3, 8384(CX)
-	PREFETCHT0 15808(CX)
-	PREFETCHT0 17344(CX)
 	VMOVUPS    6912(CX), Z0
 	VMOVUPS    8448(CX), Z2
 	VSUBPS     Z2, Z0, Z3
@@ -7590,6 +7585,7 @@ none3048:
 	VSUBPS     Z15, Z2, Z6
 	VRANGEPS   $0x05, Z6, Z4, Z4
 	VMAXPS     Z21, Z4, Z4
+	PREFETCHT0 17152(CX)
 	VMINPS     Z4, Z3, Z4
 	VMULPS     Z3, Z13, Z3
 	VADDPS     Z3, Z4, Z3
@@ -7600,40 +7596,37 @@ none3048:
 	VDIVPS.Z   Z3, Z4, K5, Z6
 
 none3068:
-	VADDPS     Z6, Z1, Z3
-	VBLENDMPS  Z3, Z1, K2, Z1
-	VRANGEPS   $0x05, Z0, Z15, Z0
-	VMOVUPS    Z0, K3, 6912(CX)
-	VRANGEPS   $0x04, Z2, Z15, Z0
-	VMOVUPS    Z0, K3, 8448(CX)
-	PREFETCHT0 15872(CX)
-	PREFETCHT0 17408(CX)
-	VMOVUPS    6976(CX), Z0
-	VMOVUPS    8512(CX), Z2
-	VSUBPS     Z2, Z0, Z3
-	VADDPS     Z3, Z14, Z3
-	VSUBPS     Z0, Z30, Z4
-	VSUBPS     Z30, Z2, Z6
-	VRANGEPS   $0x05, Z6, Z4, Z4
-	VMAXPS     Z21, Z4, Z4
-	VMINPS     Z4, Z3, Z4
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z4, Z3
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z4, K5
-	KORTESTW   K5, K5
-	JZ         none3088
-	VDIVPS.Z   Z3, Z4, K5, Z6
+	VADDPS    Z6, Z1, Z3
+	VBLENDMPS Z3, Z1, K2, Z1
+	VRANGEPS  $0x05, Z0, Z15, Z0
+	VMOVUPS   Z0, K3, 6912(CX)
+	VRANGEPS  $0x04, Z2, Z15, Z0
+	VMOVUPS   Z0, K3, 8448(CX)
+	VMOVUPS   6976(CX), Z0
+	VMOVUPS   8512(CX), Z2
+	VSUBPS    Z2, Z0, Z3
+	VADDPS    Z3, Z14, Z3
+	VSUBPS    Z0, Z30, Z4
+	VSUBPS    Z30, Z2, Z6
+	VRANGEPS  $0x05, Z6, Z4, Z4
+	VMAXPS    Z21, Z4, Z4
+	VMINPS    Z4, Z3, Z4
+	VMULPS    Z3, Z13, Z3
+	VADDPS    Z3, Z4, Z3
+	VPXORD    Z6, Z6, Z6
+	VCMPPS    $0x04, Z6, Z4, K5
+	KORTESTW  K5, K5
+	JZ        none3088
+	VDIVPS.Z  Z3, Z4, K5, Z6
 
 none3088:
 	VADDPS     Z6, Z1, Z3
+	PREFETCHT0 17216(CX)
 	VBLENDMPS  Z3, Z1, K2, Z1
 	VRANGEPS   $0x05, Z0, Z30, Z0
 	VMOVUPS    Z0, K3, 6976(CX)
 	VRANGEPS   $0x04, Z2, Z30, Z0
 	VMOVUPS    Z0, K3, 8512(CX)
-	PREFETCHT0 15936(CX)
-	PREFETCHT0 17472(CX)
 	VMOVUPS    7040(CX), Z0
 	VMOVUPS    8576(CX), Z2
 	VSUBPS     Z2, Z0, Z3
@@ -7658,6 +7651,7 @@ none3108:
 	VMOVUPS        Z0, K3, 7040(CX)
 	VRANGEPS       $0x04, Z2, Z31, Z0
 	VMOVUPS        Z0, K3, 8576(CX)
+	PREFETCHT0     17280(CX)
 	VMOVUPS        576(AX), Z0
 	VMULPS.BCST    128(DX), Z0, Z0
 	VMAXPS.BCST    wide<>+260(SB), Z0, Z0
@@ -7685,6 +7679,7 @@ none3108:
 	VMULPS         Z10, Z6, Z6
 	VADDPS         Z6, Z4, Z6
 	VPSLLD         $0x17, Z9, Z9
+	PREFETCHT0     17344(CX)
 	VPADDD         Z9, Z6, Z6
 	VMULPS.BCST    wide<>+268(SB), Z6, Z6
 	VMULPS         Z0, Z1, Z0
@@ -7706,12 +7701,12 @@ none3108:
 	VMULPS         Z9, Z1, Z9
 	VADDPS.BCST    wide<>+144(SB), Z9, Z9
 	VMULPS         Z9, Z1, Z9
+	PREFETCHT0     17408(CX)
 	VADDPS.BCST    wide<>+148(SB), Z9, Z9
 	VCVTDQ2PS      Z6, Z6
 	VMULPS         Z9, Z1, Z1
 	VADDPS         Z1, Z6, Z1
 	VMULPS.BCST    wide<>+212(SB), Z1, Z1
-	PREFETCHT0     17536(CX)
 	VMOVUPS        8640(CX), Z6
 	VCMPPS         $0x01, Z0, Z6, K2
 	VBROADCASTSS   wide<>+272(SB), Z9
@@ -7732,6 +7727,7 @@ none3108:
 	VMINPS         Z5, Z6, Z5
 	VMOVUPS        Z5, K4, 8832(CX)
 	VMULPS.BCST    wide<>+268(SB), Z3, Z3
+	PREFETCHT0     17472(CX)
 	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
 	VPSRAD         $0x17, Z5, Z5
 	VPSLLD         $0x17, Z5, Z6
@@ -7751,11 +7747,10 @@ none3108:
 	VMULPS         Z6, Z3, Z3
 	VADDPS         Z3, Z5, Z3
 	VMULPS.BCST    wide<>+212(SB), Z3, Z3
-	PREFETCHT0     17600(CX)
 	VMOVUPS        8704(CX), Z5
 	VBLENDMPS.BCST wide<>+76(SB), Z5, K1, Z5
 	VADDPS         Z5, Z3, Z6
-	PREFETCHT0     17664(CX)
+	PREFETCHT0     17536(CX)
 	VMOVUPS        8768(CX), Z10
 	VBLENDMPS.BCST wide<>+280(SB), Z10, K1, Z10
 	VADDPS         Z10, Z3, Z11
@@ -7782,6 +7777,7 @@ none3108:
 	VBROADCASTSS   144(DX), Z19
 	VSUBPS         Z15, Z19, Z20
 	VBLENDMPS      Z20, Z17, K1, Z17
+	PREFETCHT0     17600(CX)
 	VCMPPS         $0x01, Z9, Z19, K1
 	VBLENDMPS.BCST wide<>+288(SB), Z18, K1, Z18
 	VBLENDMPS      Z19, Z14, K1, Z14
@@ -7803,6 +7799,7 @@ none3108:
 	VMULPS.BCST    wide<>+104(SB), Z17, Z22
 	VADDPS.BCST    wide<>+108(SB), Z22, Z22
 	VMULPS         Z22, Z17, Z22
+	PREFETCHT0     17664(CX)
 	VADDPS.BCST    wide<>+112(SB), Z22, Z22
 	VMULPS         Z22, Z17, Z22
 	VADDPS.BCST    wide<>+116(SB), Z22, Z22
@@ -7824,6 +7821,7 @@ none3108:
 	VBLENDMPS      Z19, Z11, K1, Z11
 	VBLENDMPS      Z21, Z12, K1, Z12
 	VSUBPS         Z11, Z1, Z11
+	PREFETCHT0     92160(SI)
 	VDIVPS         Z12, Z11, Z11
 	VADDPS         Z11, Z15, Z11
 	VCMPPS         $0x01, Z4, Z11, K1
@@ -7845,6 +7843,7 @@ none3108:
 	VADDPS         Z0, Z4, Z0
 	VPSLLD         $0x17, Z1, Z1
 	VPADDD         Z1, Z0, Z0
+	PREFETCHT0     98304(SI)
 	VBLENDMPS      Z0, Z11, K1, Z0
 	VMOVUPS        (AX), Z1
 	VADDPS.BCST    wide<>+292(SB), Z1, Z1
@@ -7871,6 +7870,7 @@ none3108:
 	VBLENDMPS.BCST wide<>+192(SB), Z3, K1, Z3
 	VMULPS         Z3, Z1, Z1
 	VADDPS         Z1, Z10, Z1
+	PREFETCHT0     104448(DI)
 	VRANGEPS       $0x05, Z1, Z5, Z1
 	VMOVUPS        Z1, K4, 8768(CX)
 	VMOVUPS        896(AX), Z1
@@ -7939,361 +7939,361 @@ block:
 	VADDPS       (BX), Z0, Z0
 	VADDPS       (CX), Z0, Z0
 	VMOVUPS      Z0, (DX)
+	PREFETCHT0   8960(BX)
 	VMOVUPS      Z0, (SI)
 	VMOVUPS      Z0, (DI)
+	PREFETCHT0   9024(BX)
 	VMOVUPS      Z0, (R8)
 	VMOVUPS      Z0, (R9)
+	PREFETCHT0   9088(BX)
 	VMOVUPS      Z0, 8832(BX)
-	PREFETCHT0   8960(BX)
 	VXORPS       X0, X0, X0
 	VADDPS       64(BX), Z0, Z1
-	VMOVUPS      Z1, 64(BX)
-	PREFETCHT0   9024(BX)
-	VADDPS       128(BX), Z0, Z1
-	VMOVUPS      Z1, 128(BX)
-	PREFETCHT0   9088(BX)
-	VADDPS       192(BX), Z0, Z1
-	VMOVUPS      Z1, 192(BX)
 	PREFETCHT0   9152(BX)
-	VADDPS       256(BX), Z0, Z1
-	VMOVUPS      Z1, 256(BX)
+	VMOVUPS      Z1, 64(BX)
+	VADDPS       128(BX), Z0, Z1
 	PREFETCHT0   9216(BX)
-	VADDPS       320(BX), Z0, Z1
-	VMOVUPS      Z1, 320(BX)
+	VMOVUPS      Z1, 128(BX)
+	VADDPS       192(BX), Z0, Z1
 	PREFETCHT0   9280(BX)
-	VADDPS       384(BX), Z0, Z1
-	VMOVUPS      Z1, 384(BX)
+	VMOVUPS      Z1, 192(BX)
+	VADDPS       256(BX), Z0, Z1
 	PREFETCHT0   9344(BX)
-	VADDPS       448(BX), Z0, Z1
-	VMOVUPS      Z1, 448(BX)
+	VMOVUPS      Z1, 256(BX)
+	VADDPS       320(BX), Z0, Z1
 	PREFETCHT0   9408(BX)
-	VADDPS       512(BX), Z0, Z1
-	VMOVUPS      Z1, 512(BX)
+	VMOVUPS      Z1, 320(BX)
+	VADDPS       384(BX), Z0, Z1
 	PREFETCHT0   9472(BX)
-	VADDPS       576(BX), Z0, Z1
-	VMOVUPS      Z1, 576(BX)
+	VMOVUPS      Z1, 384(BX)
+	VADDPS       448(BX), Z0, Z1
 	PREFETCHT0   9536(BX)
-	VADDPS       640(BX), Z0, Z1
-	VMOVUPS      Z1, 640(BX)
+	VMOVUPS      Z1, 448(BX)
+	VADDPS       512(BX), Z0, Z1
 	PREFETCHT0   9600(BX)
-	VADDPS       704(BX), Z0, Z1
-	VMOVUPS      Z1, 704(BX)
+	VMOVUPS      Z1, 512(BX)
+	VADDPS       576(BX), Z0, Z1
 	PREFETCHT0   9664(BX)
-	VADDPS       768(BX), Z0, Z1
-	VMOVUPS      Z1, 768(BX)
+	VMOVUPS      Z1, 576(BX)
+	VADDPS       640(BX), Z0, Z1
 	PREFETCHT0   9728(BX)
-	VADDPS       832(BX), Z0, Z1
-	VMOVUPS      Z1, 832(BX)
+	VMOVUPS      Z1, 640(BX)
+	VADDPS       704(BX), Z0, Z1
 	PREFETCHT0   9792(BX)
-	VADDPS       896(BX), Z0, Z1
-	VMOVUPS      Z1, 896(BX)
+	VMOVUPS      Z1, 704(BX)
+	VADDPS       768(BX), Z0, Z1
 	PREFETCHT0   9856(BX)
-	VADDPS       960(BX), Z0, Z1
-	VMOVUPS      Z1, 960(BX)
+	VMOVUPS      Z1, 768(BX)
+	VADDPS       832(BX), Z0, Z1
 	PREFETCHT0   9920(BX)
-	VADDPS       1024(BX), Z0, Z1
-	VMOVUPS      Z1, 1024(BX)
+	VMOVUPS      Z1, 832(BX)
+	VADDPS       896(BX), Z0, Z1
 	PREFETCHT0   9984(BX)
-	VADDPS       1088(BX), Z0, Z1
-	VMOVUPS      Z1, 1088(BX)
+	VMOVUPS      Z1, 896(BX)
+	VADDPS       960(BX), Z0, Z1
 	PREFETCHT0   10048(BX)
-	VADDPS       1152(BX), Z0, Z1
-	VMOVUPS      Z1, 1152(BX)
+	VMOVUPS      Z1, 960(BX)
+	VADDPS       1024(BX), Z0, Z1
 	PREFETCHT0   10112(BX)
-	VADDPS       1216(BX), Z0, Z1
-	VMOVUPS      Z1, 1216(BX)
+	VMOVUPS      Z1, 1024(BX)
+	VADDPS       1088(BX), Z0, Z1
 	PREFETCHT0   10176(BX)
-	VADDPS       1280(BX), Z0, Z1
-	VMOVUPS      Z1, 1280(BX)
+	VMOVUPS      Z1, 1088(BX)
+	VADDPS       1152(BX), Z0, Z1
 	PREFETCHT0   10240(BX)
+	VMOVUPS      Z1, 1152(BX)
+	VADDPS       1216(BX), Z0, Z1
+	PREFETCHT0   10304(BX)
+	VMOVUPS      Z1, 1216(BX)
+	VADDPS       1280(BX), Z0, Z1
+	PREFETCHT0   10368(BX)
+	VMOVUPS      Z1, 1280(BX)
 	VADDPS       1344(BX), Z0, Z1
 	VMOVUPS      Z1, 1344(BX)
-	PREFETCHT0   10304(BX)
+	PREFETCHT0   10432(BX)
 	VADDPS       1408(BX), Z0, Z1
 	VMOVUPS      Z1, 1408(BX)
-	PREFETCHT0   10368(BX)
+	PREFETCHT0   10496(BX)
 	VADDPS       1472(BX), Z0, Z1
 	VMOVUPS      Z1, 1472(BX)
-	PREFETCHT0   10432(BX)
+	PREFETCHT0   10560(BX)
 	VADDPS       1536(BX), Z0, Z1
 	VMOVUPS      Z1, 1536(BX)
-	PREFETCHT0   10496(BX)
+	PREFETCHT0   10624(BX)
 	VADDPS       1600(BX), Z0, Z1
 	VMOVUPS      Z1, 1600(BX)
-	PREFETCHT0   10560(BX)
+	PREFETCHT0   10688(BX)
 	VADDPS       1664(BX), Z0, Z1
 	VMOVUPS      Z1, 1664(BX)
-	PREFETCHT0   10624(BX)
+	PREFETCHT0   10752(BX)
 	VADDPS       1728(BX), Z0, Z1
 	VMOVUPS      Z1, 1728(BX)
-	PREFETCHT0   10688(BX)
+	PREFETCHT0   10816(BX)
 	VADDPS       1792(BX), Z0, Z1
 	VMOVUPS      Z1, 1792(BX)
-	PREFETCHT0   10752(BX)
+	PREFETCHT0   10880(BX)
 	VADDPS       1856(BX), Z0, Z1
 	VMOVUPS      Z1, 1856(BX)
-	PREFETCHT0   10816(BX)
+	PREFETCHT0   10944(BX)
 	VADDPS       1920(BX), Z0, Z1
 	VMOVUPS      Z1, 1920(BX)
-	PREFETCHT0   10880(BX)
+	PREFETCHT0   11008(BX)
 	VADDPS       1984(BX), Z0, Z1
 	VMOVUPS      Z1, 1984(BX)
-	PREFETCHT0   10944(BX)
+	PREFETCHT0   11072(BX)
 	VADDPS       2048(BX), Z0, Z1
 	VMOVUPS      Z1, 2048(BX)
-	PREFETCHT0   11008(BX)
+	PREFETCHT0   11136(BX)
 	VADDPS       2112(BX), Z0, Z1
 	VMOVUPS      Z1, 2112(BX)
-	PREFETCHT0   11072(BX)
+	PREFETCHT0   11200(BX)
 	VADDPS       2176(BX), Z0, Z1
 	VMOVUPS      Z1, 2176(BX)
-	PREFETCHT0   11136(BX)
+	PREFETCHT0   11264(BX)
 	VADDPS       2240(BX), Z0, Z1
 	VMOVUPS      Z1, 2240(BX)
-	PREFETCHT0   11200(BX)
+	PREFETCHT0   11328(BX)
 	VADDPS       2304(BX), Z0, Z1
 	VMOVUPS      Z1, 2304(BX)
-	PREFETCHT0   11264(BX)
+	PREFETCHT0   11392(BX)
 	VADDPS       2368(BX), Z0, Z1
 	VMOVUPS      Z1, 2368(BX)
-	PREFETCHT0   11328(BX)
+	PREFETCHT0   11456(BX)
 	VADDPS       2432(BX), Z0, Z1
 	VMOVUPS      Z1, 2432(BX)
-	PREFETCHT0   11392(BX)
+	PREFETCHT0   11520(BX)
 	VADDPS       2496(BX), Z0, Z1
 	VMOVUPS      Z1, 2496(BX)
-	PREFETCHT0   11456(BX)
+	PREFETCHT0   11584(BX)
 	VADDPS       2560(BX), Z0, Z1
 	VMOVUPS      Z1, 2560(BX)
-	PREFETCHT0   11520(BX)
+	PREFETCHT0   11648(BX)
 	VADDPS       2624(BX), Z0, Z1
 	VMOVUPS      Z1, 2624(BX)
-	PREFETCHT0   11584(BX)
+	PREFETCHT0   11712(BX)
 	VADDPS       2688(BX), Z0, Z1
 	VMOVUPS      Z1, 2688(BX)
-	PREFETCHT0   11648(BX)
+	PREFETCHT0   11776(BX)
 	VADDPS       2752(BX), Z0, Z1
 	VMOVUPS      Z1, 2752(BX)
-	PREFETCHT0   11712(BX)
+	PREFETCHT0   11840(BX)
 	VADDPS       2816(BX), Z0, Z1
 	VMOVUPS      Z1, 2816(BX)
-	PREFETCHT0   11776(BX)
+	PREFETCHT0   11904(BX)
 	VADDPS       2880(BX), Z0, Z1
 	VMOVUPS      Z1, 2880(BX)
-	PREFETCHT0   11840(BX)
 	VADDPS       2944(BX), Z0, Z1
-	VMOVUPS      Z1, 2944(BX)
-	PREFETCHT0   11904(BX)
-	VADDPS       3008(BX), Z0, Z1
-	VMOVUPS      Z1, 3008(BX)
 	PREFETCHT0   11968(BX)
-	VADDPS       3072(BX), Z0, Z1
-	VMOVUPS      Z1, 3072(BX)
+	VMOVUPS      Z1, 2944(BX)
+	VADDPS       3008(BX), Z0, Z1
 	PREFETCHT0   12032(BX)
-	VADDPS       3136(BX), Z0, Z1
-	VMOVUPS      Z1, 3136(BX)
+	VMOVUPS      Z1, 3008(BX)
+	VADDPS       3072(BX), Z0, Z1
 	PREFETCHT0   12096(BX)
-	VADDPS       3200(BX), Z0, Z1
-	VMOVUPS      Z1, 3200(BX)
+	VMOVUPS      Z1, 3072(BX)
+	VADDPS       3136(BX), Z0, Z1
 	PREFETCHT0   12160(BX)
-	VADDPS       3264(BX), Z0, Z1
-	VMOVUPS      Z1, 3264(BX)
+	VMOVUPS      Z1, 3136(BX)
+	VADDPS       3200(BX), Z0, Z1
 	PREFETCHT0   12224(BX)
-	VADDPS       3328(BX), Z0, Z1
-	VMOVUPS      Z1, 3328(BX)
+	VMOVUPS      Z1, 3200(BX)
+	VADDPS       3264(BX), Z0, Z1
 	PREFETCHT0   12288(BX)
-	VADDPS       3392(BX), Z0, Z1
-	VMOVUPS      Z1, 3392(BX)
+	VMOVUPS      Z1, 3264(BX)
+	VADDPS       3328(BX), Z0, Z1
 	PREFETCHT0   12352(BX)
-	VADDPS       3456(BX), Z0, Z1
-	VMOVUPS      Z1, 3456(BX)
+	VMOVUPS      Z1, 3328(BX)
+	VADDPS       3392(BX), Z0, Z1
 	PREFETCHT0   12416(BX)
-	VADDPS       3520(BX), Z0, Z1
-	VMOVUPS      Z1, 3520(BX)
+	VMOVUPS      Z1, 3392(BX)
+	VADDPS       3456(BX), Z0, Z1
 	PREFETCHT0   12480(BX)
-	VADDPS       3584(BX), Z0, Z1
-	VMOVUPS      Z1, 3584(BX)
+	VMOVUPS      Z1, 3456(BX)
+	VADDPS       3520(BX), Z0, Z1
 	PREFETCHT0   12544(BX)
-	VADDPS       3648(BX), Z0, Z1
-	VMOVUPS      Z1, 3648(BX)
+	VMOVUPS      Z1, 3520(BX)
+	VADDPS       3584(BX), Z0, Z1
 	PREFETCHT0   12608(BX)
-	VADDPS       3712(BX), Z0, Z1
-	VMOVUPS      Z1, 3712(BX)
+	VMOVUPS      Z1, 3584(BX)
+	VADDPS       3648(BX), Z0, Z1
 	PREFETCHT0   12672(BX)
-	VADDPS       3776(BX), Z0, Z1
-	VMOVUPS      Z1, 3776(BX)
+	VMOVUPS      Z1, 3648(BX)
+	VADDPS       3712(BX), Z0, Z1
 	PREFETCHT0   12736(BX)
-	VADDPS       3840(BX), Z0, Z1
-	VMOVUPS      Z1, 3840(BX)
+	VMOVUPS      Z1, 3712(BX)
+	VADDPS       3776(BX), Z0, Z1
 	PREFETCHT0   12800(BX)
-	VADDPS       3904(BX), Z0, Z1
-	VMOVUPS      Z1, 3904(BX)
+	VMOVUPS      Z1, 3776(BX)
+	VADDPS       3840(BX), Z0, Z1
 	PREFETCHT0   12864(BX)
-	VADDPS       3968(BX), Z0, Z1
-	VMOVUPS      Z1, 3968(BX)
+	VMOVUPS      Z1, 3840(BX)
+	VADDPS       3904(BX), Z0, Z1
 	PREFETCHT0   12928(BX)
-	VADDPS       4032(BX), Z0, Z1
-	VMOVUPS      Z1, 4032(BX)
+	VMOVUPS      Z1, 3904(BX)
+	VADDPS       3968(BX), Z0, Z1
 	PREFETCHT0   12992(BX)
-	VADDPS       4096(BX), Z0, Z1
-	VMOVUPS      Z1, 4096(BX)
+	VMOVUPS      Z1, 3968(BX)
+	VADDPS       4032(BX), Z0, Z1
 	PREFETCHT0   13056(BX)
-	VADDPS       4160(BX), Z0, Z1
-	VMOVUPS      Z1, 4160(BX)
+	VMOVUPS      Z1, 4032(BX)
+	VADDPS       4096(BX), Z0, Z1
 	PREFETCHT0   13120(BX)
-	VADDPS       4224(BX), Z0, Z1
-	VMOVUPS      Z1, 4224(BX)
+	VMOVUPS      Z1, 4096(BX)
+	VADDPS       4160(BX), Z0, Z1
 	PREFETCHT0   13184(BX)
-	VADDPS       4288(BX), Z0, Z1
-	VMOVUPS      Z1, 4288(BX)
+	VMOVUPS      Z1, 4160(BX)
+	VADDPS       4224(BX), Z0, Z1
 	PREFETCHT0   13248(BX)
-	VADDPS       4352(BX), Z0, Z1
-	VMOVUPS      Z1, 4352(BX)
+	VMOVUPS      Z1, 4224(BX)
+	VADDPS       4288(BX), Z0, Z1
 	PREFETCHT0   13312(BX)
+	VMOVUPS      Z1, 4288(BX)
+	VADDPS       4352(BX), Z0, Z1
+	PREFETCHT0   13376(BX)
+	VMOVUPS      Z1, 4352(BX)
 	VADDPS       4416(BX), Z0, Z1
 	VMOVUPS      Z1, 4416(BX)
-	PREFETCHT0   13376(BX)
+	PREFETCHT0   13440(BX)
 	VADDPS       4480(BX), Z0, Z1
 	VMOVUPS      Z1, 4480(BX)
-	PREFETCHT0   13440(BX)
+	PREFETCHT0   13504(BX)
 	VADDPS       4544(BX), Z0, Z1
 	VMOVUPS      Z1, 4544(BX)
-	PREFETCHT0   13504(BX)
+	PREFETCHT0   13568(BX)
 	VADDPS       4608(BX), Z0, Z1
 	VMOVUPS      Z1, 4608(BX)
-	PREFETCHT0   13568(BX)
+	PREFETCHT0   13632(BX)
 	VADDPS       4672(BX), Z0, Z1
 	VMOVUPS      Z1, 4672(BX)
-	PREFETCHT0   13632(BX)
+	PREFETCHT0   13696(BX)
 	VADDPS       4736(BX), Z0, Z1
 	VMOVUPS      Z1, 4736(BX)
-	PREFETCHT0   13696(BX)
+	PREFETCHT0   13760(BX)
 	VADDPS       4800(BX), Z0, Z1
 	VMOVUPS      Z1, 4800(BX)
-	PREFETCHT0   13760(BX)
+	PREFETCHT0   13824(BX)
 	VADDPS       4864(BX), Z0, Z1
 	VMOVUPS      Z1, 4864(BX)
-	PREFETCHT0   13824(BX)
+	PREFETCHT0   13888(BX)
 	VADDPS       4928(BX), Z0, Z1
 	VMOVUPS      Z1, 4928(BX)
-	PREFETCHT0   13888(BX)
+	PREFETCHT0   13952(BX)
 	VADDPS       4992(BX), Z0, Z1
 	VMOVUPS      Z1, 4992(BX)
-	PREFETCHT0   13952(BX)
+	PREFETCHT0   14016(BX)
 	VADDPS       5056(BX), Z0, Z1
 	VMOVUPS      Z1, 5056(BX)
-	PREFETCHT0   14016(BX)
+	PREFETCHT0   14080(BX)
 	VADDPS       5120(BX), Z0, Z1
 	VMOVUPS      Z1, 5120(BX)
-	PREFETCHT0   14080(BX)
+	PREFETCHT0   14144(BX)
 	VADDPS       5184(BX), Z0, Z1
 	VMOVUPS      Z1, 5184(BX)
-	PREFETCHT0   14144(BX)
+	PREFETCHT0   14208(BX)
 	VADDPS       5248(BX), Z0, Z1
 	VMOVUPS      Z1, 5248(BX)
-	PREFETCHT0   14208(BX)
+	PREFETCHT0   14272(BX)
 	VADDPS       5312(BX), Z0, Z1
 	VMOVUPS      Z1, 5312(BX)
-	PREFETCHT0   14272(BX)
+	PREFETCHT0   14336(BX)
 	VADDPS       5376(BX), Z0, Z1
 	VMOVUPS      Z1, 5376(BX)
-	PREFETCHT0   14336(BX)
+	PREFETCHT0   14400(BX)
 	VADDPS       5440(BX), Z0, Z1
 	VMOVUPS      Z1, 5440(BX)
-	PREFETCHT0   14400(BX)
+	PREFETCHT0   14464(BX)
 	VADDPS       5504(BX), Z0, Z1
 	VMOVUPS      Z1, 5504(BX)
-	PREFETCHT0   14464(BX)
+	PREFETCHT0   14528(BX)
 	VADDPS       5568(BX), Z0, Z1
 	VMOVUPS      Z1, 5568(BX)
-	PREFETCHT0   14528(BX)
+	PREFETCHT0   14592(BX)
 	VADDPS       5632(BX), Z0, Z1
 	VMOVUPS      Z1, 5632(BX)
-	PREFETCHT0   14592(BX)
+	PREFETCHT0   14656(BX)
 	VADDPS       5696(BX), Z0, Z1
 	VMOVUPS      Z1, 5696(BX)
-	PREFETCHT0   14656(BX)
+	PREFETCHT0   14720(BX)
 	VADDPS       5760(BX), Z0, Z1
 	VMOVUPS      Z1, 5760(BX)
-	PREFETCHT0   14720(BX)
+	PREFETCHT0   14784(BX)
 	VADDPS       5824(BX), Z0, Z1
 	VMOVUPS      Z1, 5824(BX)
-	PREFETCHT0   14784(BX)
+	PREFETCHT0   14848(BX)
 	VADDPS       5888(BX), Z0, Z1
 	VMOVUPS      Z1, 5888(BX)
-	PREFETCHT0   14848(BX)
+	PREFETCHT0   14912(BX)
 	VADDPS       5952(BX), Z0, Z1
 	VMOVUPS      Z1, 5952(BX)
-	PREFETCHT0   14912(BX)
 	VADDPS       6016(BX), Z0, Z1
-	VMOVUPS      Z1, 6016(BX)
 	PREFETCHT0   14976(BX)
+	VMOVUPS      Z1, 6016(BX)
 	VADDPS       6080(BX), Z0, Z1
-	VMOVUPS      Z1, 6080(BX)
 	PREFETCHT0   15040(BX)
+	VMOVUPS      Z1, 6080(BX)
 	VADDPS       6144(BX), Z0, Z1
-	VMOVUPS      Z1, 6144(BX)
 	PREFETCHT0   15104(BX)
+	VMOVUPS      Z1, 6144(BX)
 	VADDPS       6208(BX), Z0, Z1
-	VMOVUPS      Z1, 6208(BX)
 	PREFETCHT0   15168(BX)
+	VMOVUPS      Z1, 6208(BX)
 	VADDPS       6272(BX), Z0, Z1
-	VMOVUPS      Z1, 6272(BX)
 	PREFETCHT0   15232(BX)
+	VMOVUPS      Z1, 6272(BX)
 	VADDPS       6336(BX), Z0, Z1
-	VMOVUPS      Z1, 6336(BX)
 	PREFETCHT0   15296(BX)
+	VMOVUPS      Z1, 6336(BX)
 	VADDPS       6400(BX), Z0, Z1
-	VMOVUPS      Z1, 6400(BX)
 	PREFETCHT0   15360(BX)
+	VMOVUPS      Z1, 6400(BX)
 	VADDPS       6464(BX), Z0, Z1
-	VMOVUPS      Z1, 6464(BX)
 	PREFETCHT0   15424(BX)
+	VMOVUPS      Z1, 6464(BX)
 	VADDPS       6528(BX), Z0, Z1
-	VMOVUPS      Z1, 6528(BX)
 	PREFETCHT0   15488(BX)
+	VMOVUPS      Z1, 6528(BX)
 	VADDPS       6592(BX), Z0, Z1
-	VMOVUPS      Z1, 6592(BX)
 	PREFETCHT0   15552(BX)
+	VMOVUPS      Z1, 6592(BX)
 	VADDPS       6656(BX), Z0, Z1
-	VMOVUPS      Z1, 6656(BX)
 	PREFETCHT0   15616(BX)
+	VMOVUPS      Z1, 6656(BX)
 	VADDPS       6720(BX), Z0, Z1
-	VMOVUPS      Z1, 6720(BX)
 	PREFETCHT0   15680(BX)
+	VMOVUPS      Z1, 6720(BX)
 	VADDPS       6784(BX), Z0, Z1
-	VMOVUPS      Z1, 6784(BX)
 	PREFETCHT0   15744(BX)
+	VMOVUPS      Z1, 6784(BX)
 	VADDPS       6848(BX), Z0, Z1
-	VMOVUPS      Z1, 6848(BX)
 	PREFETCHT0   15808(BX)
+	VMOVUPS      Z1, 6848(BX)
 	VADDPS       6912(BX), Z0, Z1
-	VMOVUPS      Z1, 6912(BX)
 	PREFETCHT0   15872(BX)
+	VMOVUPS      Z1, 6912(BX)
 	VADDPS       6976(BX), Z0, Z1
-	VMOVUPS      Z1, 6976(BX)
 	PREFETCHT0   15936(BX)
+	VMOVUPS      Z1, 6976(BX)
 	VADDPS       7040(BX), Z0, Z1
-	VMOVUPS      Z1, 7040(BX)
 	PREFETCHT0   16000(BX)
+	VMOVUPS      Z1, 7040(BX)
 	VADDPS       7104(BX), Z0, Z1
-	VMOVUPS      Z1, 7104(BX)
 	PREFETCHT0   16064(BX)
+	VMOVUPS      Z1, 7104(BX)
 	VADDPS       7168(BX), Z0, Z1
-	VMOVUPS      Z1, 7168(BX)
 	PREFETCHT0   16128(BX)
+	VMOVUPS      Z1, 7168(BX)
 	VADDPS       7232(BX), Z0, Z1
-	VMOVUPS      Z1, 7232(BX)
 	PREFETCHT0   16192(BX)
+	VMOVUPS      Z1, 7232(BX)
 	VADDPS       7296(BX), Z0, Z1
-	VMOVUPS      Z1, 7296(BX)
 	PREFETCHT0   16256(BX)
+	VMOVUPS      Z1, 7296(BX)
 	VADDPS       7360(BX), Z0, Z1
-	VMOVUPS      Z1, 7360(BX)
 	PREFETCHT0   16320(BX)
+	VMOVUPS      Z1, 7360(BX)
 	VADDPS       7424(BX), Z0, Z1
-	VMOVUPS      Z1, 7424(BX)
 	PREFETCHT0   16384(BX)
+	VMOVUPS      Z1, 7424(BX)
 	VADDPS       7488(BX), Z0, Z1
 	VMOVUPS      Z1, 7488(BX)
 	PREFETCHT0   16448(BX)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
@@ -23,7 +24,6 @@ type assembler struct {
 	pointer map[pointer]reg.GPPhysical
 	half    reg.GPPhysical
 	spills  reg.GPPhysical
-	asked   map[cell]bool // See prefetch.
 	vectors int           // Slots.
 }
 
@@ -177,7 +177,7 @@ const (
 
 // prologue loads pointers.
 func (s *assembler) prologue(name string, order []*node) {
-	s.pointer, s.asked = map[pointer]reg.GPPhysical{}, map[cell]bool{}
+	s.pointer = map[pointer]reg.GPPhysical{}
 	left := general[:len(general)-1] // The last one is for what lasts for a moment.
 	next := func() reg.GPPhysical {
 		if len(left) == 0 {
@@ -223,23 +223,30 @@ func (s *assembler) flushSubnormals() {
 	s.ctx.LDMXCSR(operand.NewStackAddr(4))
 }
 
-// prefetch asks for the rows that n needs of a block to come. Blocks are larger than what the
-// processor sees coming by itself, and rows that are chosen lie apart.
-func (s *assembler) prefetch(n *node) {
-	for _, a := range n.args {
-		c := a.cell
-		size := int(s.params[c.base].size)
-		if a.op != opLoad || s.asked[c] || size < page/2 {
-			continue
+// farRows returns the rows of parameters that are larger than what a processor sees coming by itself,
+// by address.
+func (s *assembler) farRows(order []*node) []cell {
+	var cells []cell
+	for _, n := range order {
+		for _, a := range n.args {
+			if a.op == opLoad && s.params[a.cell.base].size >= page/2 && !slices.Contains(cells, a.cell) {
+				cells = append(cells, a.cell)
+			}
 		}
-		s.asked[c] = true
-		at := s.memory(c)
-		at.Disp += size
-		if c.row != (dynRow{}) {
-			at.Disp += 3 * size // They are needed at once.
-		}
-		s.ctx.PREFETCHT0(at)
 	}
+	slices.SortFunc(cells, compareCells)
+	return cells
+}
+
+// prefetch asks for row c of a block to come.
+func (s *assembler) prefetch(c cell) {
+	at := s.memory(c)
+	size := int(s.params[c.base].size)
+	at.Disp += size
+	if c.row != (dynRow{}) {
+		at.Disp += 3 * size // Such rows lie apart, and are needed at once.
+	}
+	s.ctx.PREFETCHT0(at)
 }
 
 // pointers returns what is pointed to, in the order of its first use.

@@ -64,9 +64,12 @@ func (a *allocator) maskClass() int {
 
 // run emits all nodes.
 func (a *allocator) run() {
+	far, asked := a.to.farRows(a.order), 0 // The requests are spread evenly.
 	for i, n := range a.order {
 		a.now, a.pinned = i, a.pinned[:0]
-		a.to.prefetch(n)
+		for ; asked < len(far) && asked*len(a.order) <= i*len(far); asked++ {
+			a.to.prefetch(far[asked])
+		}
 		if n.op == opStore {
 			a.rescue(n.cell)
 			a.to.store(a, n)
