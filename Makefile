@@ -71,5 +71,5 @@ clean: ## Remove bin.
 	rm -rf bin
 
 DATA ?= ../shared/data
-quality: build ## Score the detector on labelled recordings below DATA.
+quality: build ## Score the detector on labelled recordings below DATA; docs/quality.md has the last run.
 	@test/quality/run $(DATA) /tmp/tocsin-quality

@@ -178,7 +178,7 @@ func Default() *Config {
 			OpenOf:      5,
 			CloseScore:  2,
 			CloseAfter:  6,
-			WarmUp:      60,
+			WarmUp:      30,
 			StaleAfter:  duration(10 * time.Minute),
 			ForgetAfter: duration(7 * 24 * time.Hour),
 			AbsorbAfter: duration(2 * time.Hour),

@@ -191,20 +191,23 @@ type hot struct {
 }
 
 // watch remembers what was normal when a value first left it. The model gets used to a new level
-// within some ticks; as long as the value stays out there, its highest score stands and grows, since
-// what lasts is less of a chance than what comes once.
+// within some ticks; as long as the value stays out there, its highest score stands. It grows, since
+// what lasts is less of a chance than what comes once, and with the deviation: by one for each factor
+// of e, as scores beyond the ordinary do.
 type watch struct {
 	peak              float32 // 0: nothing is watched.
 	lasts             float32 // What it has gained by lasting.
 	left              uint32  // Ticks for which it is watched.
 	center, low, high float64
+	size              float64 // The deviation that it began with.
 }
 
 const (
 	watchFrom  = 2   // The least score that is watched.
 	watchTicks = 60  // For how long.
 	watchGain  = 0.5 // For each tick that it lasts,
-	watchMost  = 2   // but not more than this.
+	watchMost  = 2   // but not more than this;
+	watchGrown = 3   // nor more than this for growing.
 )
 
 // see takes a score that mattered, with the value and the bounds of the tick, and returns what stands.
@@ -214,11 +217,16 @@ func (w *watch) see(score float32, v, center, low, high float64) float32 {
 		w.left--
 		w.peak, w.lasts = max(w.peak, score), min(w.lasts+watchGain, watchMost)
 	case score > 0 && (v < low || v > high):
-		*w = watch{peak: score, left: watchTicks, center: center, low: low, high: high}
+		*w = watch{
+			peak: score, left: watchTicks, center: center, low: low, high: high,
+			size: max(math.Abs(v-center), math.SmallestNonzeroFloat64),
+		}
 	default:
 		*w = watch{}
+		return score
 	}
-	return max(score, w.peak+w.lasts)
+	grown := math.Log(max(math.Abs(v-w.center)/w.size, 1))
+	return max(score, w.peak+w.lasts+float32(min(grown, watchGrown)))
 }
 
 // push adds a score.

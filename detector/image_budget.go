@@ -81,7 +81,7 @@ func (r *reader) budget(m *image) {
 func (r *reader) hot(c *columnImage) {
 	c.hot = make([]hot, 0, min(r.peekCount(), 256))
 	last := -1
-	for range r.count(72) {
+	for range r.count(80) {
 		h := hot{slot: int(r.u32())}
 		for i := range h.scores {
 			h.scores[i] = math.Float32frombits(r.u32())
@@ -124,14 +124,15 @@ func (w *watch) encode(out *writer) {
 	out.f64(w.center)
 	out.f64(w.low)
 	out.f64(w.high)
+	out.f64(w.size)
 }
 
 func (r *reader) watch() watch {
 	w := watch{
 		peak: math.Float32frombits(r.u32()), lasts: math.Float32frombits(r.u32()), left: r.u32(),
-		center: r.f64(), low: r.f64(), high: r.f64(),
+		center: r.f64(), low: r.f64(), high: r.f64(), size: r.f64(),
 	}
-	if !(w.peak >= 0) || !(w.lasts >= 0) || math.IsNaN(w.center+w.low+w.high) || w.left > watchTicks {
+	if !(w.peak >= 0) || !(w.lasts >= 0) || math.IsNaN(w.center+w.low+w.high+w.size) || w.left > watchTicks {
 		r.fail("a watch over nothing")
 	}
 	return w

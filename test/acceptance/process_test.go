@@ -160,7 +160,7 @@ receivers: [{name: hook, webhook_configs: [{url: "ftp://%[1]s", secret: [%[1]s]}
 		t.Error("the log holds a secret")
 	}
 	want := []string{
-		"API", "reloader", "collectors", "snapshots", "detector", "recorder", "notification", "score database", "journal",
+		"API", "reloader", "collectors", "snapshots", "detector", "feedback", "recorder", "notification", "score database", "journal",
 	}
 	if got := stopped(p.Log()); !slices.Equal(got, want) {
 		t.Errorf("the parts stopped in the order %q, want %q", got, want)
