@@ -150,10 +150,10 @@ func deviate(t *reading, b *Block, l int) {
 		off := abs(t.residual[i])
 		f, g := Tails+3*i, FineTails+3*i
 		coarse := ln(off/(t.spread[i]+t.coarse) + 1e-6)
-		sum += exp10(min(deviationLaw.rank(b[f][l], b[f+1][l], b[f+2][l], coarse), proves))
+		sum += inverse(min(deviationLaw.rank(b[f][l], b[f+1][l], b[f+2][l], coarse), proves))
 		learn(&b[f][l], &b[f+1][l], &b[f+2][l], t.gains, coarse)
 		least := ln(off/(t.spread[i]+t.fine) + 1e-6)
-		fine += exp10(min(deviationLaw.rank(b[g][l], b[g+1][l], b[g+2][l], least), fineMost))
+		fine += inverse(min(deviationLaw.rank(b[g][l], b[g+1][l], b[g+2][l], least), fineMost))
 		learn(&b[g][l], &b[g+1][l], &b[g+2][l], t.gains, least)
 	}
 	ripe := min(float32(t.n*(1.0/warming)), 1)
@@ -224,10 +224,7 @@ func (w law) rank(q1, q2, q3, v float32) float32 {
 		at, from, width = 3, q3, between(above, w.narrow, w.wide)
 	}
 	s := at + (v-from)/width
-	if s < 1 {
-		s = exp(s - 1)
-	}
-	return s
+	return pick(s < 1, pow2(max(float32(toExp*(s-1)), -120)), s)
 }
 
 // gains are how fast the 10%, 1% and 0.1% quantiles of a tail move, and the share of that by which the
@@ -246,17 +243,17 @@ func gainsOf(samples float32) gains {
 // has density p / spread at its quantile p: no bandwidth is needed.
 func learn(q1, q2, q3 *float32, g gains, v float32) {
 	low, high := between(*q2-*q1, 0.1, 1), between(*q3-*q2, 0.1, 1)
-	*q1 = step(*q1, v, min(float32(low*g.first), 0.5), 0.1)
-	*q2 = max(step(*q2, v, rising(*q2, v, min(float32(low*g.second), 0.5), g.up), 0.01), *q1)
-	*q3 = max(step(*q3, v, rising(*q3, v, min(float32(high*g.third), 0.5), g.up), 0.001), *q2)
+	*q1 = climb(*q1, v, float32(low*g.first), 0.9, 0.1)
+	*q2 = max(climb(*q2, v, min(float32(low*g.second), 0.5), float32(g.up*0.99), 0.01), *q1)
+	*q3 = max(climb(*q3, v, float32(high*g.third), float32(g.up*0.999), 0.001), *q2)
 }
 
-// rising returns the gain of a quantile, which is less when it is to rise.
-func rising(q, v, gain, up float32) float32 { return pick(v > q, float32(gain*up), gain) }
-
-func step(q, v, gain, p float32) float32 {
-	return q + float32(gain*pick(v > q, 1-p, -p))
+// climb moves q by gain times rise if v is above it, and otherwise down by gain times fall.
+func climb(q, v, gain, rise, fall float32) float32 {
+	return q + float32(gain*pick(v > q, rise, -fall))
 }
+
+func step(q, v, gain, p float32) float32 { return climb(q, v, gain, 1-p, p) }
 
 // follow moves the levels and the spreads.
 func follow(t *reading, b *Block, l int, p *Params) {
@@ -316,15 +313,14 @@ func envelope(t *reading, b *Block, l int, p *Params) {
 	f := features(t, b, l, p)
 	for i, v := range f {
 		high, low := b[High+i][l], b[Low+i][l]
-		if t.n > 10 {
-			wide := high - low + t.fine
-			out := min(max(v-high, low-v, 0), wide)
-			t.excess += rarely(out, out+float32(0.1*wide))
-		}
+		wide := high - low + t.fine
+		out := min(max(v-high, low-v, 0), wide)
+		t.excess += rarely(out, out+float32(0.1*wide))
 		if t.n > 5 || i == 0 {
 			b[High+i][l], b[Low+i][l] = max(high, v), min(low, v)
 		}
 	}
+	t.excess = pick(t.n > 10, t.excess, 0) // Before that all is a record.
 }
 
 // features moves the plain means and returns the features.
@@ -483,6 +479,9 @@ func log10(x float32) float32 { return float32(toLog10 * lg2(x)) }
 func exp(x float32) float32   { return ex2(float32(toExp * x)) }
 func exp10(x float32) float32 { return ex2(float32(toExp10 * x)) }
 
+// inverse returns 1/p of -log10 p, which is from 0 to 30.
+func inverse(x float32) float32 { return pow2(float32(toExp10 * x)) }
+
 func root(x float32) float32 { return float32(math.Sqrt(float64(x))) }
 
 // clamp bounds x by limit on both sides. Branches, because they are foreseen nearly always.
@@ -518,11 +517,13 @@ func lg2(x float32) float32 {
 	return float32(e) + float32(m*series)
 }
 
-// ex2 is 2 to the power of x, good to five digits; it is bounded by 2^-120 and 2^120. Adding magic
-// rounds to an integer, which then stands in the lowest bits.
-func ex2(x float32) float32 {
+// ex2 is pow2, bounded by 2^-120 and 2^120.
+func ex2(x float32) float32 { return pow2(between(x, -120, 120)) }
+
+// pow2 is 2 to the power of x, good to five digits, for x from -120 to 120. Adding magic rounds to an
+// integer, which then stands in the lowest bits.
+func pow2(x float32) float32 {
 	const magic = 3 << 22
-	x = between(x, -120, 120)
 	whole := x + magic
 	f := x - (whole - magic)
 	series := 0.05591786 + float32(f*0.0095700989)

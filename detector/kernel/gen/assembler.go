@@ -24,7 +24,7 @@ type assembler struct {
 	pointer map[pointer]reg.GPPhysical
 	half    reg.GPPhysical
 	spills  reg.GPPhysical
-	vectors int           // Slots.
+	vectors int // Slots.
 }
 
 // pointer is what a general register holds: a parameter, or that plus an index in bytes that a
