@@ -113,9 +113,20 @@ func (c *cluster) params() budget.Params {
 		Pages: c.shard.budget.PagesPerWeek,
 		Floor: t.OpenScore,
 		Step:  c.step,
+		Apart: c.apart(),
 		Gap:   max(10*time.Minute, time.Duration(t.OpenOf+t.CloseAfter)*c.step),
 		After: t.OpenAfter,
 	}
+}
+
+// apart returns how far two ticks must be apart to have nothing in common: values look back over a
+// window, and what is in two windows counts once.
+func (c *cluster) apart() time.Duration {
+	apart := c.step
+	for _, col := range c.order {
+		apart = max(apart, col.window)
+	}
+	return apart
 }
 
 func (p *spending) forgetUnits() { clear(p.unitOf) }
@@ -206,7 +217,7 @@ const (
 	watchFrom  = 2   // The least score that is watched.
 	watchTicks = 60  // For how long.
 	watchGain  = 0.5 // For each tick that it lasts,
-	watchMost  = 2   // but not more than this;
+	watchMost  = 3   // but not more than this;
 	watchGrown = 3   // nor more than this for growing.
 )
 

@@ -130,8 +130,9 @@ func TestAFleetStaysWithinItsBudget(t *testing.T) {
 	if c.opened(since) != 1 {
 		t.Errorf("%d findings within 6 ticks of a fault", c.opened(since))
 	}
-	if got := c.gauge("tocsin_detector_budget_threshold"); got != s.Threshold {
-		t.Errorf("the metric says %g, want %g", got, s.Threshold)
+	now := c.service(0).Budget.Threshold
+	if got := c.gauge("tocsin_detector_budget_threshold"); got != now {
+		t.Errorf("the metric says %g, want %g", got, now)
 	}
 	if err := c.engine.RemoveCluster("c"); err != nil {
 		t.Fatal(err)

@@ -55,6 +55,7 @@ type Params struct {
 	Pages float64       // That a unit may cost in a week.
 	Floor float64       // No threshold is below this.
 	Step  time.Duration // Between ticks.
+	Apart time.Duration // Between ticks that have nothing in common; Step, which is the least.
 	Gap   time.Duration // A unit that was quiet for so long begins another page.
 	After int           // Ticks with a high score that open a finding.
 }
@@ -136,13 +137,14 @@ func New(p Params) *Ledger {
 // SetParams changes what is asked for. Advance puts it into force.
 func (l *Ledger) SetParams(p Params) {
 	p.Step = max(p.Step, time.Second/10)
+	p.Apart = max(p.Apart, p.Step)
 	l.params = p
 	opens := 2.0 / 3 // High scores are taken to come in runs, of 1.5 on average.
 	for range p.After - 1 {
 		opens /= 3
 	}
 	for i := range Levels {
-		l.nominal[i] = opens * float64(week) / float64(p.Step) * tail(i)
+		l.nominal[i] = opens * float64(week) / float64(p.Apart) * tail(i)
 	}
 }
 
