@@ -34,6 +34,7 @@ type recorder struct {
 	logger    *slog.Logger
 	inbox     chan occurrence // As many as may wait; those who send wait when it is full: nothing is dropped.
 	seen      *recent         // Changes that are written down.
+	rosters   rosters
 }
 
 // occurrence is one of a finding, a change, an instant of a cluster, and the end of a cluster.
@@ -41,8 +42,9 @@ type occurrence struct {
 	finding *detector.Finding
 	change  *fleet.Change
 	cluster string
-	at      time.Time     // Of the instant; zero: the cluster is no longer watched.
-	settled chan struct{} // Instead of all that: closed when everything before is recorded.
+	at      time.Time       // Of the instant; zero: the cluster is no longer watched.
+	scored  []fleet.Service // At the instant.
+	settled chan struct{}   // Instead of all that: closed when everything before is recorded.
 }
 
 func newRecorder(j *journal.Journal, m *incident.Manager, logger *slog.Logger, reg prometheus.Registerer) *recorder {
@@ -52,6 +54,7 @@ func newRecorder(j *journal.Journal, m *incident.Manager, logger *slog.Logger, r
 		logger:    logger,
 		inbox:     make(chan occurrence, 4096),
 		seen:      newRecent(10_000),
+		rosters:   rosters{scored: make(map[string][]fleet.Service)},
 	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tocsin_app_inbox_occurrences",
@@ -69,7 +72,7 @@ func (r *recorder) change(c fleet.Change) { r.inbox <- occurrence{change: &c} }
 // advance implements detector.Options.Services. What happened before an instant comes before it in the inbox.
 func (r *recorder) advance(s *detector.ServiceScores) {
 	if !s.History {
-		r.inbox <- occurrence{cluster: s.Cluster, at: s.At}
+		r.inbox <- occurrence{cluster: s.Cluster, at: s.At, scored: r.rosters.of(s)}
 	}
 }
 
@@ -124,8 +127,10 @@ func (r *recorder) take(o occurrence) {
 	case o.settled != nil:
 		close(o.settled)
 	case o.at.IsZero():
+		r.rosters.remove(o.cluster)
 		r.incidents.Remove(o.cluster)
 	default:
+		r.incidents.Scored(o.cluster, o.at, o.scored)
 		r.incidents.Advance(o.cluster, o.at)
 	}
 }

@@ -14,12 +14,13 @@ import (
 
 // advance brings a cluster to now: takes what has come in, then looks at every group.
 func (m *Manager) advance(c *cluster, now time.Time) {
-	c.now = now
+	c.tick(now)
 	inbox := c.inbox
 	c.inbox = nil
 	m.metrics.inbox.Sub(float64(len(inbox)))
 	sortFindings(inbox)
 	for _, f := range inbox {
+		m.census.report(c, &f)
 		m.admit(c, f)
 	}
 	m.reviewClosed(c)
@@ -34,6 +35,9 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 		}
 	}
 	c.changes.prune(now.Add(-m.opts.Cause), m.metrics)
+	m.census.drop(c, func(_ string, d *deviation) bool {
+		return !d.closed.IsZero() && d.closed.Before(now.Add(-m.opts.Peers-c.settled()))
+	})
 }
 
 // reviewPending opens a group once what belongs to it had time to arrive. One that is over by
@@ -129,6 +133,9 @@ func (m *Manager) reviewOpen(c *cluster, g *group) {
 		m.resolve(c, g, c.now, end, reason)
 		m.report(g)
 		return
+	}
+	if m.compare(c, g) {
+		g.dirty = true
 	}
 	if !g.dirty && !g.recheck {
 		return

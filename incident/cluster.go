@@ -21,7 +21,9 @@ func keyOf(f *detector.Finding) signalKey { return signalKey{f.Service, f.Signal
 // cluster is what goes on in one cluster. The Manager's mutex guards it.
 type cluster struct {
 	name    string
+	began   time.Time          // When it first was heard of since the start.
 	now     time.Time          // As Advance said.
+	steps   [2]time.Duration   // Before now, newest first.
 	inbox   []detector.Finding // Since the last Advance.
 	changes changeLog
 
@@ -29,6 +31,8 @@ type cluster struct {
 	services map[fleet.Service]*group // The one of groups that has the service.
 	closed   []*group                 // Resolved by a person while findings were open.
 	harmless map[signalKey]detector.Finding
+
+	deviations map[string]*deviation // Harmful findings by ID, also those that ended lately.
 }
 
 func newCluster(name string) *cluster {
@@ -36,7 +40,19 @@ func newCluster(name string) *cluster {
 		name:     name,
 		services: make(map[fleet.Service]*group),
 		harmless: make(map[signalKey]detector.Finding),
+
+		deviations: make(map[string]*deviation),
 	}
+}
+
+// tick notes how late it is.
+func (c *cluster) tick(now time.Time) {
+	if c.began.IsZero() || now.Before(c.began) {
+		c.began = now
+	} else if now.After(c.now) {
+		c.steps = [2]time.Duration{now.Sub(c.now), c.steps[0]}
+	}
+	c.now = now
 }
 
 // sortFindings puts reports into one order, whatever the order in which shards handed them over.

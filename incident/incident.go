@@ -52,6 +52,7 @@ type Incident struct {
 	Effects  []Effect           `json:"effects"`           // Of Findings, in the same order.
 	Omitted  int                `json:"omitted,omitempty"` // Findings beyond the worst hundred.
 	Causes   []Cause            `json:"causes"`            // What changed before, likeliest first.
+	Peers    Peers              `json:"peers,omitzero"`    // Is it here only?
 }
 
 // Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%,

@@ -36,6 +36,7 @@ type Options struct {
 	Related    time.Duration // What begins within this in a namespace is one; 5m.
 	Hold       time.Duration // How long an incident must be quiet before it is resolved; 5m.
 	Cause      time.Duration // How long before an incident a change may have caused it; 1h.
+	Peers      time.Duration // How long before it the same may have begun in other clusters; 10m.
 	MaxOpen    int           // Incidents of a cluster; the rest is one storm; 50.
 	MaxChanges int           // Changes kept for one cluster; 1000.
 
@@ -56,6 +57,7 @@ func (o *Options) validate() error {
 		{"Related", &o.Related, 5 * time.Minute},
 		{"Hold", &o.Hold, 5 * time.Minute},
 		{"Cause", &o.Cause, time.Hour},
+		{"Peers", &o.Peers, 10 * time.Minute},
 	} {
 		if *d.value < 0 {
 			return fmt.Errorf("incident: %s is negative", d.name)
@@ -90,6 +92,7 @@ type Manager struct {
 
 	mu       sync.Mutex // Guards what follows.
 	clusters map[string]*cluster
+	census   *census
 	recent   []Incident // Resolved ones, oldest first.
 	outbox   []Incident // Not yet handed to Report.
 }
@@ -99,11 +102,13 @@ func New(o Options) (*Manager, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	metrics := newMetrics(o.Reg)
 	return &Manager{
 		opts:     o,
 		logger:   o.Logger.With("component", "incident"),
-		metrics:  newMetrics(o.Reg),
+		metrics:  metrics,
 		clusters: make(map[string]*cluster),
+		census:   newCensus(metrics),
 	}, nil
 }
 
@@ -240,6 +245,7 @@ func (m *Manager) Remove(name string) {
 		}
 		m.metrics.inbox.Sub(float64(len(c.inbox)))
 		m.metrics.changes.Sub(float64(len(c.changes.list)))
+		m.census.remove(c)
 		delete(m.clusters, name)
 	}
 	m.mu.Unlock()

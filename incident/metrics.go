@@ -29,6 +29,7 @@ type metrics struct {
 	open     prometheus.Gauge
 	inbox    prometheus.Gauge
 	changes  prometheus.Gauge
+	scored   prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -63,6 +64,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Reports of findings that wait for their cluster to advance."),
 		changes: gauge("tocsin_incident_kept_changes",
 			"Changes that are kept as possible causes."),
+		scored: gauge("tocsin_incident_scored_services",
+			"Services of all clusters that have a score, to compare clusters."),
 	}
 }
 

@@ -49,6 +49,7 @@ func (m *Manager) Restore(
 // advance.
 func (m *Manager) restoreFindings(c *cluster, fs []detector.Finding) {
 	for _, f := range fs {
+		m.census.report(c, &f)
 		if g := c.services[f.Service]; g != nil {
 			g.restoreFinding(f)
 			continue
@@ -113,6 +114,7 @@ func (m *Manager) Reconcile(name string, open []detector.Finding, now time.Time)
 	c := m.cluster(name)
 	c.settle(open, now)
 	known := idsOf(open)
+	m.census.drop(c, func(id string, _ *deviation) bool { return !known[id] })
 	n := len(c.inbox)
 	c.inbox = slices.DeleteFunc(c.inbox, func(f detector.Finding) bool { return !known[f.ID] })
 	m.metrics.inbox.Sub(float64(n - len(c.inbox)))

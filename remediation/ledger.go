@@ -74,10 +74,14 @@ func digest(i *incident.Incident) string {
 	slices.SortFunc(effects, func(a, b incident.Effect) int {
 		return cmp.Or(a.Service.Compare(b.Service), strings.Compare(a.Signal, b.Signal))
 	})
-	text, err := json.Marshal([]any{
+	told := []any{
 		i.ID, i.State, i.Severity, i.Title, i.Reason, i.End.UTC(), i.AcknowledgedBy,
 		i.Services, effects, causes,
-	})
+	}
+	if peers := i.Peers.String(); peers != "" {
+		told = append(told, peers)
+	}
+	text, err := json.Marshal(told)
 	if err != nil {
 		panic("remediation: an incident has no JSON: " + err.Error()) // Strings always have.
 	}

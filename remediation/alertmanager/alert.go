@@ -74,7 +74,7 @@ func annotations(note *remediation.Notification) map[string]string {
 	return out
 }
 
-// description has a line for each signal.
+// description has a line for each signal, and one that compares clusters.
 func description(i *incident.Incident) string {
 	var lines []string
 	for _, e := range i.Effects {
@@ -82,6 +82,9 @@ func description(i *incident.Incident) string {
 			lines = append(lines, fmt.Sprintf("%s: %s %s, usually %s, %s",
 				e.Service.Name, e.Signal, e.Observed, e.Expected, e.Difference))
 		}
+	}
+	if peers := i.Peers.String(); peers != "" {
+		lines = append(lines, "Peers: "+peers)
 	}
 	if i.State == incident.Resolved {
 		lines = append(lines, "Resolved: "+i.Reason)

@@ -182,6 +182,20 @@ func TestAlert(t *testing.T) {
 	})
 }
 
+func TestPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		m := note()
+		m.Incident.Peers = incident.Peers{Clusters: 7}
+		tell(t, f.notifier(alertmanager.Options{}), &m)
+		want := "checkout: errors 2.4%, usually 0.3%, +2.1 points (8 times)\n" +
+			"Peers: only in this cluster (7 others run it and are normal)"
+		if got := (<-f.alerts).Annotations["description"]; got != want {
+			t.Errorf("the description is\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
 // An alert of another time zone, or of a cluster whose clock is ahead, must not be refused, nor
 // stay open.
 func TestClockThatIsAhead(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 	maxServices = 10
 	maxCauses   = 3
 	maxCell     = 40
+	maxPeers    = 600
 )
 
 // message returns the message of an incident. The first option is its text, which stands alone if
@@ -83,7 +84,11 @@ func color(i *incident.Incident) string {
 }
 
 func services(i *incident.Incident) string {
-	return "*Services* " + names(i.Services)
+	text := "*Services* " + names(i.Services)
+	if peers := i.Peers.String(); peers != "" {
+		text += "\n*Peers* " + escape(peers, maxPeers)
+	}
+	return text
 }
 
 // names lists services by namespace and name.

@@ -298,6 +298,19 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+func TestPeers(t *testing.T) {
+	w := newWorkspace(t)
+	m := note()
+	m.Incident.Peers = incident.Peers{Clusters: 4, Deviating: 2, Names: []string{"us-1", "<eu>"}}
+	tell(t, w.notifier(slack.Options{}), &m)
+	channel, _ := w.channel()
+	want := "*Services* shop/checkout\n" +
+		"*Peers* also in 2 of 4 other clusters: fleet-wide (us-1, &lt;eu&gt;)\n"
+	if got := channel[0].body(); !strings.HasPrefix(got, want) {
+		t.Errorf("the message is\n%s\nwant it to begin with\n%s", got, want)
+	}
+}
+
 func TestHostileAndLongTexts(t *testing.T) {
 	w := newWorkspace(t)
 	n := w.notifier(slack.Options{})

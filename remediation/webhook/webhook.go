@@ -115,6 +115,7 @@ type Message struct {
 	Key      string            `json:"key"` // Of the incident and the receiver.
 	Receiver string            `json:"receiver"`
 	Link     string            `json:"link,omitempty"`
+	Peers    string            `json:"peers,omitempty"` // Those of the incident in a line.
 	Incident incident.Incident `json:"incident"`
 }
 
@@ -126,6 +127,7 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 		Key:      note.Key,
 		Receiver: note.Receiver,
 		Link:     note.Link,
+		Peers:    note.Incident.Peers.String(),
 		Incident: note.Incident,
 	})
 	if err != nil {

@@ -119,6 +119,24 @@ func TestMessageIsSigned(t *testing.T) {
 	}
 }
 
+func TestPeers(t *testing.T) {
+	url, got := serve(t, status(http.StatusOK))
+	m := note()
+	m.Incident.Peers = incident.Peers{Clusters: 3, Deviating: 1, Names: []string{"prod-us"}, Unknown: 1}
+	if _, err := newNotifier(t, webhook.Options{URL: url}).Notify(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	body := string((<-got).body)
+	for _, want := range []string{
+		`"peers":"also in 1 of 3 other clusters (prod-us; 1 not heard of)"`,
+		`"peers":{"clusters":3,"deviating":1,"unknown":1,"names":["prod-us"]}`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the message is\n%s\nwant it to have\n%s", body, want)
+		}
+	}
+}
+
 func TestEvents(t *testing.T) {
 	url, got := serve(t, status(http.StatusOK))
 	n := newNotifier(t, webhook.Options{URL: url})
