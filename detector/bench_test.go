@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/series"
@@ -16,6 +18,7 @@ import (
 // benchFleet is a fleet whose every service has every signal.
 type benchFleet struct {
 	engine  *detector.Engine
+	reg     *prometheus.Registry
 	batches [][]series.Batch // By cluster and signal.
 	at      time.Time
 }
@@ -31,11 +34,11 @@ func newBenchFleet(b *testing.B, clusters, services, signals int) *benchFleet {
 			Name: fmt.Sprintf("signal%d", i), Kind: kinds[i%len(kinds)], Bad: detector.Up,
 		})
 	}
-	f := &benchFleet{at: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)}
+	f := &benchFleet{at: time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC), reg: prometheus.NewRegistry()}
 	var err error
 	f.engine, err = detector.New(detector.Options{
 		Signals: of, Registry: registry, Inbox: clusters * signals,
-		Scores: func(*detector.Scores) {}, Services: func(*detector.ServiceScores) {},
+		Scores: func(*detector.Scores) {}, Services: func(*detector.ServiceScores) {}, Reg: f.reg,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -97,12 +100,28 @@ func BenchmarkTick480k(b *testing.B) {
 		f.tick(b)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/values, "ns/value")
-	b.ReportMetric(float64(heap()-fed)/values, "state-bytes/series")
+	b.ReportMetric((float64(heap()-fed)+f.modelBytes(b))/values, "state-bytes/series")
 	b.ReportMetric(float64(fed-before)/values, "feed-bytes/series")
 	stop()
 	if err := <-done; err != nil {
 		b.Fatal(err)
 	}
+}
+
+// modelBytes returns what the models take outside of the heap.
+func (f *benchFleet) modelBytes(b *testing.B) float64 {
+	b.Helper()
+	families, err := f.reg.Gather()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "tocsin_detector_model_bytes" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	b.Fatal("no metric of the models' memory")
+	return 0
 }
 
 func heap() uint64 {

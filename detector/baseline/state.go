@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"tocsin/detector/kernel"
@@ -32,9 +33,13 @@ func (c *Columns) AppendState(dst []byte) []byte {
 }
 
 func appendLanes(dst []byte, rows []kernel.Lanes) []byte {
+	const size = 4 * kernel.Width
+	at := len(dst)
+	dst = slices.Grow(dst, len(rows)*size)[:at+len(rows)*size]
 	for i := range rows {
-		for _, v := range rows[i] {
-			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+		row := dst[at+i*size:][:size]
+		for l, v := range rows[i] {
+			binary.LittleEndian.PutUint32(row[4*l:], math.Float32bits(v))
 		}
 	}
 	return dst

@@ -144,10 +144,14 @@ func aligned(memory []byte, size int) []byte {
 	return memory[skip : skip+size : skip+size]
 }
 
-// capacity rounds n up, by an eighth at most, so that pieces come in few sizes.
+// capacity rounds n up, by a sixth at most, so that pieces come in few sizes and a column that grows
+// block by block does not move each time.
 func capacity(n int) int {
-	if n <= 16 {
+	switch {
+	case n <= 4:
 		return n
+	case n <= 16:
+		return (n + 1) / 2 * 2
 	}
 	step := 1 << (bits.Len(uint(n-1)) - 4)
 	return (n + step - 1) / step * step
