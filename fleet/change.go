@@ -46,6 +46,7 @@ type Change struct {
 	At       time.Time  `json:"at"` // By the cluster's clock where it says, else when it was seen.
 	Service  Service    `json:"service"`
 	Workload Workload   `json:"workload"`
+	UID      string     `json:"uid,omitempty"` // Of the object: another one of its name has another.
 	Kind     ChangeKind `json:"kind"`
 	Summary  string     `json:"summary"` // One line for people: "image shop:v41 -> shop:v42".
 	Author   string     `json:"author,omitempty"`

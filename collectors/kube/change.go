@@ -98,6 +98,7 @@ func (s *sighting) change(
 		At:       when.at,
 		Service:  s.service(cluster),
 		Workload: s.Kind,
+		UID:      s.UID,
 		Kind:     kind,
 		Summary:  summary,
 		Author:   author,
