@@ -9,7 +9,7 @@ LDFLAGS := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(shell git rev-par
 	-X $(V).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 
-.PHONY: help build demo test e2e once lint bench bench-core kernels fuzz tools quality clean
+.PHONY: help build demo test e2e once lint bench bench-core kernels fuzz tools quality fleet-run clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,3 +73,9 @@ clean: ## Remove bin.
 DATA ?= ../shared/data
 quality: build ## Score the detector on labelled recordings below DATA; docs/quality.md has the last run.
 	@test/quality/run $(DATA) /tmp/tocsin-quality
+
+FLEET ?=
+fleet-run: ## Two weeks of 300 simulated clusters, detected in one process (10 minutes); FLEET="--days 2 ..." for others.
+	@mkdir -p bin
+	@$(GO) build -o bin/ ./test/quality/fleetrun
+	@bin/fleetrun $(FLEET)

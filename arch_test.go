@@ -53,6 +53,7 @@ var rooms = map[string][]string{
 	"store/tsdb":               {"detector", "fleet", "series"},
 	"test/acceptance":          {"*"},
 	"test/e2e":                 {"*"},
+	"test/quality/fleetrun":    {"app", "cmd/fleetsim/sim", "detector", "fleet", "incident", "series"},
 	"test/testbed":             nil,
 }
 

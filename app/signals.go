@@ -83,6 +83,13 @@ func budget(c *config.Config) detector.Budget {
 // DefaultBudget returns how many pages people accept who do not say.
 func DefaultBudget() detector.Budget { return budget(config.Default()) }
 
+// DefaultDetection returns what the detector and the incidents of people who configure nothing are built from, and the
+// severity from which they are told. What reports go to is left to the caller.
+func DefaultDetection() (detector.Options, incident.Options, incident.Severity) {
+	c := config.Default()
+	return detectorOptions(c), incidentOptions(c), incident.Severity(c.Incidents.MinSeverity)
+}
+
 // tuning returns when a score is a finding.
 func tuning(d config.Detection) detector.Tuning {
 	return detector.Tuning{
