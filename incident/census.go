@@ -13,12 +13,12 @@ import (
 // guards it.
 //
 // Its memory is bounded by what the clusters have: an entry of 24 bytes for each service of each
-// cluster, 3 MB for 250 services in 500 clusters.
+// cluster, and one of about 100 bytes for each name: 3 MB for 250 services in 500 clusters.
 type census struct {
 	runs       map[fleet.Service][]run    // By service without cluster; ordered by cluster.
 	deviations map[signalKey][]*deviation // By signal of a service without cluster.
 	held       int                        // Entries of runs.
-	noted      int                        // Since runs were swept.
+	due        int                        // Notes until runs are swept.
 	metrics    *metrics
 }
 
@@ -82,20 +82,19 @@ func (n *census) scored(c *cluster, at time.Time, services []fleet.Service) {
 		}
 		r.last = now
 	}
-	n.noted += len(services)
-	if n.noted > 16*n.held {
+	if n.due -= len(services); n.due <= 0 {
 		n.sweep()
 	}
 	n.metrics.scored.Set(float64(n.held))
 }
 
-// sweep forgets services that have fallen silent while their clusters have not. It comes so seldom
-// that it costs each note little.
+// sweep forgets services that have fallen silent while their clusters have not. It comes after as
+// many notes as four times what it leaves, so it costs each of them little.
 func (n *census) sweep() {
-	n.noted = 0
 	n.forget(func(r run) bool {
 		return r.last < r.cluster.now.Add(-3*r.cluster.fresh()).Unix()
 	})
+	n.due = max(100, 4*n.held)
 }
 
 func (n *census) forget(gone func(run) bool) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"tocsin/detector"
 	"tocsin/fleet"
@@ -226,6 +227,38 @@ func TestPeersThatFallSilent(t *testing.T) {
 	r.m.Remove("prod-3")
 	r.run(begin + 31*time.Minute)
 	r.wantPeers(incident.Peers{Clusters: 1})
+}
+
+// Jobs come and go under new names for ever.
+func TestServicesThatFallSilentAreForgotten(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	r := newRegion(t, 1)
+	r.world = newWorld(t, incident.Options{Reg: reg})
+	for n := range 10_000 {
+		now := noon.Add(time.Duration(n) * time.Minute)
+		job := fleet.Service{Cluster: "prod-eu", Namespace: "jobs", Name: fmt.Sprint("job-", n)}
+		r.m.Scored("prod-eu", now, []fleet.Service{cartOf("prod-eu"), job})
+		r.m.Advance("prod-eu", now)
+	}
+	held := func() float64 {
+		all, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() == "tocsin_incident_scored_services" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		return -1
+	}
+	if n := held(); n < 2 || n > 1000 {
+		t.Errorf("%g services are remembered of 10,000", n)
+	}
+	r.m.Remove("prod-eu")
+	if n := held(); n != 0 {
+		t.Errorf("%g services of a cluster that is gone are remembered", n)
+	}
 }
 
 func TestPeersWhenAllIsOver(t *testing.T) {

@@ -206,6 +206,27 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
+// That it is in other clusters too is worth an edit.
+func TestPeersAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReceiver()
+		e, stop := start(t, remediation.Options{Policy: toAll(&remediation.Route{}, r)})
+		defer stop()
+		i := opened("a", incident.Warning)
+		e.Incident(i)
+		after(time.Minute)
+		i.Peers = incident.Peers{Clusters: 4}
+		e.Incident(i)
+		after(time.Minute)
+		e.Incident(i) // They know that.
+		after(time.Minute)
+		i.Peers.Deviating = 3
+		e.Incident(i)
+		after(time.Minute)
+		r.want(t, "0s a open warning", "1m0s a open warning edit", "3m0s a open warning edit")
+	})
+}
+
 func TestOneIncidentIsOneMessageThatIsEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReceiver()
