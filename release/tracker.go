@@ -70,6 +70,8 @@ type Followed struct {
 
 	UID      string    `json:"uid,omitempty"`
 	Current  string    `json:"current,omitempty"` // Hash of what it asks for.
+	Change   string    `json:"change,omitempty"`  // ID of the change that made it so.
+	Met      time.Time `json:"met,omitzero"`      // First look, if nobody had told of it before.
 	Paused   bool      `json:"paused,omitempty"`
 	PausedAt time.Time `json:"paused_at,omitzero"` // When that changed last.
 	Latest   time.Time `json:"latest,omitzero"`    // When it was released or created last.

@@ -122,7 +122,7 @@ func (p Progress) bounded(most int) Progress {
 
 // meet takes in a workload that nobody has told of. A rollout that is going on is adopted.
 func (t *Tracker) meet(f *Followed, p *Progress) {
-	f.UID, f.Current, f.Paused = p.UID, p.New.Hash, p.Paused
+	f.UID, f.Current, f.Paused, f.Met = p.UID, p.New.Hash, p.Paused, p.At
 	rolling := p.Old.Created > 0 && p.Old.Hash != "" && p.Old.Hash != p.New.Hash
 	if !rolling {
 		f.note(p.New.Hash, p.At, t.opts.Revisions)

@@ -54,7 +54,8 @@ type Release struct {
 
 	ID       string         `json:"id"` // Of the workload's UID, the new hash and the start.
 	UID      string         `json:"uid,omitempty"`
-	Old      fleet.Revision `json:"old"` // Without templates, as New.
+	Change   string         `json:"change,omitempty"` // ID of the change that began it.
+	Old      fleet.Revision `json:"old"`              // Without templates, as New.
 	New      fleet.Revision `json:"new"`
 	Author   string         `json:"author,omitempty"`
 	Strategy Strategy       `json:"strategy,omitempty"`

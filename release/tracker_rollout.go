@@ -22,26 +22,28 @@ func (t *Tracker) rollout(f *Followed, c *fleet.Change) {
 		Key: f.Key, UID: cmp.Or(c.UID, f.UID), Start: c.At, Author: c.Author,
 		Old: slim(c.Old), New: slim(c.New), Paused: f.Paused,
 	}
-	r.ID = releaseID(f.Key, c.UID, r.New.Hash, r.Start)
+	r.ID, r.Change = releaseID(f.Key, c.UID, r.New.Hash, r.Start), c.ID
 	switch {
-	case f.remembers(r.ID):
+	case f.remembers(r), c.ID == "" && f.Current == r.New.Hash && !c.At.Before(f.Latest):
 		t.ignore(f.Key, Duplicate)
+	case !c.At.After(f.Met):
+		t.ignore(f.Key, Late)
 	case c.At.Before(f.Latest):
 		t.late(f, r)
-	case f.Current == r.New.Hash:
-		t.ignore(f.Key, Duplicate)
 	default:
-		f.UID = r.UID
+		f.UID, f.Change = r.UID, r.Change
 		t.begin(f, r)
 	}
 }
 
-// remembers reports whether a release is running or was remembered.
-func (f *Followed) remembers(id string) bool {
-	if f.Running != nil && f.Running.ID == id {
+// remembers reports whether a release is known. A watcher that starts again may tell another time, but
+// the same change.
+func (f *Followed) remembers(r *Release) bool {
+	if r.Change != "" && r.Change == f.Change {
 		return true
 	}
-	return slices.ContainsFunc(f.Past, func(r Release) bool { return r.ID == id })
+	same := func(p Release) bool { return p.ID == r.ID || r.Change != "" && p.Change == r.Change }
+	return f.Running != nil && same(*f.Running) || slices.ContainsFunc(f.Past, same)
 }
 
 // begin starts to follow a release, in place of the one that is running.

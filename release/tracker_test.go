@@ -192,3 +192,272 @@ func TestReleaseIsFollowedToItsEnd(t *testing.T) {
 		t.Errorf("judged after its end: %v", err)
 	}
 }
+
+func TestWhatIsNoRelease(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.change(fleet.Created, 0, func(c *fleet.Change) { c.New = &fleet.Revision{Hash: "a"} })
+	s.change(fleet.Scaled, time.Minute, nil)
+	s.change(fleet.Restarted, 2*time.Minute, nil)
+	s.rollout(3*time.Minute, "a", "a")
+	s.rollout(4*time.Minute, "", "b")
+	s.change("moved", 5*time.Minute, nil)
+	s.wants()
+	want := []release.Reason{
+		release.ScaleOnly, release.RestartOnly, release.SameTemplate, release.Malformed,
+		release.Malformed,
+	}
+	if !slices.Equal(s.ignored, want) {
+		t.Errorf("ignored for %q, want %q", s.ignored, want)
+	}
+}
+
+func TestThirdReleaseSupersedes(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	s.observe(time.Minute, nil)
+	s.judge(2*time.Minute, release.Healthy)
+	first := s.release()
+	s.rollout(3*time.Minute, "b", "c")
+	s.wants("rolling", "soaking", "superseded", "rolling")
+	err := s.tracker.Judged(first.ID, release.Verdict{Result: release.Healthy})
+	if !errors.Is(err, release.ErrNotRunning) {
+		t.Errorf("judged what is superseded: %v", err)
+	}
+	if got := s.standing("b"); got != release.Unknown {
+		t.Errorf("b is %s, though it never ended", got)
+	}
+	if got := s.tracker.Running("eu"); len(got) != 1 || got[0].New.Hash != "c" {
+		t.Errorf("running: %+v", got)
+	}
+}
+
+func TestSomebodyElseRollsBack(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	bad := s.release()
+	s.observe(time.Minute, half)
+	s.rollout(2*time.Minute, "b", "a")
+	s.wants("rolling", "rolled back", "rolling")
+	if got := s.steps[1].Release; got.ID != bad.ID || got.EndedBy != "kim" {
+		t.Errorf("rolled back: %+v", got)
+	}
+	if r := s.release(); !r.Back || r.Undoes != bad.ID {
+		t.Errorf("the way back is %+v", r)
+	}
+	s.observe(3*time.Minute, func(p *release.Progress) {
+		half(p)
+		p.New.Hash, p.Old.Hash = "a", "b"
+		p.New.Pods = []release.Pod{{Name: "a-0", Started: noon, Waiting: "CrashLoopBackOff"}}
+	})
+	if r := s.release(); len(r.Facts) > 0 || len(r.NewPods()) > 0 {
+		t.Errorf("a pod from before is held to be new: %+v", r)
+	}
+	s.rollout(4*time.Minute, "a", "b")
+	if r := s.release(); r.Back {
+		t.Errorf("going forward again is %+v", r)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	s.observe(time.Minute, nil)
+	s.judge(2*time.Minute, release.Regressed)
+	s.judge(61*time.Minute-time.Second, release.Healthy)
+	s.tracker.Advance("eu", noon.Add(2*time.Hour))
+	if got := s.standing("b"); got != release.Bad {
+		t.Errorf("b is %s after a regression", got)
+	}
+	s.rollout(3*time.Hour, "b", "c")
+	s.observe(3*time.Hour+time.Minute, func(p *release.Progress) { p.New.Hash = "c" })
+	s.judge(3*time.Hour+2*time.Minute, release.Healthy)
+	s.tracker.Advance("eu", noon.Add(5*time.Hour))
+	if got := s.standing("c"); got != release.Unknown {
+		t.Errorf("c is %s by a verdict that was an hour old", got)
+	}
+	if err := s.tracker.Mark(shop, "b", release.Accepted, "kim", noon.Add(6*time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if good, ok := s.tracker.LastGood(shop, "c"); !ok || good.Hash != "b" || good.By != "kim" {
+		t.Errorf("last good %+v, %t", good, ok)
+	}
+	err := s.tracker.Mark(shop, "z", release.Accepted, "kim", noon)
+	if !errors.Is(err, release.ErrUnknownRevision) {
+		t.Errorf("mark of an unknown revision: %v", err)
+	}
+	if err := s.tracker.Mark(shop, "b", "fine", "kim", noon); err == nil {
+		t.Error("a standing that does not exist was taken")
+	}
+}
+
+func TestLedgerKeepsTheLastGood(t *testing.T) {
+	s := tell(t, release.TrackerOptions{Revisions: 6})
+	s.rollout(0, "a", "r0")
+	if err := s.tracker.Mark(shop, "a", release.Accepted, "kim", noon); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		s.rollout(time.Duration(i+1)*time.Minute, fmt.Sprintf("r%d", i), fmt.Sprintf("r%d", i+1))
+	}
+	if n := len(s.tracker.Ledger(shop)); n != 6 {
+		t.Errorf("%d revisions, want 6", n)
+	}
+	if good, _ := s.tracker.LastGood(shop, ""); good.Hash != "a" {
+		t.Errorf("last good %+v, want a", good)
+	}
+}
+
+func TestFactsOfNewPodsOnly(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	warn := func(after time.Duration, reason, object string) {
+		s.change(fleet.Warning, after, func(c *fleet.Change) {
+			c.Event = &fleet.Event{Reason: reason, Object: object, Last: noon.Add(after)}
+		})
+	}
+	s.rollout(0, "a", "b")
+	warn(time.Second, "BackOff", "Pod/b-0") // Overtakes the watch of pods.
+	warn(time.Second, "BackOff", "Pod/a-0")
+	warn(2*time.Second, "FailedScheduling", "Pod/b-0")
+	s.wants("rolling")
+	s.restart()
+	s.observe(20*time.Second, func(p *release.Progress) {
+		half(p)
+		p.Old.Pods[0].Waiting = "CrashLoopBackOff"
+		p.New.Pods[0].Terminated, p.New.Pods[0].Ready = "OOMKilled", false
+		p.Conditions = []release.Condition{
+			{Reason: "MinimumReplicasUnavailable"},
+			{Reason: "ProgressDeadlineExceeded", Since: noon.Add(-time.Hour)}, // Of the one before.
+		}
+	})
+	s.wants("rolling", "CrashLoopBackOff", "OOMKilled", "MinimumReplicasUnavailable")
+	warn(30*time.Second, "Unhealthy", "Pod/b-0")
+	warn(30*time.Second, "Unhealthy", "Pod/b-0")
+	warn(31*time.Second, "BackOff", "Pod/b-0")
+	if got := s.steps[len(s.steps)-1]; len(s.steps) != 5 || got.Fact != release.FailedProbes {
+		t.Errorf("%d steps, last %+v", len(s.steps), got)
+	}
+	if f := s.release().Facts[0]; !f.Last.Equal(noon.Add(31*time.Second)) || !slices.Equal(f.Pods, []string{"b-0"}) {
+		t.Errorf("crash loop: %+v", f)
+	}
+}
+
+func TestStalled(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	s.observe(time.Minute, half)
+	s.change(fleet.Paused, 2*time.Minute, nil)
+	s.observe(20*time.Minute, func(p *release.Progress) { half(p); p.Paused = true })
+	s.change(fleet.Resumed, 21*time.Minute, nil)
+	s.observe(30*time.Minute, half)
+	s.wants("rolling")
+	s.observe(32*time.Minute, half)
+	s.wants("rolling", "stalled")
+	if at := s.steps[1].At; !at.Equal(noon.Add(31 * time.Minute)) {
+		t.Errorf("stalled at %s", at)
+	}
+	s.observe(33*time.Minute, func(p *release.Progress) { half(p); p.New.Available = 2 })
+	s.observe(34*time.Minute, func(p *release.Progress) {
+		half(p)
+		p.Conditions = []release.Condition{{Reason: "ProgressDeadlineExceeded"}}
+	})
+	s.observe(35*time.Minute, nil)
+	s.wants("rolling", "stalled", "rolling", "ProgressDeadlineExceeded", "stalled", "soaking")
+}
+
+func TestLostAndDeleted(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	s.tracker.Advance("eu", noon.Add(6*time.Hour))
+	s.wants("rolling", "lost")
+	s.rollout(7*time.Hour, "b", "c")
+	s.change(fleet.Deleted, 8*time.Hour, nil)
+	s.wants("rolling", "lost", "rolling", "deleted")
+	s.observe(9*time.Hour, half) // Of the object that is gone.
+	s.rollout(7*time.Hour, "b", "c")
+	s.change(fleet.Created, 10*time.Hour, func(c *fleet.Change) {
+		c.UID, c.New = "u2", &fleet.Revision{Hash: "d"}
+	})
+	s.change(fleet.Deleted, 11*time.Hour, nil) // Again, of the one before.
+	if got := s.tracker.Releases(shop); len(got) != 2 || len(s.steps) != 4 {
+		t.Errorf("releases %+v, %d steps", got, len(s.steps))
+	}
+}
+
+func TestFirstSightOfARollout(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.observe(time.Minute, half)
+	s.rollout(30*time.Second, "a", "b") // The change comes after it has been seen.
+	s.wants("rolling")
+	if r := s.release(); r.Old.Hash != "a" || !r.Start.Equal(noon.Add(50*time.Second)) {
+		t.Errorf("release %+v", r)
+	}
+	s = tell(t, release.TrackerOptions{})
+	s.observe(time.Minute, nil)
+	s.wants()
+}
+
+func TestToldLate(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(2*time.Minute, "b", "c")
+	s.rollout(time.Minute, "a", "b")
+	s.rollout(time.Minute, "a", "b")
+	s.wants("rolling", "superseded")
+	if got := s.tracker.Running("eu"); len(got) != 1 || got[0].New.Hash != "c" {
+		t.Errorf("running %+v", got)
+	}
+	s.rollout(3*time.Minute, "c", "b")
+	if r := s.release(); !r.Back {
+		t.Errorf("b is older than c: %+v", r)
+	}
+}
+
+func TestTrackerIsBounded(t *testing.T) {
+	s := tell(t, release.TrackerOptions{Releases: 2, Workloads: 3})
+	key := func(i int) release.Key {
+		k := shop
+		k.Service.Name = fmt.Sprintf("shop-%d", i)
+		return k
+	}
+	for i := range 4 {
+		s.tracker.Change(rollout(key(i), 0, "a", "b"))
+	}
+	want := []release.Reason{release.TooManyReleases, release.TooManyWorkloads}
+	if n := len(s.tracker.Running("eu")); n != 2 || !slices.Equal(s.ignored, want) {
+		t.Errorf("%d running, ignored %q", n, s.ignored)
+	}
+	other := key(0)
+	other.Service.Cluster = "us"
+	s.tracker.Change(rollout(other, 0, "a", "b"))
+	s.tracker.Change(change(key(0), fleet.Deleted, time.Minute))
+	s.tracker.Change(rollout(key(3), 2*time.Minute, "a", "b"))
+	if len(s.ignored) != 2 || len(s.tracker.Running("us")) != 1 || s.tracker.Releases(key(0)) != nil {
+		t.Errorf("what is deleted makes no room: %q", s.ignored)
+	}
+}
+
+func TestTrackerRefuses(t *testing.T) {
+	for _, o := range []release.TrackerOptions{{Soak: -1}, {Releases: -1}, {Revisions: 3}} {
+		if _, err := release.NewTracker(o); err == nil {
+			t.Errorf("options %+v were taken", o)
+		}
+	}
+	over := release.Release{Key: shop, ID: "x", State: release.Done}
+	for _, f := range [][]release.Followed{
+		{{Key: shop}, {Key: shop}},
+		{{Key: shop, Running: &over}},
+		{{Key: shop, Running: &release.Release{ID: "x", State: release.Rolling}}},
+		{{Key: shop, Past: []release.Release{{Key: shop, ID: "x", State: "odd"}}}},
+		{{Key: shop, Ledger: []release.Known{{Hash: "a", Standing: "odd"}}}},
+	} {
+		tracker, err := release.NewTracker(release.TrackerOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tracker.Restore(release.TrackerState{Workloads: f}); err == nil {
+			t.Errorf("state %+v was taken", f)
+		}
+		if n := len(tracker.State().Workloads); n > 0 {
+			t.Errorf("%d workloads of a refused state", n)
+		}
+	}
+}
