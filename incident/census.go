@@ -19,6 +19,7 @@ type census struct {
 	deviations map[signalKey][]*deviation // By signal of a service without cluster.
 	held       int                        // Entries of runs.
 	due        int                        // Notes until runs are swept.
+	mark       uint64                     // The last that was given to clusters.
 	metrics    *metrics
 }
 
@@ -151,18 +152,18 @@ func (n *census) remove(c *cluster) {
 	n.forget(func(r run) bool { return r.cluster == c })
 }
 
-// deviate returns the clusters in which one of the signals of a service went the same way at an
-// instant, since then or later.
-func (n *census) deviate(
+// deviating marks the clusters in which one of the signals of a service goes the same way at an
+// instant, having begun at since or later, and returns the mark.
+func (n *census) deviating(
 	s fleet.Service, directions map[string]detector.Direction, since, at time.Time,
-) map[*cluster]bool {
-	out := make(map[*cluster]bool)
+) (mark uint64) {
+	n.mark++
 	for signal, direction := range directions {
 		for _, d := range n.deviations[signalKey{anywhere(s), signal}] {
 			if d.direction == direction && !d.start.Before(since) && d.openAt(d.cluster.asOf(at)) {
-				out[d.cluster] = true
+				d.cluster.mark = n.mark
 			}
 		}
 	}
-	return out
+	return n.mark
 }

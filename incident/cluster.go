@@ -33,6 +33,7 @@ type cluster struct {
 	harmless map[signalKey]detector.Finding
 
 	deviations map[string]*deviation // Harmful findings by ID, also those that ended lately.
+	mark       uint64                // See census.deviating.
 }
 
 func newCluster(name string) *cluster {

@@ -124,13 +124,13 @@ func (m *Manager) peers(
 	c *cluster, g *group, directions map[string]detector.Direction, at time.Time,
 ) (p Peers) {
 	root := g.incident.Service
-	deviates := m.census.deviate(root, directions, g.start.Add(-m.opts.Peers), at)
+	mark := m.census.deviating(root, directions, g.start.Add(-m.opts.Peers), at)
 	for _, r := range m.census.runs[anywhere(root)] {
 		then := r.cluster.asOf(at)
 		late := max(m.opts.Peers, 2*r.cluster.pace())
 		switch {
 		case r.cluster == c || !r.covers(then):
-		case deviates[r.cluster]:
+		case r.cluster.mark == mark:
 			p.Clusters++
 			p.Deviating++
 			if len(p.Names) < maxPeerNames {

@@ -408,3 +408,36 @@ func BenchmarkScored(b *testing.B) {
 		m.Advance(names[n%500], at)
 	}
 }
+
+// BenchmarkFleetWideOutage is what an instant of a cluster costs while 20 services fail in all of
+// 500 clusters, each in an incident of its own.
+func BenchmarkFleetWideOutage(b *testing.B) {
+	m, err := incident.New(incident.Options{Report: func(incident.Incident) {}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	names, services := make([]string, 500), make([][]fleet.Service, 500)
+	for n := range names {
+		names[n] = fmt.Sprint("cluster-", n)
+		for s := range 20 {
+			service := fleet.Service{Cluster: names[n], Namespace: fmt.Sprint(s), Name: "cart"}
+			services[n] = append(services[n], service)
+			f := finding(service, "errors", noon.Add(time.Duration(s)*time.Minute))
+			f.State = detector.Open
+			m.Find(f)
+		}
+	}
+	advance := func(step int) {
+		n, at := step%500, noon.Add(time.Hour+time.Duration(step/500)*15*time.Second)
+		m.Scored(names[n], at, services[n])
+		m.Advance(names[n], at)
+	}
+	step := 0
+	for ; step < 20*500; step++ { // Until all is open and compared.
+		advance(step)
+	}
+	b.ReportAllocs()
+	for ; b.Loop(); step++ {
+		advance(step)
+	}
+}
