@@ -3,6 +3,7 @@
 // A Judge holds what harmless releases of each service look like. A Trial follows one release, window by
 // window, and may be asked for its Verdict after each: the chance that a harmless release is ever called
 // Regressed is at most alpha, however often one looks. Doubt is Inconclusive, and says what is missing.
+// A Tracker knows which releases there are, and which revisions were accepted.
 package release
 
 import (

@@ -195,6 +195,17 @@ func (w *witness) accepted(tracker *release.Tracker, k release.Key) {
 	}
 }
 
+// current checks that what runs is on the way to what its workload really asks for.
+func (w *witness) current(tracker *release.Tracker, h *history) {
+	for _, r := range tracker.Running("eu") {
+		for _, p := range h.places {
+			if p.key == r.Key && (p.gone || p.hash != r.New.Hash) {
+				w.t.Errorf("%s goes to %s, want %s", r.Service, r.New.Hash, p.hash)
+			}
+		}
+	}
+}
+
 // TestRandomHistories tells the same history, with late and doubled reports, to a tracker that runs
 // through and to one that is restarted in between.
 func TestRandomHistories(t *testing.T) {
@@ -207,6 +218,7 @@ func TestRandomHistories(t *testing.T) {
 				report(through.tracker)
 				report(restarted.tracker)
 			}
+			through.current(through.tracker, h)
 			if h.rng.IntN(4) == 0 {
 				restarted.restart()
 			}

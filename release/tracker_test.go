@@ -265,6 +265,9 @@ func TestLedger(t *testing.T) {
 	s.judge(2*time.Minute, release.Regressed)
 	s.judge(61*time.Minute-time.Second, release.Healthy)
 	s.tracker.Advance("eu", noon.Add(2*time.Hour))
+	if r := s.release(); r.State != release.Done || r.Result != release.Regressed {
+		t.Errorf("ended %s, %s, want regressed to stay", r.State, r.Result)
+	}
 	if got := s.standing("b"); got != release.Bad {
 		t.Errorf("b is %s after a regression", got)
 	}
