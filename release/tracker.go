@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,7 +40,7 @@ type Reason string
 const (
 	ScaleOnly        Reason = "scaled only"
 	RestartOnly      Reason = "restarted only"
-	SameTemplate     Reason = "same template" // Rolled again, as after an upgrade of the control plane.
+	SameTemplate     Reason = "same template" // Rolled out anew, as by a new control plane.
 	Duplicate        Reason = "duplicate"
 	Late             Reason = "late"
 	Malformed        Reason = "malformed"
@@ -83,35 +84,8 @@ type Followed struct {
 
 // NewTracker returns a tracker that knows nothing yet.
 func NewTracker(o TrackerOptions) (*Tracker, error) {
-	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		usual time.Duration
-	}{{"soak", &o.Soak, time.Hour}, {"deadline", &o.Deadline, 10 * time.Minute}, {"fresh", &o.Fresh, 10 * time.Minute}, {"lost", &o.Lost, 6 * time.Hour}} {
-		if *d.value < 0 {
-			return nil, fmt.Errorf("%s %s: want a positive duration", d.name, *d.value)
-		}
-		if *d.value == 0 {
-			*d.value = d.usual
-		}
-	}
-	for _, n := range []struct {
-		name         string
-		value        *int
-		usual, least int
-	}{
-		{"releases", &o.Releases, 500, 1},
-		{"workloads", &o.Workloads, 10_000, 1},
-		{"revisions", &o.Revisions, 10, 6}, // One more than are needed at once.
-		{"past", &o.Past, 8, 1},
-		{"pods", &o.Pods, 500, 1},
-	} {
-		if *n.value == 0 {
-			*n.value = n.usual
-		}
-		if *n.value < n.least {
-			return nil, fmt.Errorf("%s %d: want at least %d", n.name, *n.value, n.least)
-		}
+	if err := o.fill(); err != nil {
+		return nil, fmt.Errorf("track releases: %w", err)
 	}
 	if o.Report == nil {
 		o.Report = func(Transition) {}
@@ -125,6 +99,42 @@ func NewTracker(o TrackerOptions) (*Tracker, error) {
 	}, nil
 }
 
+// fill puts in the defaults and refuses what makes no sense.
+func (o *TrackerOptions) fill() error {
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		usual time.Duration
+	}{
+		{"soak", &o.Soak, time.Hour},
+		{"deadline", &o.Deadline, 10 * time.Minute},
+		{"fresh", &o.Fresh, 10 * time.Minute},
+		{"lost", &o.Lost, 6 * time.Hour},
+	} {
+		*d.value = cmp.Or(*d.value, d.usual)
+		if *d.value < 0 {
+			return fmt.Errorf("%s %s: want a positive duration", d.name, *d.value)
+		}
+	}
+	for _, n := range []struct {
+		name         string
+		value        *int
+		usual, least int
+	}{
+		{"releases", &o.Releases, 500, 1},
+		{"workloads", &o.Workloads, 10_000, 1},
+		{"revisions", &o.Revisions, 10, 7}, // More than must be kept at once.
+		{"past", &o.Past, 8, 1},
+		{"pods", &o.Pods, 500, 1},
+	} {
+		*n.value = cmp.Or(*n.value, n.usual)
+		if *n.value < n.least {
+			return fmt.Errorf("%s %d: want at least %d", n.name, *n.value, n.least)
+		}
+	}
+	return nil
+}
+
 // Change takes in what happened to a workload, in any order, however often.
 func (t *Tracker) Change(c fleet.Change) {
 	c.At = c.At.UTC()
@@ -133,8 +143,9 @@ func (t *Tracker) Change(c fleet.Change) {
 		t.ignore(k, Malformed)
 		return
 	}
-	if c.Kind == fleet.Deleted && t.workloads[k] == nil {
-		return
+	begins := c.Kind == fleet.Rollout || c.Kind == fleet.Created
+	if !begins && t.workloads[k] == nil {
+		return // It says nothing of a release.
 	}
 	f := t.follow(k)
 	switch {
@@ -177,8 +188,8 @@ func (t *Tracker) dispatch(f *Followed, c *fleet.Change) {
 	}
 }
 
-// Advance says what time it is in a cluster: soak times end, and what nobody has seen for too long is given
-// up. After a pause of the program, what can be observed is to be observed first.
+// Advance says what time it is in a cluster: soak times end, and what nobody has seen for too
+// long is given up. After a pause of the program, what can be observed is to be observed first.
 func (t *Tracker) Advance(cluster string, now time.Time) {
 	c := t.clusters[cluster]
 	if c == nil {
@@ -227,13 +238,14 @@ func (t *Tracker) Releases(k Key) []Release {
 	return out
 }
 
-// passed reports whether something is of a time before the workload was deleted, or of the object that was.
+// passed reports whether something is of a time before the workload was deleted, or of the object
+// that was.
 func (f *Followed) passed(uid string, at time.Time) bool {
 	return at.Before(f.Gone) || f.Current == "" && !f.Gone.IsZero() && uid != "" && uid == f.UID
 }
 
-// follow returns what is remembered of a workload. If there are too many in its cluster, the one that was
-// deleted first is forgotten; if none was, it returns nil.
+// follow returns what is remembered of a workload. If there are too many in its cluster, the one
+// that was deleted first is forgotten; if none was, it returns nil.
 func (t *Tracker) follow(k Key) *Followed {
 	if f := t.workloads[k]; f != nil {
 		return f
@@ -252,17 +264,16 @@ func (t *Tracker) follow(k Key) *Followed {
 	return f
 }
 
-// evict forgets the workload of a cluster that was deleted first, and reports whether there was one.
+// evict forgets the workload of a cluster that was deleted first, and reports whether there was
+// one.
 func (t *Tracker) evict(cluster string) bool {
 	var first *Followed
 	for k, f := range t.workloads {
-		if k.Service.Cluster != cluster || f.Gone.IsZero() || f.Current != "" {
+		if k.Service.Cluster != cluster || f.Current != "" {
 			continue
 		}
-		if c := 0; first != nil {
-			if c = f.Gone.Compare(first.Gone); c > 0 || c == 0 && f.compare(first.Key) > 0 {
-				continue
-			}
+		if first != nil && cmp.Or(f.Gone.Compare(first.Gone), f.compare(first.Key)) > 0 {
+			continue
 		}
 		first = f
 	}

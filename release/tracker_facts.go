@@ -8,7 +8,8 @@ import (
 	"tocsin/fleet"
 )
 
-// FactKind is a kind of trouble that Kubernetes itself tells of. It is evidence without any metric.
+// FactKind is a kind of trouble that Kubernetes itself tells of. It is evidence without any
+// metric.
 type FactKind string
 
 // The kinds of fact, by the reason that Kubernetes gives most often.
@@ -102,8 +103,8 @@ func (t *Tracker) warning(f *Followed, c *fleet.Change) {
 	r.Pending = append(r.Pending, w)
 }
 
-// attribute attaches a warning if its pod is known, and reports whether that is so. Of old pods it is no
-// evidence against the release.
+// attribute attaches a warning if its pod is known, and reports whether that is so. Of old pods
+// it is no evidence against the release.
 func (t *Tracker) attribute(r *Release, w Pending) bool {
 	if r.Seen == nil {
 		return false
@@ -159,7 +160,8 @@ func (t *Tracker) attach(r *Release, kind FactKind, at time.Time, pod, message s
 			f.Message = message
 		}
 	}
-	if j, known := slices.BinarySearch(f.Pods, pod); pod != "" && !known && len(f.Pods) < mostFactPods {
+	j, known := slices.BinarySearch(f.Pods, pod)
+	if pod != "" && !known && len(f.Pods) < mostFactPods {
 		f.Pods = slices.Insert(f.Pods, j, pod)
 	}
 	if news {

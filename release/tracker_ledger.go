@@ -19,7 +19,7 @@ const (
 // Known is a revision of a workload and its standing.
 type Known struct {
 	Hash     string    `json:"hash"`
-	First    time.Time `json:"first,omitzero"` // First release of it; zero: it ran before anybody looked.
+	First    time.Time `json:"first,omitzero"` // Release of it; zero: before anybody looked.
 	Last     time.Time `json:"last,omitzero"`  // Last release of it.
 	Standing Standing  `json:"standing"`
 	At       time.Time `json:"at,omitzero"` // When it got its standing.
@@ -54,8 +54,8 @@ func (f *Followed) note(hash string, at time.Time, most int) {
 	}
 }
 
-// forget drops the revision that has not been released for longest, but none that is needed: the current one,
-// the new one, the ones of the running release, and the last good one.
+// forget drops the revision that has not been released for longest, but none that is needed: the
+// current one, the new one, the ones of the running release, and the last good one.
 func (f *Followed) forget(hash string) {
 	keep := []string{hash, f.Current, f.good("")}
 	if r := f.Running; r != nil {
@@ -73,7 +73,8 @@ func (f *Followed) forget(hash string) {
 	f.Ledger = slices.Delete(f.Ledger, max(oldest, 0), max(oldest, 0)+1)
 }
 
-// good returns the accepted revision that was accepted last, other than one; empty if there is none.
+// good returns the accepted revision that was accepted last, other than one; empty if there is
+// none.
 func (f *Followed) good(other string) string {
 	var best *Known
 	for i := range f.Ledger {
@@ -103,8 +104,9 @@ func (f *Followed) stand(hash string, s Standing, at time.Time, id, by string) {
 	k.Standing, k.At, k.Release, k.By = s, at, id, by
 }
 
-// Judged takes in a verdict on a running release. A release that was called Regressed once stays so, and its
-// revision is bad from then on. Healthy only counts if it is the last word when the soak time is over.
+// Judged takes in a verdict on a running release. A release that was called Regressed once stays
+// so, and its revision is bad from then on. Healthy only counts if it is the last word when the
+// soak time is over.
 func (t *Tracker) Judged(id string, v Verdict) error {
 	f, ok := t.running[id]
 	if !ok {
@@ -138,8 +140,8 @@ func (t *Tracker) Mark(k Key, hash string, s Standing, by string, at time.Time) 
 	return nil
 }
 
-// LastGood returns the revision of a workload that was accepted last, other than the one given; false if
-// there is none. It is what a release is taken back to.
+// LastGood returns the revision of a workload that was accepted last, other than the one given;
+// false if there is none. It is what a release is taken back to.
 func (t *Tracker) LastGood(k Key, other string) (Known, bool) {
 	f := t.workloads[k]
 	if f == nil {

@@ -16,7 +16,8 @@ const (
 	Canary        Strategy = "canary"   // By weights or by hand.
 )
 
-// Progress is how far a workload's rollout was at one instant. It must not change once it is observed.
+// Progress is how far a workload's rollout was at one instant. It must not change once it is
+// observed.
 type Progress struct {
 	Key
 
@@ -26,12 +27,13 @@ type Progress struct {
 	Weight     int         `json:"weight,omitempty"` // Of a canary: percent of the traffic.
 	Paused     bool        `json:"paused,omitempty"` // Also: it waits for somebody at a step.
 	Desired    int32       `json:"desired"`
-	Old        Side        `json:"old"` // All revisions but the new one; the hash is that of the newest.
+	Old        Side        `json:"old"` // All other revisions; the hash is of the newest.
 	New        Side        `json:"new"` // What the workload asks for now.
 	Conditions []Condition `json:"conditions,omitempty"`
 }
 
-// Side is what runs of one revision. Pods may be fewer than Created: they are listed as far as known.
+// Side is what runs of one revision. Pods may be fewer than Created: they are listed as far as
+// known.
 type Side struct {
 	Hash      string `json:"hash"`
 	Created   int32  `json:"created"`
@@ -71,8 +73,9 @@ func (p *Progress) condition(reason string, start time.Time) (Condition, bool) {
 	return Condition{}, false
 }
 
-// Observe takes in how far a rollout is. What is late or of another revision than the one that is being
-// released is ignored. The first look at a workload may find a rollout that began before anybody looked.
+// Observe takes in how far a rollout is. What is late or of another revision than the one that is
+// being released is ignored. The first look at a workload may find a rollout that began before
+// anybody looked.
 func (t *Tracker) Observe(p Progress) {
 	p.At = p.At.UTC()
 	p = p.bounded(t.opts.Pods)
@@ -187,13 +190,14 @@ func (t *Tracker) judgeProgress(f *Followed, r *Release, p *Progress, further bo
 	}
 }
 
-// grow reports whether an observation is further than all before it. Scaling counts as progress only as far
-// as pods of the new revision come of it.
+// grow reports whether an observation is further than all before it. Scaling may look like
+// progress: then it takes the longer to call a release stalled.
 func (m *Reached) grow(p *Progress) bool {
 	before := *m
 	m.Created = max(m.Created, p.New.Created)
 	m.Available = max(m.Available, p.New.Available)
 	m.Most = max(m.Most, p.Old.Created)
 	m.Replaced = max(m.Replaced, m.Most-p.Old.Created)
-	return m.Created > before.Created || m.Available > before.Available || m.Replaced > before.Replaced
+	return m.Created > before.Created || m.Available > before.Available ||
+		m.Replaced > before.Replaced
 }

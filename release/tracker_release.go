@@ -14,7 +14,8 @@ import (
 // State says where a release is in its life.
 type State string
 
-// The states of a release. The first three are those of a running one: no workload has two of them.
+// The states of a release. The first three are those of a running one: no workload has two of
+// them.
 const (
 	Rolling    State = "rolling"     // Pods are being replaced.
 	Stalled    State = "stalled"     // It fails to progress; it may go on.
@@ -103,8 +104,8 @@ type Transition struct {
 	Release Release   `json:"release"`        // As it is after it.
 }
 
-// NewPods returns the pods that the release has started: those of the new revision, but for the ones that
-// are left from an earlier time when it ran.
+// NewPods returns the pods that the release has started: those of the new revision, but for the
+// ones that are left from an earlier time when it ran.
 func (r *Release) NewPods() []Pod {
 	if r.Seen == nil {
 		return nil
@@ -118,8 +119,8 @@ func (r *Release) NewPods() []Pod {
 	return pods
 }
 
-// started reports whether a pod of the new revision was started by the release. Only for a revision that has
-// run before does the time count: it is that of another clock.
+// started reports whether a pod of the new revision was started by the release. Only for a
+// revision that has run before does the time count: it is that of another clock.
 func (r *Release) started(p Pod) bool { return !r.Back || !p.Started.Before(r.Start) }
 
 // clone returns a copy that shares nothing with r that changes.

@@ -36,8 +36,8 @@ func (t *Tracker) rollout(f *Followed, c *fleet.Change) {
 	}
 }
 
-// remembers reports whether a release is known. A watcher that starts again may tell another time, but
-// the same change.
+// remembers reports whether a release is known. A watcher that starts again may tell another
+// time, but the same change.
 func (f *Followed) remembers(r *Release) bool {
 	if r.Change != "" && r.Change == f.Change {
 		return true
@@ -89,7 +89,8 @@ func (f *Followed) undone(hash string) string {
 	return ""
 }
 
-// late takes in a release that was over before anybody told of it. What began since stays as it is.
+// late takes in a release that was over before anybody told of it. What began since stays as it
+// is.
 func (t *Tracker) late(f *Followed, r *Release) {
 	next := f.Running
 	for i := len(f.Past) - 1; i >= 0 && f.Past[i].Start.After(r.Start); i-- {
@@ -106,7 +107,8 @@ func (t *Tracker) late(f *Followed, r *Release) {
 	if next.New.Hash == r.Old.Hash {
 		state, reason = RolledBack, "taken back to "+next.New.Hash
 	}
-	r.State, r.End, r.EndedBy, r.Reason = state, next.Start, next.Author, reason+"; it was told of late"
+	r.State, r.Reason = state, reason+"; it was told of late"
+	r.End, r.EndedBy = next.Start, next.Author
 	t.report(r, Transition{At: r.End, To: state})
 	t.file(f, r)
 }
@@ -126,7 +128,8 @@ func (t *Tracker) file(f *Followed, r *Release) {
 	}
 }
 
-// created takes in a workload that was not there before. There is nothing to compare it with: no release.
+// created takes in a workload that was not there before. There is nothing to compare it with: no
+// release.
 func (t *Tracker) created(f *Followed, c *fleet.Change) {
 	if c.New == nil || c.New.Hash == "" {
 		t.ignore(f.Key, Malformed)
@@ -185,8 +188,8 @@ func (t *Tracker) over(r *Release) time.Time {
 	return seen.Add(t.opts.Lost)
 }
 
-// settle ends a release whose soak time is over. It is accepted if it was healthy to the end: nobody knows
-// that of one that was not looked at.
+// settle ends a release whose soak time is over. It is accepted if it was healthy to the end:
+// nobody knows that of one that was not looked at.
 func (t *Tracker) settle(f *Followed, now time.Time) {
 	r := f.Running
 	if r == nil || r.State != Soaking || t.over(r).After(now) {

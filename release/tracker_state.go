@@ -11,7 +11,8 @@ type TrackerState struct {
 	Workloads []Followed `json:"workloads"` // By service and kind.
 }
 
-// State returns what the tracker knows. A tracker that gets it by Restore goes on as this one would.
+// State returns what the tracker knows. A tracker that gets it by Restore goes on as this one
+// would.
 func (t *Tracker) State() TrackerState {
 	s := TrackerState{Workloads: make([]Followed, 0, len(t.workloads))}
 	for _, f := range t.workloads {
@@ -59,7 +60,8 @@ func (t *Tracker) Restore(s TrackerState) error {
 	return nil
 }
 
-// adopt puts a workload into the indexes. Limits that are tighter than they were count from the next on.
+// adopt puts a workload into the indexes. Limits that are tighter than they were count from the
+// next on.
 func (t *Tracker) adopt(f *Followed) {
 	t.workloads[f.Key] = f
 	c := t.clusters[f.Service.Cluster]
@@ -76,7 +78,7 @@ func (t *Tracker) adopt(f *Followed) {
 // check refuses what a tracker would not have written.
 func (f *Followed) check() error {
 	if r := f.Running; r != nil {
-		if r.Key != f.Key || r.ID == "" || !r.State.Running() {
+		if r.Key != f.Key || r.ID == "" || !r.State.Running() || r.New.Hash != f.Current {
 			return fmt.Errorf("release %q, %q, of %s is not a running one", r.ID, r.State, r.Service)
 		}
 	}

@@ -95,7 +95,9 @@ func change(k release.Key, kind fleet.ChangeKind, after time.Duration) fleet.Cha
 func rollout(k release.Key, after time.Duration, old, new string) fleet.Change {
 	c := change(k, fleet.Rollout, after)
 	c.Old = &fleet.Revision{Hash: old, Template: json.RawMessage(`{}`)}
-	c.New = &fleet.Revision{Hash: new, Images: []string{"shop:" + new}, Template: json.RawMessage(`{}`)}
+	c.New = &fleet.Revision{
+		Hash: new, Images: []string{"shop:" + new}, Template: json.RawMessage(`{}`),
+	}
 	return c
 }
 
@@ -294,7 +296,7 @@ func TestLedger(t *testing.T) {
 }
 
 func TestLedgerKeepsTheLastGood(t *testing.T) {
-	s := tell(t, release.TrackerOptions{Revisions: 6})
+	s := tell(t, release.TrackerOptions{Revisions: 7})
 	s.rollout(0, "a", "r0")
 	if err := s.tracker.Mark(shop, "a", release.Accepted, "kim", noon); err != nil {
 		t.Fatal(err)
@@ -302,8 +304,8 @@ func TestLedgerKeepsTheLastGood(t *testing.T) {
 	for i := range 20 {
 		s.rollout(time.Duration(i+1)*time.Minute, fmt.Sprintf("r%d", i), fmt.Sprintf("r%d", i+1))
 	}
-	if n := len(s.tracker.Ledger(shop)); n != 6 {
-		t.Errorf("%d revisions, want 6", n)
+	if n := len(s.tracker.Ledger(shop)); n != 7 {
+		t.Errorf("%d revisions, want 7", n)
 	}
 	if good, _ := s.tracker.LastGood(shop, ""); good.Hash != "a" {
 		t.Errorf("last good %+v, want a", good)
@@ -339,7 +341,8 @@ func TestFactsOfNewPodsOnly(t *testing.T) {
 	if got := s.steps[len(s.steps)-1]; len(s.steps) != 5 || got.Fact != release.FailedProbes {
 		t.Errorf("%d steps, last %+v", len(s.steps), got)
 	}
-	if f := s.release().Facts[0]; !f.Last.Equal(noon.Add(31*time.Second)) || !slices.Equal(f.Pods, []string{"b-0"}) {
+	f := s.release().Facts[0]
+	if !f.Last.Equal(noon.Add(31*time.Second)) || !slices.Equal(f.Pods, []string{"b-0"}) {
 		t.Errorf("crash loop: %+v", f)
 	}
 }
