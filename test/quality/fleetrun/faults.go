@@ -31,7 +31,9 @@ var troubles = []sim.Fault{
 }
 
 // victims are services that fleets of any size have.
-var victims = []string{"frontend", "checkout", "cart", "catalog", "payment", "orders-db", "login", "accounts", "search"}
+var victims = []string{
+	"frontend", "checkout", "cart", "catalog", "payment", "orders-db", "login", "accounts", "search",
+}
 
 // troubledEvery is how many clusters share one that faults are scripted for. The others are normal.
 const troubledEvery = 10
@@ -113,8 +115,8 @@ func (s *sighting) name() string {
 	return out
 }
 
-// see takes a report of an incident, and tells whether something of it may be due to the fault. It is
-// found when a finding of its own service is part of an incident.
+// see takes a report of an incident, and tells whether something of it may be due to the fault. The
+// fault is found when a finding of its own service is part of an incident.
 func (s *sighting) see(i *incident.Incident, told bool) bool {
 	due := false
 	for k := range i.Findings {

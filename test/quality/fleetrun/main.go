@@ -1,5 +1,5 @@
-// Command fleetrun runs a simulated fleet through the detector and the incidents of the daemon, and prints what that
-// costs, what people would have been told, and which of the scripted faults were found.
+// Command fleetrun runs a simulated fleet through the detector and the incidents of the daemon, and
+// prints what that costs, what people would have been told, and which scripted faults were found.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	flag.IntVar(&o.clusters, "clusters", 300, "how many clusters")
 	flag.IntVar(&o.services, "services", 200, "how many services each cluster has")
 	flag.IntVar(&o.signals, "signals", len(columns), "how many signals each service has")
-	flag.IntVar(&o.days, "days", 14, "how many days pass; an interrupt ends the run after the day at hand")
+	flag.IntVar(&o.days, "days", 14, "how many days pass; an interrupt stops after the one at hand")
 	flag.DurationVar(&o.step, "step", 5*time.Minute, "time between two values of a series")
 	flag.Float64Var(&o.budget, "budget", 2, "pages a week that people accept")
 	flag.StringVar(&o.per, "per", "service", "who accepts them: service, team or fleet")
@@ -27,6 +27,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "fleets of one seed are the same")
 	flag.DurationVar(&o.releaseEvery, "release-every", 0, "as of fleetsim; negative is never")
 	flag.Float64Var(&o.spikes, "spikes", 0, "as of fleetsim; negative is none")
+	flag.Float64Var(&o.jobs, "jobs", 0, "as of fleetsim; negative is none")
 	flag.Parse()
 	o.progress = os.Stderr
 	r, err := run(ctx, o)

@@ -140,7 +140,8 @@ func (r *result) writeCost(w io.Writer) {
 	values := float64(count) * float64(time.Duration(r.days)*aDay/o.step)
 	all := ratio(float64(r.cpu), values)
 	const mega = 1e6
-	fmt.Fprintf(w, "%d clusters x %d services x %d signals, %d days every %v, %g pages a week per %s:\n\n",
+	fmt.Fprintf(w,
+		"%d clusters x %d services x %d signals, %d days every %v, %g pages a week per %s:\n\n",
 		o.clusters, o.services, o.signals, r.days, o.step, o.budget, o.per)
 	header(w, "what it costs", "")
 	row(w, "values", "%.4g million", values/mega)
@@ -148,8 +149,8 @@ func (r *result) writeCost(w io.Writer) {
 	row(w, "CPU time", "%v", r.cpu.Round(time.Second/10))
 	row(w, "CPU for a value: simulated, and from batch to incident", "%.0f ns + %.0f ns", r.generation,
 		max(0, all-r.generation))
-	row(w, "peak resident memory", "%.0f MB, %.0f MB of it the simulated fleet", float64(r.peakMemory)/mega,
-		float64(r.restMemory)/mega)
+	row(w, "peak resident memory", "%.0f MB, %.0f MB of it the simulated fleet",
+		float64(r.peakMemory)/mega, float64(r.restMemory)/mega)
 	row(w, "memory of a series, the fleet apart", "%.0f bytes",
 		float64(r.peakMemory-r.restMemory)/float64(count))
 }
@@ -168,18 +169,21 @@ func (r *result) writePages(w io.Writer) {
 	line("clusters", func(p *part) float64 { return float64(p.clusters) })
 	line("findings", func(p *part) float64 { return r.weekly(p.findings) })
 	line("incidents", func(p *part) float64 { return r.weekly(p.incidents) })
-	line("pages: incidents that people are told of", func(p *part) float64 { return r.weekly(p.pages) })
+	line("pages: incidents that people are told of", func(p *part) float64 {
+		return r.weekly(p.pages)
+	})
 	line("pages that have to do with a fault", func(p *part) float64 { return r.weekly(p.byFault) })
 	line("pages for a service", func(p *part) float64 {
 		return ratio(r.weekly(p.pages), float64(p.clusters*r.options.services))
 	})
-	fmt.Fprintf(w, "\nThe budget of all units comes to %.4g pages a week; the detector counts %.4g, %d units cost more "+
-		"than\ntwice what they may; median threshold %.2f.\n", r.status.Asked, r.status.Achieved, r.status.Overspent,
-		r.status.Threshold)
+	fmt.Fprintf(w, "\nThe budget of all units comes to %.4g pages a week; the detector counts %.4g; "+
+		"%d units cost more\nthan twice what they may; median threshold %.2f.\n",
+		r.status.Asked, r.status.Achieved, r.status.Overspent, r.status.Threshold)
 }
 
 func (r *result) writeCalibration(w io.Writer) {
-	fmt.Fprint(w, "\nShare of scores of at least 1, 2, 3 and 4 times 10, 100, 1000 and 10000, in clusters without faults:\n\n")
+	fmt.Fprint(w, "\nShare of scores of at least 1, 2, 3 and 4 times 10, 100, 1000 and 10000, "+
+		"in clusters without\nfaults:\n\n")
 	header(w, "signal", "what was new", "all", "findings a week for 1000 series")
 	total := new(tally)
 	for _, signal := range columns[:r.options.signals] {
@@ -200,7 +204,8 @@ func (r *result) writeTally(w io.Writer, name string, t *tally, signals int) {
 		return out[1:]
 	}
 	of := float64(r.calm.clusters * r.options.services * signals)
-	row(w, name, "%s | %s | %.3g", ratios(t.news), ratios(t.above), 1000*ratio(r.weekly(t.findings), of))
+	row(w, name, "%s | %s | %.3g", ratios(t.news), ratios(t.above),
+		1000*ratio(r.weekly(t.findings), of))
 }
 
 func (r *result) writeFaults(w io.Writer) {

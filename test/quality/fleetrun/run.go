@@ -27,7 +27,7 @@ type options struct {
 	faults       string // scripted, unscripted, or a file.
 	seed         uint64
 	releaseEvery time.Duration
-	spikes       float64
+	spikes, jobs float64
 
 	progress io.Writer // Told of each day.
 }
@@ -37,7 +37,7 @@ const aDay = 24 * time.Hour
 // start is when the fleet begins: a Monday.
 var start = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 
-// columns names, in the order of sim.Signals.Columns, the shipped signal that each column stands for.
+// columns names the shipped signals that the columns of sim.Signals stand for, in their order.
 var columns = [...]string{
 	"istio_requests", "istio_errors", "istio_latency_p50", "istio_latency_p99",
 	"cpu", "memory_of_limit", "cpu_throttled", "unavailable_replicas",
@@ -69,7 +69,7 @@ func run(ctx context.Context, o options) (*result, error) {
 	}
 	simulated, err := sim.New(sim.Options{
 		Clusters: o.clusters, Services: o.services, Seed: o.seed, Start: start, Faults: faults,
-		ReleaseEvery: o.releaseEvery, Spikes: o.spikes,
+		ReleaseEvery: o.releaseEvery, Spikes: o.spikes, Jobs: o.jobs,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the fleet: %w", err)
