@@ -61,6 +61,7 @@ type Release struct {
 	Author   string         `json:"author,omitempty"`
 	Strategy Strategy       `json:"strategy,omitempty"`
 	Good     string         `json:"good,omitempty"`   // The last good hash when it began.
+	Was      Standing       `json:"was,omitempty"`    // Of New when it began: bad ones come back.
 	Back     bool           `json:"back,omitempty"`   // It goes back to an older revision.
 	Undoes   string         `json:"undoes,omitempty"` // The release that it takes back, if Back.
 

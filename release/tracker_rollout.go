@@ -54,6 +54,7 @@ func (t *Tracker) begin(f *Followed, r *Release) {
 	f.note(r.Old.Hash, time.Time{}, t.opts.Revisions)
 	f.note(r.New.Hash, r.Start, t.opts.Revisions)
 	r.Good, r.Back = f.good(r.New.Hash), f.back(r.Old.Hash, r.New.Hash)
+	r.Was = f.known(r.New.Hash).Standing
 	if r.Back {
 		r.Undoes = f.undone(r.Old.Hash)
 	}

@@ -286,6 +286,10 @@ func TestLedger(t *testing.T) {
 	if good, ok := s.tracker.LastGood(shop, "c"); !ok || good.Hash != "b" || good.By != "kim" {
 		t.Errorf("last good %+v, %t", good, ok)
 	}
+	s.rollout(7*time.Hour, "c", "b")
+	if r := s.release(); r.Was != release.Accepted || r.Good != "" {
+		t.Errorf("back to what kim accepted: %+v", r)
+	}
 	err := s.tracker.Mark(shop, "z", release.Accepted, "kim", noon)
 	if !errors.Is(err, release.ErrUnknownRevision) {
 		t.Errorf("mark of an unknown revision: %v", err)
@@ -465,5 +469,71 @@ func TestTrackerRefuses(t *testing.T) {
 		if n := len(tracker.State().Workloads); n > 0 {
 			t.Errorf("%d workloads of a refused state", n)
 		}
+	}
+}
+
+func TestFactsByReason(t *testing.T) {
+	for _, tc := range []struct {
+		reason, message string
+		want            release.FactKind
+	}{
+		{"BackOff", "Back-off restarting failed container", release.CrashLoop},
+		{"BackOff", "Back-off pulling image", release.ImagePull},
+		{"Failed", "Failed to pull image", release.ImagePull},
+		{"Failed", "Error: no such command", release.FailedStart},
+		{"Unhealthy", "Readiness probe failed", release.FailedProbes},
+		{"OOMKilling", "Memory cgroup out of memory", release.OOMKilled},
+		{"FailedMount", "no such secret", ""},
+	} {
+		s := tell(t, release.TrackerOptions{})
+		s.rollout(0, "a", "b")
+		s.observe(time.Second, half)
+		s.change(fleet.Warning, time.Minute, func(c *fleet.Change) {
+			c.Event = &fleet.Event{
+				Reason: tc.reason, Message: tc.message, Object: "Pod/b-0", Last: c.At,
+			}
+		})
+		facts := s.release().Facts
+		if tc.want == "" && len(facts) == 0 {
+			continue
+		}
+		if len(facts) != 1 || facts[0].Kind != tc.want || facts[0].Message != tc.message {
+			t.Errorf("%s, %q: %+v, want %q", tc.reason, tc.message, facts, tc.want)
+		}
+	}
+}
+
+func TestReleaseIsBounded(t *testing.T) {
+	s := tell(t, release.TrackerOptions{Pods: 2, Past: 2})
+	s.rollout(0, "a", "b")
+	for i := range 17 {
+		s.change(fleet.Warning, time.Minute, func(c *fleet.Change) {
+			object := fmt.Sprintf("Pod/x-%d", i)
+			c.Event = &fleet.Event{Reason: "Unhealthy", Object: object, Last: c.At}
+		})
+	}
+	s.observe(2*time.Minute, nil)
+	if r := s.release(); len(r.NewPods()) != 2 {
+		t.Errorf("%d new pods, want 2", len(r.NewPods()))
+	}
+	for i, hash := range []string{"b", "c", "d"} {
+		s.rollout(time.Duration(i+3)*time.Minute, hash, string(hash[0]+1))
+	}
+	s.rollout(time.Minute, "a", "z") // Of a time that is forgotten.
+	want := []release.Reason{release.TooManyWarnings, release.Late}
+	if n := len(s.tracker.Releases(shop)); n != 3 || !slices.Equal(s.ignored, want) {
+		t.Errorf("%d releases, ignored %q, want %q", n, s.ignored, want)
+	}
+}
+
+func TestCreatedAnew(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	anew := func(c *fleet.Change) { c.UID, c.New = "u2", &fleet.Revision{Hash: "b"} }
+	s.change(fleet.Created, time.Minute, anew) // Nobody told that it was deleted.
+	s.change(fleet.Created, time.Minute, anew)
+	s.wants("rolling", "deleted")
+	if got := s.tracker.Running("eu"); len(got) != 0 {
+		t.Errorf("running %+v", got)
 	}
 }
