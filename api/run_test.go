@@ -157,7 +157,7 @@ func status(t *testing.T, c *http.Client, method, target string, header ...strin
 func signs(t *testing.T, c *http.Client, target, user string) (by string) {
 	t.Helper()
 	body := strings.NewReader(`{"opinion": "useful"}`)
-	r, err := http.NewRequestWithContext(t.Context(), "POST", target, body)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, body)
 	if err != nil {
 		t.Fatal(err)
 	}
