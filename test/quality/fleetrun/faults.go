@@ -104,8 +104,11 @@ func (s *sighting) name() string {
 		value  float64
 		usual  float64
 	}{
-		{", %g%% fail", 100 * f.Errors, 0}, {", latency x%g", f.Latency, 1}, {", tail x%g", f.Tail, 1},
-		{", %g%% stay away", 100 * f.Drop, 0}, {", %g%% a minute", 100 * f.PerMinute, 0},
+		{", %g%% fail", 100 * f.Errors, 0},
+		{", latency x%g", f.Latency, 1},
+		{", tail x%g", f.Tail, 1},
+		{", %g%% stay away", 100 * f.Drop, 0},
+		{", %g%% a minute", 100 * f.PerMinute, 0},
 		{", %g pods", float64(f.Pods), 0},
 	} {
 		if part.value != part.usual && part.value != 0 {

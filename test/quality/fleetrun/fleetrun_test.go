@@ -41,7 +41,7 @@ func TestTable(t *testing.T) {
 		`\| CPU time \|`,
 		`simulated, and from batch to incident \| [0-9]+ ns \+ [0-9]+ ns \|`,
 		`\| peak resident memory \| [0-9]+ MB`,
-		`\| memory of a series`,
+		`\| for a series: model, .* \| [1-9][0-9]* \+ [1-9][0-9]* \+ [0-9]+ bytes \|`,
 		`\| findings \| [0-9.]+ \| [0-9.]+ \|`,
 		`\| pages: incidents that people are told of \|`,
 		`budget of all units comes to 40 pages a week`,

@@ -19,8 +19,11 @@ type result struct {
 	days       int // That were played.
 	wall, cpu  time.Duration
 	generation float64 // Nanoseconds of a processor for a value.
-	restMemory int     // Bytes of the simulated fleet, before the first day.
-	peakMemory int
+	peakMemory int     // Resident bytes.
+	heap       int     // Bytes that live there at the end.
+	models     int     // Bytes of models.
+
+	restMemory, restHeap int // What of it was the simulated fleet, before the first day.
 
 	calm, troubled part // Clusters without and with scripted faults.
 	signals        map[string]*tally
@@ -151,8 +154,10 @@ func (r *result) writeCost(w io.Writer) {
 		max(0, all-r.generation))
 	row(w, "peak resident memory", "%.0f MB, %.0f MB of it the simulated fleet",
 		float64(r.peakMemory)/mega, float64(r.restMemory)/mega)
-	row(w, "memory of a series, the fleet apart", "%.0f bytes",
-		float64(r.peakMemory-r.restMemory)/float64(count))
+	row(w, "for a series: model, the rest of what lives, garbage at the peak",
+		"%.0f + %.0f + %.0f bytes", float64(r.models)/float64(count),
+		float64(r.heap-r.restHeap)/float64(count), float64(max(0,
+			r.peakMemory-r.restMemory-r.models-r.heap+r.restHeap))/float64(count))
 }
 
 func (r *result) writePages(w io.Writer) {

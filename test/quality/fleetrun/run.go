@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"tocsin/app"
@@ -107,6 +108,7 @@ func measureGeneration(f *sim.Fleet, step time.Duration) (float64, error) {
 // ensemble is all that takes part in a run.
 type ensemble struct {
 	options   *options
+	metrics   *prometheus.Registry
 	engine    *detector.Engine
 	players   []*player
 	witnesses map[string]*witness // By cluster.
@@ -120,7 +122,9 @@ type player struct {
 }
 
 func newEnsemble(f *sim.Fleet, o *options, faults []sim.Fault) (*ensemble, error) {
-	e := &ensemble{options: o, witnesses: make(map[string]*witness)}
+	e := &ensemble{
+		options: o, metrics: prometheus.NewRegistry(), witnesses: make(map[string]*witness),
+	}
 	registry := series.NewRegistry(0)
 	detection, grouping, pages := app.DefaultDetection()
 	for _, name := range f.Clusters() {
@@ -136,6 +140,7 @@ func newEnsemble(f *sim.Fleet, o *options, faults []sim.Fault) (*ensemble, error
 	}
 	detection.Budget.PagesPerWeek, detection.Budget.Per = o.budget, detector.Per(o.per)
 	detection.Budget.Clusters, detection.Registry = o.clusters, registry
+	detection.Reg = e.metrics
 	detection.Scores = func(s *detector.Scores) { e.witnesses[s.Cluster].scores(s) }
 	detection.Services = func(s *detector.ServiceScores) { e.witnesses[s.Cluster].instant(s.At) }
 	detection.Report = func(f detector.Finding) { e.witnesses[f.Service.Cluster].find(f) }
@@ -173,8 +178,7 @@ func (e *ensemble) play(ctx context.Context, r *result) error {
 	defer stop()
 	done := make(chan error, 1) // Holds what Run returns.
 	go func() { done <- e.engine.Run(running) }()
-	debug.FreeOSMemory()
-	r.restMemory = memory()
+	r.restHeap, r.restMemory = heap(), memory()
 	began, cpu := time.Now(), cpuTime()
 	var err error
 	for r.days = 0; r.days < e.options.days && now.Err() == nil && err == nil; r.days++ {
@@ -185,7 +189,30 @@ func (e *ensemble) play(ctx context.Context, r *result) error {
 	stop()
 	err = errors.Join(err, <-done)
 	r.wall, r.cpu, r.peakMemory = time.Since(began), cpuTime()-cpu, peakMemory()
+	r.heap, r.models = heap(), e.modelBytes()
 	return err
+}
+
+// heap returns the bytes that live, after it has given back all others.
+func heap() int {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// modelBytes returns what the models take, which do not lie in the heap.
+func (e *ensemble) modelBytes() int {
+	families, err := e.metrics.Gather()
+	if err != nil {
+		return 0
+	}
+	for _, f := range families {
+		if f.GetName() == "tocsin_detector_model_bytes" {
+			return int(f.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	return 0
 }
 
 // day plays a day of all clusters, as many at a time as there are processors.
