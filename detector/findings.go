@@ -25,7 +25,7 @@ const (
 
 const (
 	worseBy     = 3   // By how much the score must exceed the one last reported to be reported again,
-	worseTimes  = 1.5 // or the deviation, if that is what is followed.
+	worseTimes  = 2   // or the deviation, if that is what is followed.
 	worseAtMost = 5   // Reports for being worse in the life of a finding.
 	absorbTicks = 120 // Ticks that a new level needs to be known.
 	settleTime  = 60  // Ticks after a finding in which its end is no news.

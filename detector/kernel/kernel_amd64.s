@@ -6,7 +6,7 @@
 
 // func tickAVX2(n int, news *float32, score *float32, center *float32, lower *float32, upper *float32, b *float32, s *float32, y *float32, p *float32)
 // Requires: AVX, AVX2, MMX+, SSE
-TEXT ·tickAVX2(SB), $2968-80
+TEXT ·tickAVX2(SB), $3096-80
 	XORL    BX, BX
 	MOVQ    y+64(FP), CX
 	MOVQ    b+48(FP), DX
@@ -75,7 +75,6 @@ block:
 	VBROADCASTSS 160(SI), Y13
 	VADDPS       narrow<>+128(SB), Y13, Y13
 	VMULPS       Y13, Y15, Y13
-	VADDPS       (DX)(BX*4), Y13, Y13
 	VADDPS       narrow<>+160(SB), Y13, Y13
 	VMOVUPS      896(DX)(BX*4), Y15
 	VMOVUPS      Y2, (AX)
@@ -98,10 +97,10 @@ block:
 	VBROADCASTSS narrow<>+288(SB), Y4
 	VMINPS       Y6, Y4, Y4
 	VADDPS       narrow<>+320(SB), Y4, Y7
-	PREFETCHT0   9024(DX)(BX*4)
 	VMOVUPS      Y4, 128(AX)
 	VMULPS       Y7, Y2, Y4
 	VADDPS       Y4, Y5, Y4
+	PREFETCHT0   9024(DX)(BX*4)
 	VDIVPS       Y4, Y5, Y4
 	VMOVUPS      Y13, 160(AX)
 	VMULPS       narrow<>+352(SB), Y7, Y13
@@ -131,3752 +130,3823 @@ block:
 	VBLENDVPS    Y10, Y0, Y7, Y10
 	VSUBPS       Y10, Y0, Y7
 	VMOVUPS      Y10, 384(AX)
-	VCMPPS       $0x01, 6144(DI)(BX*4), Y9, Y10
+	VMOVUPS      (DX)(BX*4), Y10
 	VMOVUPS      Y7, 416(AX)
-	VANDPS       Y10, Y1, Y7
-	PREFETCHT0   9088(DX)(BX*4)
+	VMOVUPS      640(DX)(BX*4), Y7
 	VMOVUPS      Y13, 448(AX)
-	VSUBPS       (DI)(BX*4), Y0, Y13
-	VBROADCASTSS 112(SI), Y0
 	VMOVUPS      Y4, 480(AX)
+	VMAXPS       Y7, Y10, Y13
+	VMAXPS       Y10, Y7, Y4
+	VANDPS       Y4, Y13, Y13
+	VMOVUPS      704(DX)(BX*4), Y4
+	VMOVUPS      Y13, 512(AX)
+	VMAXPS       Y4, Y10, Y7
+	VMAXPS       Y10, Y4, Y13
+	VANDPS       Y13, Y7, Y7
+	VMOVUPS      768(DX)(BX*4), Y13
+	VMOVUPS      Y7, 544(AX)
+	VMAXPS       Y13, Y10, Y4
+	VMAXPS       Y10, Y13, Y7
+	VANDPS       Y7, Y4, Y4
+	VMOVUPS      832(DX)(BX*4), Y7
+	VMOVUPS      Y14, 576(AX)
+	VMAXPS       Y7, Y10, Y13
+	VMAXPS       Y10, Y7, Y14
+	VANDPS       Y14, Y13, Y13
+	PREFETCHT0   9088(DX)(BX*4)
+	VMAXPS       Y15, Y10, Y14
+	VMAXPS       Y10, Y15, Y7
+	VANDPS       Y7, Y14, Y14
+	VCMPPS       $0x01, 6144(DI)(BX*4), Y9, Y7
+	VMOVUPS      Y13, 608(AX)
+	VANDPS       Y7, Y1, Y13
+	VSUBPS       (DI)(BX*4), Y0, Y10
+	VBROADCASTSS 112(SI), Y0
+	VMOVUPS      Y4, 640(AX)
 	VCMPPS       $0x02, Y6, Y0, Y4
-	VMOVUPS      Y14, 512(AX)
-	VANDPS       Y4, Y10, Y14
-	VMOVUPS      Y12, 544(AX)
-	VANDPS       Y14, Y1, Y12
-	VMOVUPS      Y1, 576(AX)
+	VMOVUPS      Y12, 672(AX)
+	VANDPS       Y4, Y7, Y12
+	VMOVUPS      Y14, 704(AX)
+	VANDPS       Y12, Y1, Y14
+	VMOVUPS      Y1, 736(AX)
 	VADDPS       Y3, Y15, Y1
-	VMULPS       Y1, Y2, Y15
-	VSUBPS       1408(DX)(BX*4), Y13, Y2
-	VMOVUPS      Y1, 608(AX)
-	VSUBPS       12288(R8)(BX*4), Y13, Y1
-	VMOVUPS      Y3, 640(AX)
-	VSUBPS       1536(DX)(BX*4), Y1, Y3
-	VMOVUPS      Y1, 672(AX)
-	VBROADCASTSS narrow<>+96(SB), Y1
-	VANDPS       Y2, Y1, Y5
-	VMINPS       Y15, Y5, Y5
+	VMULPS       Y1, Y2, Y1
+	VSUBPS       1408(DX)(BX*4), Y10, Y2
+	VSUBPS       12288(R8)(BX*4), Y10, Y15
+	VMOVUPS      Y3, 768(AX)
+	VSUBPS       1536(DX)(BX*4), Y15, Y3
+	VMOVUPS      Y15, 800(AX)
+	VBROADCASTSS narrow<>+96(SB), Y15
+	VANDPS       Y2, Y15, Y5
+	VMINPS       Y1, Y5, Y5
 	VMOVUPS      1472(DX)(BX*4), Y9
 	VSUBPS       Y9, Y5, Y5
 	VBROADCASTSS 124(SI), Y0
 	VMULPS       Y5, Y0, Y5
 	VADDPS       Y5, Y9, Y5
-	VMOVUPS      Y11, 704(AX)
+	VMOVUPS      Y11, 832(AX)
 	VBROADCASTSS narrow<>+480(SB), Y11
 	VADDPS       Y11, Y5, Y5
 	VSUBPS       Y11, Y5, Y5
-	VBLENDVPS    Y12, Y5, Y9, Y9
-	VMOVUPS      Y9, 1472(DX)(BX*4)
-	VANDPS       Y3, Y1, Y9
-	VMINPS       Y15, Y9, Y9
+	VBLENDVPS    Y14, Y5, Y9, Y9
 	PREFETCHT0   9152(DX)(BX*4)
-	VMOVUPS      1600(DX)(BX*4), Y1
-	VSUBPS       Y1, Y9, Y9
+	VMOVUPS      Y9, 1472(DX)(BX*4)
+	VANDPS       Y3, Y15, Y9
+	VMINPS       Y1, Y9, Y9
+	VMOVUPS      1600(DX)(BX*4), Y15
+	VSUBPS       Y15, Y9, Y9
 	VMULPS       Y9, Y0, Y9
-	VADDPS       Y9, Y1, Y9
+	VADDPS       Y9, Y15, Y9
 	VADDPS       Y9, Y11, Y9
 	VSUBPS       Y11, Y9, Y9
-	VBLENDVPS    Y12, Y9, Y1, Y1
-	VMOVUPS      Y1, 1600(DX)(BX*4)
-	VCMPPS       $0x01, Y2, Y15, Y1
-	VMOVUPS      Y7, 736(AX)
-	VXORPS       narrow<>+512(SB), Y15, Y7
-	VMAXPS       Y2, Y7, Y2
-	VBLENDVPS    Y1, Y15, Y2, Y1
-	VMULPS       Y1, Y0, Y1
-	VMOVUPS      1408(DX)(BX*4), Y2
-	VADDPS       Y1, Y2, Y1
-	VADDPS       Y1, Y11, Y1
-	VSUBPS       Y11, Y1, Y1
-	VBLENDVPS    Y12, Y1, Y2, Y1
-	VMOVUPS      Y1, 1408(DX)(BX*4)
-	VCMPPS       $0x01, Y3, Y15, Y1
-	VMAXPS       Y3, Y7, Y2
-	VBLENDVPS    Y1, Y15, Y2, Y1
-	VMULPS       Y1, Y0, Y0
-	PREFETCHT0   9216(DX)(BX*4)
-	VMOVUPS      1536(DX)(BX*4), Y1
-	VADDPS       Y0, Y1, Y0
-	VADDPS       Y0, Y11, Y0
-	VSUBPS       Y11, Y0, Y0
-	VBLENDVPS    Y12, Y0, Y1, Y0
-	VMOVUPS      Y0, 1536(DX)(BX*4)
-	VBROADCASTSS 112(SI), Y0
-	VMULPS       narrow<>+544(SB), Y0, Y1
-	VCMPPS       $0x02, Y6, Y1, Y1
-	VMULPS       narrow<>+576(SB), Y5, Y2
-	VCMPPS       $0x01, Y2, Y9, Y2
-	VANDPS       Y2, Y1, Y1
-	VANDPS       narrow<>+0(SB), Y1, Y1
-	VMOVUPS      1664(DX)(BX*4), Y2
-	VBLENDVPS    Y12, Y1, Y2, Y3
-	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      Y3, 1664(DX)(BX*4)
-	VMOVUPS      12288(R8)(BX*4), Y3
-	VMULPS       Y2, Y3, Y2
-	VMOVUPS      1280(DX)(BX*4), Y5
-	VADDPS       Y2, Y5, Y2
+	VBLENDVPS    Y14, Y9, Y15, Y15
+	VMOVUPS      Y15, 1600(DX)(BX*4)
+	VCMPPS       $0x01, Y2, Y1, Y15
+	VMOVUPS      Y13, 864(AX)
+	VXORPS       narrow<>+512(SB), Y1, Y13
+	VMAXPS       Y2, Y13, Y2
+	VBLENDVPS    Y15, Y1, Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VMOVUPS      1408(DX)(BX*4), Y15
+	VADDPS       Y2, Y15, Y2
 	VADDPS       Y2, Y11, Y2
 	VSUBPS       Y11, Y2, Y2
-	VBLENDVPS    Y4, Y2, Y5, Y7
-	VBLENDVPS    Y14, Y2, Y5, Y2
-	PREFETCHT0   9280(DX)(BX*4)
-	VMULPS       Y1, Y3, Y1
-	VSUBPS       Y1, Y13, Y1
-	VBLENDVPS    Y4, Y1, Y13, Y1
-	VBLENDVPS    Y10, Y1, Y8, Y4
-	VMOVUPS      1344(DX)(BX*4), Y9
-	VSUBPS       Y9, Y1, Y12
-	VMULPS       narrow<>+608(SB), Y12, Y12
-	VADDPS       Y12, Y9, Y12
-	VADDPS       Y12, Y11, Y12
-	VSUBPS       Y11, Y12, Y12
-	VBLENDVPS    Y10, Y12, Y9, Y13
-	VMOVUPS      736(AX), Y14
-	VBLENDVPS    Y14, Y12, Y9, Y9
-	VMOVUPS      Y9, 1344(DX)(BX*4)
-	VMOVUPS      704(AX), Y9
-	VBROADCASTSS 108(SI), Y3
-	VMAXPS       Y3, Y9, Y0
-	VMAXPS       Y9, Y3, Y5
-	VANDPS       Y5, Y0, Y0
-	VBROADCASTSS narrow<>+96(SB), Y3
-	VANDPS       Y8, Y3, Y5
-	VMINPS       Y15, Y5, Y9
-	VMOVUPS      Y13, 768(AX)
-	VMOVUPS      1856(DX)(BX*4), Y13
-	VSUBPS       Y13, Y9, Y9
-	VMULPS       Y9, Y0, Y9
-	VADDPS       Y9, Y13, Y9
-	VADDPS       Y9, Y11, Y9
-	VSUBPS       Y11, Y9, Y9
-	VMOVUPS      Y2, 800(AX)
-	VBLENDVPS    Y10, Y9, Y13, Y2
-	PREFETCHT0   9344(DX)(BX*4)
-	VBLENDVPS    Y14, Y9, Y13, Y13
-	VMOVUPS      Y13, 1856(DX)(BX*4)
-	VSUBPS       Y7, Y1, Y1
-	VANDPS       Y1, Y3, Y13
-	VMINPS       Y15, Y13, Y13
-	VMOVUPS      1792(DX)(BX*4), Y15
-	VSUBPS       Y15, Y13, Y13
-	VMULPS       Y13, Y0, Y0
-	VADDPS       Y0, Y15, Y0
+	VBLENDVPS    Y14, Y2, Y15, Y2
+	VMOVUPS      Y2, 1408(DX)(BX*4)
+	VCMPPS       $0x01, Y3, Y1, Y2
+	PREFETCHT0   9216(DX)(BX*4)
+	VMAXPS       Y3, Y13, Y3
+	VBLENDVPS    Y2, Y1, Y3, Y2
+	VMULPS       Y2, Y0, Y0
+	VMOVUPS      1536(DX)(BX*4), Y2
+	VADDPS       Y0, Y2, Y0
 	VADDPS       Y0, Y11, Y0
 	VSUBPS       Y11, Y0, Y0
-	VBLENDVPS    Y10, Y0, Y15, Y13
-	VBLENDVPS    Y14, Y0, Y15, Y15
-	VMOVUPS      Y15, 1792(DX)(BX*4)
-	VCMPPS       $0x02, Y9, Y0, Y0
-	VANDPS       Y0, Y10, Y0
-	VBLENDVPS    Y0, Y1, Y8, Y1
-	VSUBPS       Y7, Y12, Y7
-	VBLENDVPS    Y0, Y7, Y8, Y7
-	VMOVUPS      3968(DX)(BX*4), Y9
-	VMAXPS       narrow<>+640(SB), Y9, Y12
-	VBROADCASTSS narrow<>+672(SB), Y15
-	VMINPS       Y12, Y15, Y12
+	VBLENDVPS    Y14, Y0, Y2, Y0
+	VMOVUPS      Y0, 1536(DX)(BX*4)
+	VBROADCASTSS 112(SI), Y0
+	VMULPS       narrow<>+544(SB), Y0, Y2
+	VCMPPS       $0x02, Y6, Y2, Y2
+	VMULPS       narrow<>+576(SB), Y5, Y3
+	VCMPPS       $0x01, Y3, Y9, Y3
+	VANDPS       Y3, Y2, Y2
+	VANDPS       narrow<>+0(SB), Y2, Y2
+	VMOVUPS      1664(DX)(BX*4), Y3
+	VBLENDVPS    Y14, Y2, Y3, Y5
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      Y5, 1664(DX)(BX*4)
+	VMOVUPS      12288(R8)(BX*4), Y5
+	VMULPS       Y3, Y5, Y3
+	VMOVUPS      1280(DX)(BX*4), Y9
+	VADDPS       Y3, Y9, Y3
+	VADDPS       Y3, Y11, Y3
+	VSUBPS       Y11, Y3, Y3
+	PREFETCHT0   9280(DX)(BX*4)
+	VBLENDVPS    Y4, Y3, Y9, Y13
+	VBLENDVPS    Y12, Y3, Y9, Y3
+	VMULPS       Y2, Y5, Y2
+	VSUBPS       Y2, Y10, Y2
+	VBLENDVPS    Y4, Y2, Y10, Y2
+	VBLENDVPS    Y7, Y2, Y8, Y4
+	VMOVUPS      1344(DX)(BX*4), Y10
+	VSUBPS       Y10, Y2, Y12
+	VMULPS       narrow<>+608(SB), Y12, Y12
+	VADDPS       Y12, Y10, Y12
+	VADDPS       Y12, Y11, Y12
+	VSUBPS       Y11, Y12, Y12
+	VBLENDVPS    Y7, Y12, Y10, Y14
+	VMOVUPS      864(AX), Y15
+	VBLENDVPS    Y15, Y12, Y10, Y10
+	VMOVUPS      Y10, 1344(DX)(BX*4)
+	VMOVUPS      832(AX), Y10
+	VBROADCASTSS 108(SI), Y5
+	VMAXPS       Y5, Y10, Y0
+	VMAXPS       Y10, Y5, Y9
+	VANDPS       Y9, Y0, Y0
+	VBROADCASTSS narrow<>+96(SB), Y5
+	VANDPS       Y8, Y5, Y9
+	VMINPS       Y1, Y9, Y10
+	VMOVUPS      Y14, 896(AX)
+	VMOVUPS      1856(DX)(BX*4), Y14
+	VSUBPS       Y14, Y10, Y10
+	VMULPS       Y10, Y0, Y10
+	VADDPS       Y10, Y14, Y10
+	PREFETCHT0   9344(DX)(BX*4)
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VMOVUPS      Y3, 928(AX)
+	VBLENDVPS    Y7, Y10, Y14, Y3
+	VBLENDVPS    Y15, Y10, Y14, Y14
+	VMOVUPS      Y14, 1856(DX)(BX*4)
+	VSUBPS       Y13, Y2, Y2
+	VANDPS       Y2, Y5, Y14
+	VMINPS       Y1, Y14, Y1
+	VMOVUPS      1792(DX)(BX*4), Y14
+	VSUBPS       Y14, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y14, Y0
+	VADDPS       Y0, Y11, Y0
+	VSUBPS       Y11, Y0, Y0
+	VBLENDVPS    Y7, Y0, Y14, Y1
+	VBLENDVPS    Y15, Y0, Y14, Y14
+	VMOVUPS      Y14, 1792(DX)(BX*4)
+	VCMPPS       $0x02, Y10, Y0, Y0
+	VANDPS       Y0, Y7, Y0
+	VBLENDVPS    Y0, Y2, Y8, Y2
+	VSUBPS       Y13, Y12, Y10
+	VBLENDVPS    Y0, Y10, Y8, Y10
 	PREFETCHT0   9408(DX)(BX*4)
-	VMULPS       narrow<>+704(SB), Y12, Y12
-	VMAXPS       narrow<>+736(SB), Y12, Y12
-	VBROADCASTSS narrow<>+768(SB), Y11
-	VMINPS       Y12, Y11, Y12
-	VBROADCASTSS narrow<>+800(SB), Y14
-	VMOVUPS      Y10, 832(AX)
-	VADDPS       Y14, Y12, Y10
-	VMOVUPS      Y4, 864(AX)
-	VSUBPS       Y14, Y10, Y4
-	VSUBPS       Y4, Y12, Y4
-	VMULPS       narrow<>+832(SB), Y4, Y12
-	VADDPS       narrow<>+864(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y4
-	VADDPS       narrow<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y10, Y10
-	VPADDD       Y10, Y4, Y4
-	VMOVUPS      544(AX), Y10
-	VMOVUPS      768(DX)(BX*4), Y12
-	VMOVUPS      Y8, 896(AX)
-	VADDPS       Y12, Y10, Y8
-	VMULPS       Y8, Y4, Y4
-	VMOVUPS      Y6, 928(AX)
-	VMOVUPS      6144(DI)(BX*4), Y6
+	VMOVUPS      6144(DI)(BX*4), Y12
+	VMOVUPS      (DX)(BX*4), Y13
+	VMAXPS       Y13, Y12, Y14
+	VMAXPS       Y12, Y13, Y11
+	VANDPS       Y11, Y14, Y14
+	VMOVUPS      704(AX), Y11
+	VBLENDVPS    Y0, Y14, Y11, Y13
+	VMOVUPS      3968(DX)(BX*4), Y15
 	VMOVUPS      Y7, 960(AX)
-	VCMPPS       $0x01, Y12, Y6, Y7
-	VANDPS       Y7, Y0, Y7
-	VMULPS       narrow<>+960(SB), Y2, Y2
-	PREFETCHT0   9472(DX)(BX*4)
-	VCMPPS       $0x01, Y2, Y13, Y2
-	VANDPS       Y2, Y7, Y2
-	VMOVUPS      (CX)(BX*4), Y7
-	VSUBPS       Y1, Y7, Y13
-	VMOVUPS      512(AX), Y7
-	VBLENDVPS    Y2, Y13, Y7, Y13
-	VMOVUPS      Y13, 992(AX)
-	VMOVUPS      4544(DX)(BX*4), Y13
-	VMAXPS       narrow<>+640(SB), Y13, Y7
-	VMINPS       Y7, Y15, Y7
+	VMAXPS       narrow<>+640(SB), Y15, Y7
+	VMOVUPS      Y4, 992(AX)
+	VBROADCASTSS narrow<>+672(SB), Y4
+	VMINPS       Y7, Y4, Y7
 	VMULPS       narrow<>+704(SB), Y7, Y7
 	VMAXPS       narrow<>+736(SB), Y7, Y7
-	VMINPS       Y7, Y11, Y7
-	VADDPS       Y7, Y14, Y15
-	VSUBPS       Y14, Y15, Y11
-	VSUBPS       Y11, Y7, Y7
-	VMULPS       narrow<>+832(SB), Y7, Y11
-	VADDPS       narrow<>+864(SB), Y11, Y11
-	VMULPS       Y11, Y7, Y11
-	VADDPS       narrow<>+896(SB), Y11, Y11
-	VMULPS       Y11, Y7, Y11
-	VADDPS       narrow<>+928(SB), Y11, Y11
-	VMULPS       Y11, Y7, Y7
-	VBROADCASTSS narrow<>+0(SB), Y11
-	VADDPS       Y7, Y11, Y7
-	PREFETCHT0   9536(DX)(BX*4)
-	VPSLLD       $0x17, Y15, Y15
-	VPADDD       Y15, Y7, Y7
-	VADDPS       Y10, Y6, Y15
+	VMOVUPS      Y8, 1024(AX)
+	VBROADCASTSS narrow<>+768(SB), Y8
+	VMINPS       Y7, Y8, Y7
+	VMOVUPS      Y6, 1056(AX)
+	VBROADCASTSS narrow<>+800(SB), Y6
+	VADDPS       Y6, Y7, Y11
+	VMOVUPS      Y10, 1088(AX)
+	VSUBPS       Y6, Y11, Y10
+	VSUBPS       Y10, Y7, Y7
+	VMULPS       narrow<>+832(SB), Y7, Y10
+	VADDPS       narrow<>+864(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+896(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+928(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y7
+	VADDPS       narrow<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y11, Y10
+	VPADDD       Y10, Y7, Y7
+	VMOVUPS      672(AX), Y10
+	VMOVUPS      640(AX), Y11
+	VADDPS       Y11, Y10, Y15
+	PREFETCHT0   9472(DX)(BX*4)
 	VMULPS       Y15, Y7, Y7
-	VBLENDVPS    Y2, Y7, Y4, Y2
-	VMOVUPS      96(AX), Y4
-	VANDPS       Y3, Y4, Y7
-	VMOVUPS      640(AX), Y15
-	VADDPS       640(DX)(BX*4), Y15, Y4
-	VMOVUPS      Y2, 1024(AX)
-	VDIVPS       Y4, Y7, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y13
+	VMOVUPS      Y13, 1120(AX)
+	VCMPPS       $0x01, Y11, Y12, Y13
+	VANDPS       Y13, Y0, Y0
+	VMULPS       narrow<>+960(SB), Y3, Y3
+	VCMPPS       $0x01, Y3, Y1, Y1
+	VANDPS       Y1, Y0, Y0
+	VMOVUPS      (CX)(BX*4), Y1
+	VSUBPS       Y2, Y1, Y3
+	VMOVUPS      576(AX), Y13
+	VBLENDVPS    Y0, Y3, Y13, Y3
+	VMOVUPS      4544(DX)(BX*4), Y12
+	VMAXPS       narrow<>+640(SB), Y12, Y1
+	VMINPS       Y1, Y4, Y1
+	VMULPS       narrow<>+704(SB), Y1, Y1
+	VMAXPS       narrow<>+736(SB), Y1, Y1
+	VMINPS       Y1, Y8, Y1
+	VADDPS       Y1, Y6, Y4
+	VSUBPS       Y6, Y4, Y8
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+832(SB), Y1, Y8
+	VADDPS       narrow<>+864(SB), Y8, Y8
+	VMULPS       Y8, Y1, Y8
+	VADDPS       narrow<>+896(SB), Y8, Y8
+	VMULPS       Y8, Y1, Y8
+	PREFETCHT0   9536(DX)(BX*4)
+	VADDPS       narrow<>+928(SB), Y8, Y8
+	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS narrow<>+0(SB), Y8
+	VADDPS       Y1, Y8, Y1
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y1, Y1
+	VADDPS       Y14, Y10, Y4
+	VMULPS       Y4, Y1, Y1
+	VBLENDVPS    Y0, Y1, Y7, Y0
+	VMOVUPS      96(AX), Y1
+	VANDPS       Y5, Y1, Y4
+	VMOVUPS      768(AX), Y7
+	VMOVUPS      512(AX), Y1
+	VMOVUPS      Y0, 1152(AX)
+	VADDPS       Y1, Y7, Y0
+	VMOVUPS      Y3, 1184(AX)
+	VDIVPS       Y0, Y4, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y13
 	VPSRAD       $0x17, Y13, Y13
-	VPSLLD       $0x17, Y13, Y6
-	VPSUBD       Y6, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y6
-	VMOVUPS      Y4, 1056(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y4
-	VSUBPS       Y6, Y4, Y6
-	VMULPS       Y6, Y2, Y6
-	VADDPS       narrow<>+1088(SB), Y6, Y6
-	VMULPS       Y6, Y2, Y6
-	VADDPS       narrow<>+1120(SB), Y6, Y6
-	VMULPS       Y6, Y2, Y6
+	VPSLLD       $0x17, Y13, Y12
+	VPSUBD       Y12, Y3, Y3
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y12
+	VMOVUPS      Y14, 1216(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y14
+	VSUBPS       Y12, Y14, Y12
+	VMULPS       Y12, Y3, Y12
 	PREFETCHT0   9600(DX)(BX*4)
-	VADDPS       narrow<>+1152(SB), Y6, Y6
-	VMULPS       Y6, Y2, Y6
-	VADDPS       narrow<>+1184(SB), Y6, Y6
+	VADDPS       narrow<>+1088(SB), Y12, Y12
+	VMULPS       Y12, Y3, Y12
+	VADDPS       narrow<>+1120(SB), Y12, Y12
+	VMULPS       Y12, Y3, Y12
+	VADDPS       narrow<>+1152(SB), Y12, Y12
+	VMULPS       Y12, Y3, Y12
+	VADDPS       narrow<>+1184(SB), Y12, Y12
 	VCVTDQ2PS    Y13, Y13
-	VMULPS       Y6, Y2, Y2
-	VADDPS       Y2, Y13, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      1920(DX)(BX*4), Y6
-	VMAXPS       narrow<>+1248(SB), Y6, Y13
-	VMOVUPS      1984(DX)(BX*4), Y9
-	VMOVUPS      Y0, 1088(AX)
-	VMAXPS       narrow<>+1280(SB), Y9, Y0
-	VMOVUPS      Y1, 1120(AX)
-	VSUBPS       Y13, Y0, Y1
-	VMOVUPS      Y5, 1152(AX)
-	VBROADCASTSS narrow<>+256(SB), Y5
-	VMAXPS       Y5, Y1, Y1
-	VMOVUPS      2048(DX)(BX*4), Y12
-	VMOVUPS      Y8, 1184(AX)
-	VMAXPS       narrow<>+1312(SB), Y12, Y8
-	VSUBPS       Y0, Y8, Y3
-	VMAXPS       Y5, Y3, Y3
-	VCMPPS       $0x01, Y2, Y0, Y15
-	VBLENDVPS    Y15, Y0, Y13, Y0
-	VBLENDVPS    Y15, Y3, Y1, Y1
-	VBLENDVPS    Y15, narrow<>+544(SB), Y11, Y13
-	VCMPPS       $0x01, Y2, Y8, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y13, Y13
+	VMULPS       Y12, Y3, Y3
+	VADDPS       Y3, Y13, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VMOVUPS      1920(DX)(BX*4), Y12
+	VMAXPS       narrow<>+1248(SB), Y12, Y13
+	VMOVUPS      Y0, 1248(AX)
+	VMOVUPS      1984(DX)(BX*4), Y0
+	VMOVUPS      Y2, 1280(AX)
+	VMAXPS       narrow<>+1280(SB), Y0, Y2
+	VMOVUPS      Y9, 1312(AX)
+	VSUBPS       Y13, Y2, Y9
+	VBROADCASTSS narrow<>+256(SB), Y11
+	VMAXPS       Y11, Y9, Y9
+	VMOVUPS      Y15, 1344(AX)
+	VMOVUPS      2048(DX)(BX*4), Y15
+	VMAXPS       narrow<>+1312(SB), Y15, Y5
+	VSUBPS       Y2, Y5, Y7
+	VMAXPS       Y11, Y7, Y7
+	VCMPPS       $0x01, Y3, Y2, Y11
+	VBLENDVPS    Y11, Y2, Y13, Y2
+	VBLENDVPS    Y11, Y7, Y9, Y9
 	PREFETCHT0   9664(DX)(BX*4)
-	VBLENDVPS    Y15, Y8, Y0, Y0
-	VMAXPS       narrow<>+1376(SB), Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VBLENDVPS    Y15, Y3, Y1, Y1
-	VSUBPS       Y0, Y2, Y0
-	VDIVPS       Y1, Y0, Y0
-	VADDPS       Y0, Y13, Y0
-	VCMPPS       $0x01, Y11, Y0, Y1
-	VSUBPS       Y11, Y0, Y3
-	VMULPS       narrow<>+704(SB), Y3, Y3
-	VMAXPS       narrow<>+736(SB), Y3, Y3
-	VADDPS       Y3, Y14, Y8
-	VSUBPS       Y14, Y8, Y13
-	VSUBPS       Y13, Y3, Y3
-	VBROADCASTSS narrow<>+832(SB), Y13
-	VMULPS       Y3, Y13, Y15
-	VBROADCASTSS narrow<>+864(SB), Y5
-	VADDPS       Y15, Y5, Y15
-	VMULPS       Y15, Y3, Y15
-	VBROADCASTSS narrow<>+896(SB), Y4
-	VADDPS       Y15, Y4, Y15
-	VMULPS       Y15, Y3, Y15
-	VBROADCASTSS narrow<>+928(SB), Y10
-	VADDPS       Y15, Y10, Y15
-	VMULPS       Y15, Y3, Y3
+	VBLENDVPS    Y11, narrow<>+544(SB), Y8, Y11
+	VCMPPS       $0x01, Y3, Y5, Y13
+	VBLENDVPS    Y13, narrow<>+1344(SB), Y11, Y11
+	VBLENDVPS    Y13, Y5, Y2, Y2
+	VMAXPS       narrow<>+1376(SB), Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VBLENDVPS    Y13, Y5, Y9, Y5
+	VSUBPS       Y2, Y3, Y2
+	VDIVPS       Y5, Y2, Y2
+	VADDPS       Y2, Y11, Y2
+	VCMPPS       $0x01, Y8, Y2, Y5
+	VSUBPS       Y8, Y2, Y7
+	VMULPS       narrow<>+704(SB), Y7, Y7
+	VMAXPS       narrow<>+736(SB), Y7, Y7
+	VADDPS       Y7, Y6, Y9
+	VSUBPS       Y6, Y9, Y11
+	VSUBPS       Y11, Y7, Y7
+	VBROADCASTSS narrow<>+832(SB), Y11
+	VMULPS       Y7, Y11, Y13
+	VBROADCASTSS narrow<>+864(SB), Y14
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y7, Y13
+	VBROADCASTSS narrow<>+896(SB), Y1
+	VADDPS       Y13, Y1, Y13
 	PREFETCHT0   9728(DX)(BX*4)
-	VADDPS       Y3, Y11, Y3
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y3, Y3
-	VBLENDVPS    Y1, Y3, Y0, Y0
-	VBROADCASTSS narrow<>+416(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
-	VADDPS       Y0, Y14, Y3
-	VSUBPS       Y14, Y3, Y8
-	VSUBPS       Y8, Y0, Y0
-	VMULPS       Y0, Y13, Y8
-	VADDPS       Y8, Y5, Y8
-	VMULPS       Y8, Y0, Y8
-	VADDPS       Y8, Y4, Y8
-	VMULPS       Y8, Y0, Y8
-	VADDPS       Y8, Y10, Y8
-	VMULPS       Y8, Y0, Y0
-	VADDPS       Y0, Y11, Y0
-	VPSLLD       $0x17, Y3, Y3
-	VPADDD       Y3, Y0, Y0
-	VXORPS       X3, X3, X3
-	VADDPS       Y3, Y0, Y0
-	PREFETCHT0   9792(DX)(BX*4)
-	VSUBPS       Y6, Y9, Y8
-	VBROADCASTSS narrow<>+192(SB), Y15
-	VMAXPS       Y15, Y8, Y8
-	VMINPS       Y8, Y11, Y8
-	VSUBPS       Y9, Y12, Y1
-	VMAXPS       Y15, Y1, Y1
-	VMINPS       Y1, Y11, Y1
-	VMOVUPS      Y0, 1216(AX)
-	VMOVUPS      480(AX), Y0
-	VMULPS       Y8, Y0, Y15
-	VCMPPS       $0x01, Y2, Y6, Y3
-	VBROADCASTSS narrow<>+1440(SB), Y0
-	VBLENDVPS    Y3, narrow<>+576(SB), Y0, Y3
-	VMULPS       Y3, Y15, Y3
-	VADDPS       Y3, Y6, Y3
-	VMOVUPS      576(AX), Y15
-	VBLENDVPS    Y15, Y3, Y6, Y6
-	VMOVUPS      Y6, 1920(DX)(BX*4)
-	VMOVUPS      448(AX), Y6
-	VMULPS       Y8, Y6, Y8
-	VBROADCASTSS narrow<>+1472(SB), Y0
-	VMINPS       Y8, Y0, Y8
-	VMOVUPS      256(AX), Y0
-	VMULPS       narrow<>+1504(SB), Y0, Y6
-	VCMPPS       $0x01, Y2, Y9, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y4
-	VBLENDVPS    Y10, Y6, Y4, Y10
-	VMULPS       Y10, Y8, Y8
-	VADDPS       Y8, Y9, Y8
-	VMAXPS       Y8, Y3, Y10
-	VMAXPS       Y3, Y8, Y4
-	VANDPS       Y4, Y10, Y10
-	PREFETCHT0   9856(DX)(BX*4)
-	VBLENDVPS    Y15, Y10, Y9, Y3
-	VMOVUPS      Y3, 1984(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
-	VMULPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1568(SB), Y0, Y0
-	VCMPPS       $0x01, Y2, Y12, Y2
-	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y2, Y0, Y4, Y2
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y12, Y1
-	VMAXPS       Y1, Y10, Y2
-	VMAXPS       Y10, Y1, Y8
-	VANDPS       Y8, Y2, Y2
-	VBLENDVPS    Y15, Y2, Y12, Y1
-	VMOVUPS      Y1, 2048(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       640(DX)(BX*4), Y1, Y2
-	VDIVPS       Y2, Y7, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y8
-	VPSRAD       $0x17, Y8, Y8
-	VPSLLD       $0x17, Y8, Y9
-	VPSUBD       Y9, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y9
-	PREFETCHT0   9920(DX)(BX*4)
-	VBROADCASTSS narrow<>+1056(SB), Y10
-	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y13, Y7, Y13
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y13, Y10, Y13
+	VMULPS       Y13, Y7, Y7
+	VADDPS       Y7, Y8, Y7
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y7, Y7
+	VBLENDVPS    Y5, Y7, Y2, Y2
+	VBROADCASTSS narrow<>+416(SB), Y5
+	VMINPS       Y2, Y5, Y2
+	VMULPS       narrow<>+1408(SB), Y2, Y2
+	VADDPS       Y2, Y6, Y7
+	VSUBPS       Y6, Y7, Y9
+	VSUBPS       Y9, Y2, Y2
+	VMULPS       Y2, Y11, Y9
+	VADDPS       Y9, Y14, Y9
 	VMULPS       Y9, Y2, Y9
-	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VADDPS       Y9, Y1, Y9
 	VMULPS       Y9, Y2, Y9
-	VADDPS       narrow<>+1120(SB), Y9, Y9
-	VMULPS       Y9, Y2, Y9
-	VADDPS       narrow<>+1152(SB), Y9, Y9
-	VMULPS       Y9, Y2, Y9
-	VADDPS       narrow<>+1184(SB), Y9, Y9
-	VCVTDQ2PS    Y8, Y8
+	VADDPS       Y9, Y10, Y9
 	VMULPS       Y9, Y2, Y2
 	VADDPS       Y2, Y8, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      3456(DX)(BX*4), Y8
-	VMAXPS       narrow<>+1248(SB), Y8, Y9
-	VMOVUPS      3520(DX)(BX*4), Y12
-	VMOVUPS      Y7, 256(AX)
-	VMAXPS       narrow<>+1280(SB), Y12, Y7
-	VSUBPS       Y9, Y7, Y1
+	PREFETCHT0   9792(DX)(BX*4)
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y2, Y2
+	VXORPS       X7, X7, X7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y12, Y0, Y9
+	VBROADCASTSS narrow<>+192(SB), Y13
+	VMAXPS       Y13, Y9, Y9
+	VMINPS       Y9, Y8, Y9
+	VSUBPS       Y0, Y15, Y5
+	VMAXPS       Y13, Y5, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y2, 1376(AX)
+	VMOVUPS      480(AX), Y2
+	VMULPS       Y9, Y2, Y13
+	VCMPPS       $0x01, Y3, Y12, Y7
+	VBROADCASTSS narrow<>+1440(SB), Y2
+	VBLENDVPS    Y7, narrow<>+576(SB), Y2, Y7
+	VMULPS       Y7, Y13, Y7
+	VADDPS       Y7, Y12, Y7
+	VMOVUPS      736(AX), Y13
+	VBLENDVPS    Y13, Y7, Y12, Y12
+	VMOVUPS      Y12, 1920(DX)(BX*4)
+	VMOVUPS      448(AX), Y12
+	VMULPS       Y9, Y12, Y9
+	VBROADCASTSS narrow<>+1472(SB), Y2
+	VMINPS       Y9, Y2, Y9
+	VMOVUPS      256(AX), Y2
+	VMULPS       narrow<>+1504(SB), Y2, Y12
+	VCMPPS       $0x01, Y3, Y0, Y10
+	VBROADCASTSS narrow<>+1536(SB), Y1
+	VBLENDVPS    Y10, Y12, Y1, Y10
+	PREFETCHT0   9856(DX)(BX*4)
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y0, Y9
+	VMAXPS       Y9, Y7, Y10
+	VMAXPS       Y7, Y9, Y1
+	VANDPS       Y1, Y10, Y10
+	VBLENDVPS    Y13, Y10, Y0, Y0
+	VMOVUPS      Y0, 1984(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y5, Y0, Y1
+	VMULPS       narrow<>+1568(SB), Y2, Y2
+	VCMPPS       $0x01, Y3, Y15, Y3
+	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBLENDVPS    Y3, Y2, Y5, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y15, Y1
+	VMAXPS       Y1, Y10, Y3
+	VMAXPS       Y10, Y1, Y7
+	VANDPS       Y7, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y15, Y1
+	VMOVUPS      Y1, 2048(DX)(BX*4)
+	VMOVUPS      672(AX), Y1
+	VMOVUPS      512(AX), Y3
+	VADDPS       Y3, Y1, Y3
+	VDIVPS       Y3, Y4, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+992(SB), Y3, Y7
+	VPSRAD       $0x17, Y7, Y7
+	VPSLLD       $0x17, Y7, Y9
+	VPSUBD       Y9, Y3, Y3
+	PREFETCHT0   9920(DX)(BX*4)
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y9
+	VBROADCASTSS narrow<>+1056(SB), Y10
+	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y7, Y3
+	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VMOVUPS      3456(DX)(BX*4), Y7
+	VMAXPS       narrow<>+1248(SB), Y7, Y9
+	VMOVUPS      3520(DX)(BX*4), Y15
+	VMOVUPS      Y4, 512(AX)
+	VMAXPS       narrow<>+1280(SB), Y15, Y4
+	VSUBPS       Y9, Y4, Y1
 	VBROADCASTSS narrow<>+256(SB), Y10
 	VMAXPS       Y10, Y1, Y1
-	VMOVUPS      3584(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1312(SB), Y4, Y3
-	VSUBPS       Y7, Y3, Y4
-	VMAXPS       Y10, Y4, Y4
-	VCMPPS       $0x01, Y2, Y7, Y10
+	VMOVUPS      3584(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1312(SB), Y5, Y0
+	VSUBPS       Y4, Y0, Y5
 	PREFETCHT0   9984(DX)(BX*4)
-	VBLENDVPS    Y10, Y7, Y9, Y7
-	VBLENDVPS    Y10, Y4, Y1, Y1
-	VBLENDVPS    Y10, narrow<>+544(SB), Y11, Y9
-	VCMPPS       $0x01, Y2, Y3, Y10
+	VMAXPS       Y10, Y5, Y5
+	VCMPPS       $0x01, Y3, Y4, Y10
+	VBLENDVPS    Y10, Y4, Y9, Y4
+	VBLENDVPS    Y10, Y5, Y1, Y1
+	VBLENDVPS    Y10, narrow<>+544(SB), Y8, Y9
+	VCMPPS       $0x01, Y3, Y0, Y10
 	VBLENDVPS    Y10, narrow<>+1344(SB), Y9, Y9
-	VBLENDVPS    Y10, Y3, Y7, Y3
-	VMAXPS       narrow<>+1376(SB), Y4, Y4
-	VMINPS       Y4, Y11, Y4
+	VBLENDVPS    Y10, Y0, Y4, Y0
+	VMAXPS       narrow<>+1376(SB), Y5, Y4
+	VMINPS       Y4, Y8, Y4
 	VBLENDVPS    Y10, Y4, Y1, Y1
-	VSUBPS       Y3, Y2, Y3
-	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y9, Y1
-	VCMPPS       $0x01, Y11, Y1, Y3
-	VSUBPS       Y11, Y1, Y4
+	VSUBPS       Y0, Y3, Y0
+	VDIVPS       Y1, Y0, Y0
+	VADDPS       Y0, Y9, Y0
+	VCMPPS       $0x01, Y8, Y0, Y1
+	VSUBPS       Y8, Y0, Y4
 	VMULPS       narrow<>+704(SB), Y4, Y4
 	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y7
-	VSUBPS       Y14, Y7, Y9
-	VSUBPS       Y9, Y4, Y4
-	VMULPS       Y4, Y13, Y9
+	VADDPS       Y4, Y6, Y5
+	VSUBPS       Y6, Y5, Y9
 	PREFETCHT0   10048(DX)(BX*4)
-	VADDPS       Y9, Y5, Y9
+	VSUBPS       Y9, Y4, Y4
+	VMULPS       Y4, Y11, Y9
+	VADDPS       Y9, Y14, Y9
 	VMULPS       Y9, Y4, Y9
 	VBROADCASTSS narrow<>+896(SB), Y10
 	VADDPS       Y9, Y10, Y9
 	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+928(SB), Y15
-	VADDPS       Y9, Y15, Y9
+	VBROADCASTSS narrow<>+928(SB), Y13
+	VADDPS       Y9, Y13, Y9
 	VMULPS       Y9, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
-	VBROADCASTSS narrow<>+1632(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y4
-	VSUBPS       Y14, Y4, Y7
-	VSUBPS       Y7, Y1, Y1
-	VMULPS       Y1, Y13, Y7
-	VADDPS       Y7, Y5, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       Y7, Y10, Y7
-	VMULPS       Y7, Y1, Y7
+	VADDPS       Y4, Y8, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VBLENDVPS    Y1, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y4
+	VSUBPS       Y6, Y4, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       Y0, Y11, Y5
+	VADDPS       Y5, Y14, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y10, Y5
 	PREFETCHT0   10112(DX)(BX*4)
-	VADDPS       Y7, Y15, Y7
-	VMULPS       Y7, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y13, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
+	VPADDD       Y4, Y0, Y0
 	VXORPS       X4, X4, X4
-	VADDPS       Y4, Y1, Y1
-	VSUBPS       Y8, Y12, Y7
+	VADDPS       Y4, Y0, Y0
+	VSUBPS       Y7, Y15, Y5
 	VBROADCASTSS narrow<>+192(SB), Y9
-	VMAXPS       Y9, Y7, Y7
-	VMINPS       Y7, Y11, Y7
+	VMAXPS       Y9, Y5, Y5
+	VMINPS       Y5, Y8, Y5
 	VMOVUPS      3584(DX)(BX*4), Y4
-	VSUBPS       Y12, Y4, Y3
-	VMAXPS       Y9, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y1, 1248(AX)
-	VMOVUPS      480(AX), Y1
-	VMULPS       Y7, Y1, Y9
-	VCMPPS       $0x01, Y2, Y8, Y1
-	VBROADCASTSS narrow<>+1440(SB), Y15
-	VBLENDVPS    Y1, narrow<>+576(SB), Y15, Y1
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y8, Y1
-	VMOVUPS      576(AX), Y9
-	VBLENDVPS    Y9, Y1, Y8, Y8
-	VMOVUPS      Y8, 3456(DX)(BX*4)
-	VMOVUPS      448(AX), Y8
-	VMULPS       Y7, Y8, Y7
-	VBROADCASTSS narrow<>+1472(SB), Y15
-	VMINPS       Y7, Y15, Y7
+	VSUBPS       Y15, Y4, Y1
+	VMAXPS       Y9, Y1, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y0, 256(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y5, Y0, Y9
+	VCMPPS       $0x01, Y3, Y7, Y0
+	VBROADCASTSS narrow<>+1440(SB), Y13
+	VBLENDVPS    Y0, narrow<>+576(SB), Y13, Y0
+	VMULPS       Y0, Y9, Y0
+	VADDPS       Y0, Y7, Y0
+	VMOVUPS      736(AX), Y9
+	VBLENDVPS    Y9, Y0, Y7, Y7
+	VMOVUPS      Y7, 3456(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y5, Y7, Y5
 	PREFETCHT0   10176(DX)(BX*4)
-	VCMPPS       $0x01, Y2, Y12, Y15
-	VBROADCASTSS narrow<>+1536(SB), Y8
-	VBLENDVPS    Y15, Y6, Y8, Y15
-	VMULPS       Y15, Y7, Y7
-	VADDPS       Y7, Y12, Y7
-	VMAXPS       Y7, Y1, Y15
-	VMAXPS       Y1, Y7, Y8
-	VANDPS       Y8, Y15, Y15
-	VBLENDVPS    Y9, Y15, Y12, Y1
-	VMOVUPS      Y1, 3520(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y3, Y1, Y3
-	VCMPPS       $0x01, Y2, Y4, Y2
-	VBROADCASTSS narrow<>+1600(SB), Y7
-	VBLENDVPS    Y2, Y0, Y7, Y2
-	VMULPS       Y2, Y3, Y2
-	VADDPS       Y2, Y4, Y2
-	VMAXPS       Y2, Y15, Y3
-	VMAXPS       Y15, Y2, Y8
-	VANDPS       Y8, Y3, Y3
-	VBLENDVPS    Y9, Y3, Y4, Y2
-	VMOVUPS      Y2, 3584(DX)(BX*4)
-	VMOVUPS      320(AX), Y2
-	VANDPS       narrow<>+96(SB), Y2, Y3
-	VMOVUPS      640(AX), Y4
-	VADDPS       704(DX)(BX*4), Y4, Y8
-	VDIVPS       Y8, Y3, Y12
-	VADDPS       narrow<>+128(SB), Y12, Y12
-	VPSUBD       narrow<>+992(SB), Y12, Y15
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y5, Y13, Y5
+	VCMPPS       $0x01, Y3, Y15, Y13
+	VBROADCASTSS narrow<>+1536(SB), Y7
+	VBLENDVPS    Y13, Y12, Y7, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y15, Y5
+	VMAXPS       Y5, Y0, Y13
+	VMAXPS       Y0, Y5, Y7
+	VANDPS       Y7, Y13, Y13
+	VBLENDVPS    Y9, Y13, Y15, Y0
+	VMOVUPS      Y0, 3520(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y1, Y0, Y1
+	VCMPPS       $0x01, Y3, Y4, Y3
+	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBLENDVPS    Y3, Y2, Y5, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y4, Y1
+	VMAXPS       Y1, Y13, Y3
+	VMAXPS       Y13, Y1, Y7
+	VANDPS       Y7, Y3, Y3
+	VBLENDVPS    Y9, Y3, Y4, Y1
+	VMOVUPS      Y1, 3584(DX)(BX*4)
+	VMOVUPS      320(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y3
+	VMOVUPS      768(AX), Y4
+	VMOVUPS      544(AX), Y7
+	VADDPS       Y7, Y4, Y13
+	VDIVPS       Y13, Y3, Y15
+	VADDPS       narrow<>+128(SB), Y15, Y15
 	PREFETCHT0   10240(DX)(BX*4)
-	VPSRAD       $0x17, Y15, Y15
-	VPSLLD       $0x17, Y15, Y2
-	VPSUBD       Y2, Y12, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y12
-	VMOVUPS      Y8, 1280(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y8
-	VSUBPS       Y12, Y8, Y12
-	VMULPS       Y12, Y2, Y12
-	VADDPS       narrow<>+1088(SB), Y12, Y12
-	VMULPS       Y12, Y2, Y12
-	VADDPS       narrow<>+1120(SB), Y12, Y12
-	VMULPS       Y12, Y2, Y12
-	VADDPS       narrow<>+1152(SB), Y12, Y12
-	VMULPS       Y12, Y2, Y12
-	VADDPS       narrow<>+1184(SB), Y12, Y12
-	VCVTDQ2PS    Y15, Y15
-	VMULPS       Y12, Y2, Y2
-	VADDPS       Y2, Y15, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      2112(DX)(BX*4), Y12
-	VMAXPS       narrow<>+1248(SB), Y12, Y15
+	VPSUBD       narrow<>+992(SB), Y15, Y1
+	VPSRAD       $0x17, Y1, Y1
+	VMOVUPS      Y13, 1408(AX)
+	VPSLLD       $0x17, Y1, Y13
+	VPSUBD       Y13, Y15, Y13
+	VSUBPS       Y8, Y13, Y13
+	VMULPS       narrow<>+1024(SB), Y13, Y15
+	VBROADCASTSS narrow<>+1056(SB), Y4
+	VSUBPS       Y15, Y4, Y15
+	VMULPS       Y15, Y13, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y13, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y13, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y13, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y15, Y13, Y13
+	VADDPS       Y13, Y1, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMOVUPS      2112(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1248(SB), Y13, Y15
 	VMOVUPS      2176(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1280(SB), Y4, Y8
-	VSUBPS       Y15, Y8, Y7
+	VMAXPS       narrow<>+1280(SB), Y4, Y5
 	PREFETCHT0   10304(DX)(BX*4)
-	VBROADCASTSS narrow<>+256(SB), Y1
-	VMAXPS       Y1, Y7, Y7
+	VSUBPS       Y15, Y5, Y7
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y7, Y7
 	VMOVUPS      2240(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1312(SB), Y4, Y12
-	VSUBPS       Y8, Y12, Y4
-	VMAXPS       Y1, Y4, Y4
-	VCMPPS       $0x01, Y2, Y8, Y1
-	VBLENDVPS    Y1, Y8, Y15, Y8
-	VBLENDVPS    Y1, Y4, Y7, Y7
-	VBLENDVPS    Y1, narrow<>+544(SB), Y11, Y1
-	VCMPPS       $0x01, Y2, Y12, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y15, Y12, Y8, Y8
+	VMAXPS       narrow<>+1312(SB), Y4, Y13
+	VSUBPS       Y5, Y13, Y4
+	VMAXPS       Y0, Y4, Y4
+	VCMPPS       $0x01, Y1, Y5, Y0
+	VBLENDVPS    Y0, Y5, Y15, Y5
+	VBLENDVPS    Y0, Y4, Y7, Y7
+	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VCMPPS       $0x01, Y1, Y13, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y15, Y13, Y5, Y5
 	VMAXPS       narrow<>+1376(SB), Y4, Y4
-	VMINPS       Y4, Y11, Y4
+	VMINPS       Y4, Y8, Y4
 	VBLENDVPS    Y15, Y4, Y7, Y4
-	VSUBPS       Y8, Y2, Y7
-	VDIVPS       Y4, Y7, Y4
-	VADDPS       Y4, Y1, Y1
-	VCMPPS       $0x01, Y11, Y1, Y4
-	VSUBPS       Y11, Y1, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
+	VSUBPS       Y5, Y1, Y5
+	VDIVPS       Y4, Y5, Y4
+	VADDPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y8, Y0, Y4
+	VSUBPS       Y8, Y0, Y5
+	VMULPS       narrow<>+704(SB), Y5, Y5
 	PREFETCHT0   10368(DX)(BX*4)
-	VMAXPS       narrow<>+736(SB), Y7, Y7
-	VADDPS       Y7, Y14, Y8
-	VSUBPS       Y14, Y8, Y12
-	VSUBPS       Y12, Y7, Y7
-	VMULPS       Y7, Y13, Y12
-	VADDPS       Y12, Y5, Y12
-	VMULPS       Y12, Y7, Y12
-	VADDPS       Y12, Y10, Y12
-	VMULPS       Y12, Y7, Y12
+	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VADDPS       Y5, Y6, Y7
+	VSUBPS       Y6, Y7, Y13
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       Y5, Y11, Y13
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       Y13, Y10, Y13
+	VMULPS       Y13, Y5, Y13
 	VBROADCASTSS narrow<>+928(SB), Y15
-	VADDPS       Y12, Y15, Y12
-	VMULPS       Y12, Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y7, Y7
-	VBLENDVPS    Y4, Y7, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y4
-	VMINPS       Y1, Y4, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y7
-	VSUBPS       Y14, Y7, Y8
-	VSUBPS       Y8, Y1, Y1
-	VMULPS       Y1, Y13, Y8
-	PREFETCHT0   10432(DX)(BX*4)
-	VADDPS       Y8, Y5, Y8
-	VMULPS       Y8, Y1, Y8
-	VADDPS       Y8, Y10, Y8
-	VMULPS       Y8, Y1, Y8
-	VADDPS       Y8, Y15, Y8
-	VMULPS       Y8, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y1, Y1
-	VMOVUPS      1216(AX), Y7
-	VADDPS       Y1, Y7, Y1
-	VMOVUPS      2176(DX)(BX*4), Y7
-	VMOVUPS      2112(DX)(BX*4), Y8
-	VSUBPS       Y8, Y7, Y12
+	VPADDD       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y4
+	VMINPS       Y0, Y4, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y5
+	VSUBPS       Y6, Y5, Y7
+	VSUBPS       Y7, Y0, Y0
+	VMULPS       Y0, Y11, Y7
+	PREFETCHT0   10432(DX)(BX*4)
+	VADDPS       Y7, Y14, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y10, Y7
+	VMULPS       Y7, Y0, Y7
+	VADDPS       Y7, Y15, Y7
+	VMULPS       Y7, Y0, Y0
+	VADDPS       Y0, Y8, Y0
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y0, Y0
+	VMOVUPS      1376(AX), Y5
+	VADDPS       Y0, Y5, Y0
+	VMOVUPS      2176(DX)(BX*4), Y5
+	VMOVUPS      2112(DX)(BX*4), Y7
+	VSUBPS       Y7, Y5, Y13
 	VBROADCASTSS narrow<>+192(SB), Y4
-	VMAXPS       Y4, Y12, Y12
-	VMINPS       Y12, Y11, Y12
-	VMOVUPS      Y1, 1216(AX)
-	VMOVUPS      2240(DX)(BX*4), Y1
-	VSUBPS       Y7, Y1, Y15
+	VMAXPS       Y4, Y13, Y13
+	VMINPS       Y13, Y8, Y13
+	VMOVUPS      Y0, 1376(AX)
+	VMOVUPS      2240(DX)(BX*4), Y0
+	VSUBPS       Y5, Y0, Y15
 	VMAXPS       Y4, Y15, Y15
-	VMINPS       Y15, Y11, Y15
+	VMINPS       Y15, Y8, Y15
 	VMOVUPS      480(AX), Y4
-	VMULPS       Y12, Y4, Y10
-	VCMPPS       $0x01, Y2, Y8, Y4
-	VBROADCASTSS narrow<>+1440(SB), Y5
-	VBLENDVPS    Y4, narrow<>+576(SB), Y5, Y4
+	VMULPS       Y13, Y4, Y10
+	VCMPPS       $0x01, Y1, Y7, Y4
+	VBROADCASTSS narrow<>+1440(SB), Y14
+	VBLENDVPS    Y4, narrow<>+576(SB), Y14, Y4
 	VMULPS       Y4, Y10, Y4
 	PREFETCHT0   10496(DX)(BX*4)
-	VADDPS       Y4, Y8, Y4
-	VBLENDVPS    Y9, Y4, Y8, Y8
-	VMOVUPS      Y8, 2112(DX)(BX*4)
-	VMOVUPS      448(AX), Y8
-	VMULPS       Y12, Y8, Y10
-	VBROADCASTSS narrow<>+1472(SB), Y12
-	VMINPS       Y10, Y12, Y10
-	VCMPPS       $0x01, Y2, Y7, Y12
-	VBROADCASTSS narrow<>+1536(SB), Y5
-	VBLENDVPS    Y12, Y6, Y5, Y12
-	VMULPS       Y12, Y10, Y10
-	VADDPS       Y10, Y7, Y10
-	VMAXPS       Y10, Y4, Y12
-	VMAXPS       Y4, Y10, Y5
-	VANDPS       Y5, Y12, Y12
-	VBLENDVPS    Y9, Y12, Y7, Y4
+	VADDPS       Y4, Y7, Y4
+	VBLENDVPS    Y9, Y4, Y7, Y7
+	VMOVUPS      Y7, 2112(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y13, Y7, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y10, Y13, Y10
+	VCMPPS       $0x01, Y1, Y5, Y13
+	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBLENDVPS    Y13, Y12, Y14, Y13
+	VMULPS       Y13, Y10, Y10
+	VADDPS       Y10, Y5, Y10
+	VMAXPS       Y10, Y4, Y13
+	VMAXPS       Y4, Y10, Y14
+	VANDPS       Y14, Y13, Y13
+	VBLENDVPS    Y9, Y13, Y5, Y4
 	VMOVUPS      Y4, 2176(DX)(BX*4)
 	VMOVUPS      192(AX), Y4
 	VMULPS       Y15, Y4, Y5
-	VCMPPS       $0x01, Y2, Y1, Y2
-	VBROADCASTSS narrow<>+1600(SB), Y7
-	VBLENDVPS    Y2, Y0, Y7, Y2
-	VMULPS       Y2, Y5, Y2
-	VADDPS       Y2, Y1, Y2
-	VMAXPS       Y2, Y12, Y5
-	VMAXPS       Y12, Y2, Y10
-	VANDPS       Y10, Y5, Y5
-	VBLENDVPS    Y9, Y5, Y1, Y1
-	VMOVUPS      Y1, 2240(DX)(BX*4)
+	VCMPPS       $0x01, Y1, Y0, Y1
+	VBROADCASTSS narrow<>+1600(SB), Y10
+	VBLENDVPS    Y1, Y2, Y10, Y1
+	VMULPS       Y1, Y5, Y1
+	VADDPS       Y1, Y0, Y1
+	VMAXPS       Y1, Y13, Y5
+	VMAXPS       Y13, Y1, Y14
+	VANDPS       Y14, Y5, Y5
+	VBLENDVPS    Y9, Y5, Y0, Y0
+	VMOVUPS      Y0, 2240(DX)(BX*4)
+	VMOVUPS      672(AX), Y0
 	VMOVUPS      544(AX), Y1
-	VADDPS       704(DX)(BX*4), Y1, Y2
+	VADDPS       Y1, Y0, Y1
 	PREFETCHT0   10560(DX)(BX*4)
-	VDIVPS       Y2, Y3, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y5
-	VPSRAD       $0x17, Y5, Y5
-	VPSLLD       $0x17, Y5, Y10
-	VPSUBD       Y10, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y10
-	VBROADCASTSS narrow<>+1056(SB), Y12
-	VSUBPS       Y10, Y12, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y10, Y2, Y2
-	VADDPS       Y2, Y5, Y2
-	PREFETCHT0   10624(DX)(BX*4)
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      3648(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y10
-	VMOVUPS      3712(DX)(BX*4), Y15
-	VMOVUPS      Y3, 1312(AX)
-	VMAXPS       narrow<>+1280(SB), Y15, Y3
-	VSUBPS       Y10, Y3, Y1
-	VBROADCASTSS narrow<>+256(SB), Y12
-	VMAXPS       Y12, Y1, Y1
-	VMOVUPS      3776(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1312(SB), Y7, Y4
-	VSUBPS       Y3, Y4, Y7
-	VMAXPS       Y12, Y7, Y7
-	VCMPPS       $0x01, Y2, Y3, Y12
-	VBLENDVPS    Y12, Y3, Y10, Y3
-	VBLENDVPS    Y12, Y7, Y1, Y1
-	VBLENDVPS    Y12, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y2, Y4, Y12
-	VBLENDVPS    Y12, narrow<>+1344(SB), Y10, Y10
-	VBLENDVPS    Y12, Y4, Y3, Y3
-	VMAXPS       narrow<>+1376(SB), Y7, Y4
-	VMINPS       Y4, Y11, Y4
-	VBLENDVPS    Y12, Y4, Y1, Y1
-	VSUBPS       Y3, Y2, Y3
 	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y10, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y13
+	VPSUBD       Y13, Y1, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y13
+	VBROADCASTSS narrow<>+1056(SB), Y14
+	VSUBPS       Y13, Y14, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1184(SB), Y13, Y13
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	PREFETCHT0   10624(DX)(BX*4)
+	VMOVUPS      3648(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1248(SB), Y5, Y13
+	VMOVUPS      3712(DX)(BX*4), Y15
+	VMOVUPS      Y3, 544(AX)
+	VMAXPS       narrow<>+1280(SB), Y15, Y3
+	VSUBPS       Y13, Y3, Y0
+	VBROADCASTSS narrow<>+256(SB), Y14
+	VMAXPS       Y14, Y0, Y0
+	VMOVUPS      3776(DX)(BX*4), Y10
+	VMAXPS       narrow<>+1312(SB), Y10, Y4
+	VSUBPS       Y3, Y4, Y10
+	VMAXPS       Y14, Y10, Y10
+	VCMPPS       $0x01, Y1, Y3, Y14
+	VBLENDVPS    Y14, Y3, Y13, Y3
+	VBLENDVPS    Y14, Y10, Y0, Y0
+	VBLENDVPS    Y14, narrow<>+544(SB), Y8, Y13
+	VCMPPS       $0x01, Y1, Y4, Y14
+	VBLENDVPS    Y14, narrow<>+1344(SB), Y13, Y13
+	VBLENDVPS    Y14, Y4, Y3, Y3
+	VMAXPS       narrow<>+1376(SB), Y10, Y4
+	VMINPS       Y4, Y8, Y4
+	VBLENDVPS    Y14, Y4, Y0, Y0
+	VSUBPS       Y3, Y1, Y3
+	VDIVPS       Y0, Y3, Y0
+	VADDPS       Y0, Y13, Y0
 	PREFETCHT0   10688(DX)(BX*4)
-	VCMPPS       $0x01, Y11, Y1, Y3
-	VSUBPS       Y11, Y1, Y4
+	VCMPPS       $0x01, Y8, Y0, Y3
+	VSUBPS       Y8, Y0, Y4
 	VMULPS       narrow<>+704(SB), Y4, Y4
 	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y7
-	VSUBPS       Y14, Y7, Y10
-	VSUBPS       Y10, Y4, Y4
-	VMULPS       Y4, Y13, Y10
-	VBROADCASTSS narrow<>+864(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y4, Y10
-	VBROADCASTSS narrow<>+896(SB), Y8
-	VADDPS       Y10, Y8, Y10
-	VMULPS       Y10, Y4, Y10
+	VADDPS       Y4, Y6, Y10
+	VSUBPS       Y6, Y10, Y13
+	VSUBPS       Y13, Y4, Y4
+	VMULPS       Y4, Y11, Y13
+	VBROADCASTSS narrow<>+864(SB), Y14
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y4, Y13
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y4, Y13
 	VBROADCASTSS narrow<>+928(SB), Y9
-	VADDPS       Y10, Y9, Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
+	VADDPS       Y13, Y9, Y13
+	VMULPS       Y13, Y4, Y4
+	VADDPS       Y4, Y8, Y4
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y0, Y0
 	VBROADCASTSS narrow<>+1632(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
+	VMINPS       Y0, Y3, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y4
 	PREFETCHT0   10752(DX)(BX*4)
-	VADDPS       Y1, Y14, Y4
-	VSUBPS       Y14, Y4, Y7
-	VSUBPS       Y7, Y1, Y1
-	VMULPS       Y1, Y13, Y7
-	VADDPS       Y7, Y12, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       Y7, Y8, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       Y7, Y9, Y7
-	VMULPS       Y7, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VSUBPS       Y6, Y4, Y10
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y0, Y11, Y10
+	VADDPS       Y10, Y14, Y10
+	VMULPS       Y10, Y0, Y10
+	VADDPS       Y10, Y7, Y10
+	VMULPS       Y10, Y0, Y10
+	VADDPS       Y10, Y9, Y10
+	VMULPS       Y10, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
-	VMOVUPS      1248(AX), Y4
-	VADDPS       Y1, Y4, Y1
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      256(AX), Y4
+	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y5, Y15, Y4
-	VBROADCASTSS narrow<>+192(SB), Y7
-	VMAXPS       Y7, Y4, Y4
-	VMINPS       Y4, Y11, Y4
-	VMOVUPS      3776(DX)(BX*4), Y10
-	VSUBPS       Y15, Y10, Y3
-	VMAXPS       Y7, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y1, 1248(AX)
-	VMOVUPS      480(AX), Y1
-	VMULPS       Y4, Y1, Y7
+	VBROADCASTSS narrow<>+192(SB), Y10
+	VMAXPS       Y10, Y4, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      3776(DX)(BX*4), Y13
+	VSUBPS       Y15, Y13, Y3
+	VMAXPS       Y10, Y3, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y0, 256(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y4, Y0, Y10
+	VCMPPS       $0x01, Y1, Y5, Y0
 	PREFETCHT0   10816(DX)(BX*4)
-	VCMPPS       $0x01, Y2, Y5, Y1
 	VBROADCASTSS narrow<>+1440(SB), Y9
-	VBLENDVPS    Y1, narrow<>+576(SB), Y9, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y5, Y1
-	VMOVUPS      576(AX), Y7
-	VBLENDVPS    Y7, Y1, Y5, Y5
+	VBLENDVPS    Y0, narrow<>+576(SB), Y9, Y0
+	VMULPS       Y0, Y10, Y0
+	VADDPS       Y0, Y5, Y0
+	VMOVUPS      736(AX), Y10
+	VBLENDVPS    Y10, Y0, Y5, Y5
 	VMOVUPS      Y5, 3648(DX)(BX*4)
 	VMOVUPS      448(AX), Y5
 	VMULPS       Y4, Y5, Y4
 	VBROADCASTSS narrow<>+1472(SB), Y9
 	VMINPS       Y4, Y9, Y4
-	VCMPPS       $0x01, Y2, Y15, Y9
+	VCMPPS       $0x01, Y1, Y15, Y9
 	VBROADCASTSS narrow<>+1536(SB), Y5
-	VBLENDVPS    Y9, Y6, Y5, Y9
+	VBLENDVPS    Y9, Y12, Y5, Y9
 	VMULPS       Y9, Y4, Y4
 	VADDPS       Y4, Y15, Y4
-	VMAXPS       Y4, Y1, Y9
-	VMAXPS       Y1, Y4, Y5
+	VMAXPS       Y4, Y0, Y9
+	VMAXPS       Y0, Y4, Y5
 	VANDPS       Y5, Y9, Y9
-	VBLENDVPS    Y7, Y9, Y15, Y1
-	VMOVUPS      Y1, 3712(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y3, Y1, Y3
-	VCMPPS       $0x01, Y2, Y10, Y2
+	VBLENDVPS    Y10, Y9, Y15, Y0
+	VMOVUPS      Y0, 3712(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y3, Y0, Y3
+	VCMPPS       $0x01, Y1, Y13, Y1
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y2, Y0, Y4, Y2
-	VMULPS       Y2, Y3, Y2
-	VADDPS       Y2, Y10, Y2
-	PREFETCHT0   10880(DX)(BX*4)
-	VMAXPS       Y2, Y9, Y3
-	VMAXPS       Y9, Y2, Y5
+	VBLENDVPS    Y1, Y2, Y4, Y1
+	VMULPS       Y1, Y3, Y1
+	VADDPS       Y1, Y13, Y1
+	VMAXPS       Y1, Y9, Y3
+	VMAXPS       Y9, Y1, Y5
 	VANDPS       Y5, Y3, Y3
-	VBLENDVPS    Y7, Y3, Y10, Y2
-	VMOVUPS      Y2, 3776(DX)(BX*4)
-	VMOVUPS      352(AX), Y2
-	VANDPS       narrow<>+96(SB), Y2, Y3
-	VMOVUPS      640(AX), Y5
-	VADDPS       768(DX)(BX*4), Y5, Y9
-	VDIVPS       Y9, Y3, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VPSUBD       narrow<>+992(SB), Y10, Y15
+	VBLENDVPS    Y10, Y3, Y13, Y1
+	PREFETCHT0   10880(DX)(BX*4)
+	VMOVUPS      Y1, 3776(DX)(BX*4)
+	VMOVUPS      352(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y3
+	VMOVUPS      768(AX), Y5
+	VMOVUPS      640(AX), Y9
+	VADDPS       Y9, Y5, Y9
+	VDIVPS       Y9, Y3, Y13
+	VADDPS       narrow<>+128(SB), Y13, Y13
+	VPSUBD       narrow<>+992(SB), Y13, Y15
 	VPSRAD       $0x17, Y15, Y15
-	VPSLLD       $0x17, Y15, Y2
-	VPSUBD       Y2, Y10, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y10
-	VMOVUPS      Y9, 1344(AX)
+	VPSLLD       $0x17, Y15, Y1
+	VPSUBD       Y1, Y13, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y13
+	VMOVUPS      Y9, 640(AX)
 	VBROADCASTSS narrow<>+1056(SB), Y9
-	VSUBPS       Y10, Y9, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
+	VSUBPS       Y13, Y9, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1184(SB), Y13, Y13
 	PREFETCHT0   10944(DX)(BX*4)
-	VADDPS       narrow<>+1184(SB), Y10, Y10
 	VCVTDQ2PS    Y15, Y15
-	VMULPS       Y10, Y2, Y2
-	VADDPS       Y2, Y15, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      2304(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1248(SB), Y10, Y15
+	VMULPS       Y13, Y1, Y1
+	VADDPS       Y1, Y15, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMOVUPS      2304(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1248(SB), Y13, Y15
 	VMOVUPS      2368(DX)(BX*4), Y5
 	VMAXPS       narrow<>+1280(SB), Y5, Y9
 	VSUBPS       Y15, Y9, Y4
-	VBROADCASTSS narrow<>+256(SB), Y1
-	VMAXPS       Y1, Y4, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      2432(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y10
-	VSUBPS       Y9, Y10, Y5
-	VMAXPS       Y1, Y5, Y5
-	VCMPPS       $0x01, Y2, Y9, Y1
-	VBLENDVPS    Y1, Y9, Y15, Y9
-	VBLENDVPS    Y1, Y5, Y4, Y4
-	VBLENDVPS    Y1, narrow<>+544(SB), Y11, Y1
-	VCMPPS       $0x01, Y2, Y10, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y15, Y10, Y9, Y9
+	VMAXPS       narrow<>+1312(SB), Y5, Y13
+	VSUBPS       Y9, Y13, Y5
+	VMAXPS       Y0, Y5, Y5
+	VCMPPS       $0x01, Y1, Y9, Y0
+	VBLENDVPS    Y0, Y9, Y15, Y9
+	VBLENDVPS    Y0, Y5, Y4, Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VCMPPS       $0x01, Y1, Y13, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y15, Y13, Y9, Y9
 	VMAXPS       narrow<>+1376(SB), Y5, Y5
-	PREFETCHT0   11008(DX)(BX*4)
-	VMINPS       Y5, Y11, Y5
+	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y15, Y5, Y4, Y4
-	VSUBPS       Y9, Y2, Y5
+	PREFETCHT0   11008(DX)(BX*4)
+	VSUBPS       Y9, Y1, Y5
 	VDIVPS       Y4, Y5, Y4
-	VADDPS       Y4, Y1, Y1
-	VCMPPS       $0x01, Y11, Y1, Y4
-	VSUBPS       Y11, Y1, Y5
+	VADDPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y8, Y0, Y4
+	VSUBPS       Y8, Y0, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y9
-	VSUBPS       Y14, Y9, Y10
-	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       Y10, Y8, Y10
-	VMULPS       Y10, Y5, Y10
+	VADDPS       Y5, Y6, Y9
+	VSUBPS       Y6, Y9, Y13
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       Y5, Y11, Y13
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y5, Y13
 	VBROADCASTSS narrow<>+928(SB), Y15
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y9, Y9
-	PREFETCHT0   11072(DX)(BX*4)
 	VPADDD       Y9, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y1, Y1
+	VBLENDVPS    Y4, Y5, Y0, Y0
+	PREFETCHT0   11072(DX)(BX*4)
 	VBROADCASTSS narrow<>+416(SB), Y4
-	VMINPS       Y1, Y4, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y5
-	VSUBPS       Y14, Y5, Y9
-	VSUBPS       Y9, Y1, Y1
-	VMULPS       Y1, Y13, Y9
-	VADDPS       Y9, Y12, Y9
-	VMULPS       Y9, Y1, Y9
-	VADDPS       Y9, Y8, Y9
-	VMULPS       Y9, Y1, Y9
+	VMINPS       Y0, Y4, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y5
+	VSUBPS       Y6, Y5, Y9
+	VSUBPS       Y9, Y0, Y0
+	VMULPS       Y0, Y11, Y9
+	VADDPS       Y9, Y14, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       Y9, Y7, Y9
+	VMULPS       Y9, Y0, Y9
 	VADDPS       Y9, Y15, Y9
-	VMULPS       Y9, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VMULPS       Y9, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y1, Y1
-	VMOVUPS      1216(AX), Y5
-	VADDPS       Y1, Y5, Y1
+	VPADDD       Y5, Y0, Y0
+	VMOVUPS      1376(AX), Y5
+	VADDPS       Y0, Y5, Y0
 	VMOVUPS      2368(DX)(BX*4), Y5
 	VMOVUPS      2304(DX)(BX*4), Y9
-	VSUBPS       Y9, Y5, Y10
+	VSUBPS       Y9, Y5, Y13
 	VBROADCASTSS narrow<>+192(SB), Y4
-	VMAXPS       Y4, Y10, Y10
+	VMAXPS       Y4, Y13, Y13
+	VMINPS       Y13, Y8, Y13
+	VMOVUPS      Y0, 1376(AX)
+	VMOVUPS      2432(DX)(BX*4), Y0
+	VSUBPS       Y5, Y0, Y15
 	PREFETCHT0   11136(DX)(BX*4)
-	VMINPS       Y10, Y11, Y10
-	VMOVUPS      Y1, 1216(AX)
-	VMOVUPS      2432(DX)(BX*4), Y1
-	VSUBPS       Y5, Y1, Y15
 	VMAXPS       Y4, Y15, Y15
-	VMINPS       Y15, Y11, Y15
+	VMINPS       Y15, Y8, Y15
 	VMOVUPS      480(AX), Y4
-	VMULPS       Y10, Y4, Y8
-	VCMPPS       $0x01, Y2, Y9, Y4
-	VBROADCASTSS narrow<>+1440(SB), Y12
-	VBLENDVPS    Y4, narrow<>+576(SB), Y12, Y4
-	VMULPS       Y4, Y8, Y4
+	VMULPS       Y13, Y4, Y7
+	VCMPPS       $0x01, Y1, Y9, Y4
+	VBROADCASTSS narrow<>+1440(SB), Y14
+	VBLENDVPS    Y4, narrow<>+576(SB), Y14, Y4
+	VMULPS       Y4, Y7, Y4
 	VADDPS       Y4, Y9, Y4
-	VBLENDVPS    Y7, Y4, Y9, Y8
-	VMOVUPS      Y8, 2304(DX)(BX*4)
-	VMOVUPS      448(AX), Y8
-	VMULPS       Y10, Y8, Y9
-	VBROADCASTSS narrow<>+1472(SB), Y10
-	VMINPS       Y9, Y10, Y9
-	VCMPPS       $0x01, Y2, Y5, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y12
-	VBLENDVPS    Y10, Y6, Y12, Y10
-	VMULPS       Y10, Y9, Y9
+	VBLENDVPS    Y10, Y4, Y9, Y7
+	VMOVUPS      Y7, 2304(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y13, Y7, Y9
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y9, Y13, Y9
+	VCMPPS       $0x01, Y1, Y5, Y13
+	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBLENDVPS    Y13, Y12, Y14, Y13
+	VMULPS       Y13, Y9, Y9
 	VADDPS       Y9, Y5, Y9
-	VMAXPS       Y9, Y4, Y10
-	VMAXPS       Y4, Y9, Y12
-	VANDPS       Y12, Y10, Y10
-	VBLENDVPS    Y7, Y10, Y5, Y4
+	VMAXPS       Y9, Y4, Y13
+	VMAXPS       Y4, Y9, Y14
+	VANDPS       Y14, Y13, Y13
+	VBLENDVPS    Y10, Y13, Y5, Y4
 	VMOVUPS      Y4, 2368(DX)(BX*4)
-	PREFETCHT0   11200(DX)(BX*4)
 	VMOVUPS      192(AX), Y4
 	VMULPS       Y15, Y4, Y5
-	VCMPPS       $0x01, Y2, Y1, Y2
+	VCMPPS       $0x01, Y1, Y0, Y1
 	VBROADCASTSS narrow<>+1600(SB), Y9
-	VBLENDVPS    Y2, Y0, Y9, Y2
-	VMULPS       Y2, Y5, Y2
-	VADDPS       Y2, Y1, Y2
-	VMAXPS       Y2, Y10, Y5
-	VMAXPS       Y10, Y2, Y12
-	VANDPS       Y12, Y5, Y5
-	VBLENDVPS    Y7, Y5, Y1, Y1
-	VMOVUPS      Y1, 2432(DX)(BX*4)
-	VMOVUPS      1184(AX), Y1
-	VDIVPS       Y1, Y3, Y1
-	VADDPS       narrow<>+128(SB), Y1, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y2
-	VPSRAD       $0x17, Y2, Y2
-	VPSLLD       $0x17, Y2, Y5
-	VPSUBD       Y5, Y1, Y1
-	VSUBPS       Y11, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y5
-	VBROADCASTSS narrow<>+1056(SB), Y10
-	VSUBPS       Y5, Y10, Y5
-	VMULPS       Y5, Y1, Y5
+	VBLENDVPS    Y1, Y2, Y9, Y1
+	PREFETCHT0   11200(DX)(BX*4)
+	VMULPS       Y1, Y5, Y1
+	VADDPS       Y1, Y0, Y1
+	VMAXPS       Y1, Y13, Y5
+	VMAXPS       Y13, Y1, Y14
+	VANDPS       Y14, Y5, Y5
+	VBLENDVPS    Y10, Y5, Y0, Y0
+	VMOVUPS      Y0, 2432(DX)(BX*4)
+	VMOVUPS      1344(AX), Y0
+	VDIVPS       Y0, Y3, Y0
+	VADDPS       narrow<>+128(SB), Y0, Y0
+	VPSUBD       narrow<>+992(SB), Y0, Y1
+	VPSRAD       $0x17, Y1, Y1
+	VPSLLD       $0x17, Y1, Y5
+	VPSUBD       Y5, Y0, Y0
+	VSUBPS       Y8, Y0, Y0
+	VMULPS       narrow<>+1024(SB), Y0, Y5
+	VBROADCASTSS narrow<>+1056(SB), Y13
+	VSUBPS       Y5, Y13, Y5
+	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1088(SB), Y5, Y5
-	VMULPS       Y5, Y1, Y5
+	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1120(SB), Y5, Y5
-	PREFETCHT0   11264(DX)(BX*4)
-	VMULPS       Y5, Y1, Y5
+	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1152(SB), Y5, Y5
-	VMULPS       Y5, Y1, Y5
+	VMULPS       Y5, Y0, Y5
+	PREFETCHT0   11264(DX)(BX*4)
 	VADDPS       narrow<>+1184(SB), Y5, Y5
-	VCVTDQ2PS    Y2, Y2
-	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
-	VMOVUPS      3840(DX)(BX*4), Y2
-	VMAXPS       narrow<>+1248(SB), Y2, Y5
-	VMOVUPS      3904(DX)(BX*4), Y12
-	VMAXPS       narrow<>+1280(SB), Y12, Y15
-	VMOVUPS      Y3, 1184(AX)
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1216(SB), Y0, Y0
+	VMOVUPS      3840(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1248(SB), Y1, Y5
+	VMOVUPS      3904(DX)(BX*4), Y14
+	VMAXPS       narrow<>+1280(SB), Y14, Y15
+	VMOVUPS      Y3, 1344(AX)
 	VSUBPS       Y5, Y15, Y3
-	VBROADCASTSS narrow<>+256(SB), Y10
-	VMAXPS       Y10, Y3, Y3
+	VBROADCASTSS narrow<>+256(SB), Y13
+	VMAXPS       Y13, Y3, Y3
 	VMOVUPS      3968(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1312(SB), Y9, Y4
 	VSUBPS       Y15, Y4, Y9
-	VMAXPS       Y10, Y9, Y9
-	VCMPPS       $0x01, Y1, Y15, Y10
-	VBLENDVPS    Y10, Y15, Y5, Y5
-	VBLENDVPS    Y10, Y9, Y3, Y3
-	VBLENDVPS    Y10, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y1, Y4, Y15
-	PREFETCHT0   11328(DX)(BX*4)
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y10, Y10
+	VMAXPS       Y13, Y9, Y9
+	VCMPPS       $0x01, Y0, Y15, Y13
+	VBLENDVPS    Y13, Y15, Y5, Y5
+	VBLENDVPS    Y13, Y9, Y3, Y3
+	VBLENDVPS    Y13, narrow<>+544(SB), Y8, Y13
+	VCMPPS       $0x01, Y0, Y4, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y13, Y13
 	VBLENDVPS    Y15, Y4, Y5, Y4
 	VMAXPS       narrow<>+1376(SB), Y9, Y5
-	VMINPS       Y5, Y11, Y5
+	VMINPS       Y5, Y8, Y5
+	PREFETCHT0   11328(DX)(BX*4)
 	VBLENDVPS    Y15, Y5, Y3, Y3
-	VSUBPS       Y4, Y1, Y4
+	VSUBPS       Y4, Y0, Y4
 	VDIVPS       Y3, Y4, Y3
-	VADDPS       Y3, Y10, Y3
-	VCMPPS       $0x01, Y11, Y3, Y4
-	VSUBPS       Y11, Y3, Y5
+	VADDPS       Y3, Y13, Y3
+	VCMPPS       $0x01, Y8, Y3, Y4
+	VSUBPS       Y8, Y3, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y9
-	VSUBPS       Y14, Y9, Y10
-	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
+	VADDPS       Y5, Y6, Y9
+	VSUBPS       Y6, Y9, Y13
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       Y5, Y11, Y13
 	VBROADCASTSS narrow<>+864(SB), Y15
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+896(SB), Y8
-	VADDPS       Y10, Y8, Y10
-	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+928(SB), Y7
-	VADDPS       Y10, Y7, Y10
-	PREFETCHT0   11392(DX)(BX*4)
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y5, Y13
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y5, Y13
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y13, Y10, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y9, Y9
+	PREFETCHT0   11392(DX)(BX*4)
 	VPADDD       Y9, Y5, Y5
 	VBLENDVPS    Y4, Y5, Y3, Y3
 	VBROADCASTSS narrow<>+1632(SB), Y4
 	VMINPS       Y3, Y4, Y3
 	VMULPS       narrow<>+1408(SB), Y3, Y3
-	VADDPS       Y3, Y14, Y5
-	VSUBPS       Y14, Y5, Y9
+	VADDPS       Y3, Y6, Y5
+	VSUBPS       Y6, Y5, Y9
 	VSUBPS       Y9, Y3, Y3
-	VMULPS       Y3, Y13, Y9
+	VMULPS       Y3, Y11, Y9
 	VADDPS       Y9, Y15, Y9
 	VMULPS       Y9, Y3, Y9
-	VADDPS       Y9, Y8, Y9
-	VMULPS       Y9, Y3, Y9
 	VADDPS       Y9, Y7, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       Y9, Y10, Y9
 	VMULPS       Y9, Y3, Y3
-	VADDPS       Y3, Y11, Y3
+	VADDPS       Y3, Y8, Y3
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	PREFETCHT0   11456(DX)(BX*4)
-	VMOVUPS      1248(AX), Y5
+	VMOVUPS      256(AX), Y5
 	VADDPS       Y3, Y5, Y3
-	VSUBPS       Y2, Y12, Y5
+	VSUBPS       Y1, Y14, Y5
 	VBROADCASTSS narrow<>+192(SB), Y9
 	VMAXPS       Y9, Y5, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      3968(DX)(BX*4), Y10
-	VSUBPS       Y12, Y10, Y4
+	VMINPS       Y5, Y8, Y5
+	PREFETCHT0   11456(DX)(BX*4)
+	VMOVUPS      3968(DX)(BX*4), Y13
+	VSUBPS       Y14, Y13, Y4
 	VMAXPS       Y9, Y4, Y4
-	VMINPS       Y4, Y11, Y4
-	VMOVUPS      Y3, 1248(AX)
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y3, 256(AX)
 	VMOVUPS      480(AX), Y3
 	VMULPS       Y5, Y3, Y9
-	VCMPPS       $0x01, Y1, Y2, Y3
-	VBROADCASTSS narrow<>+1440(SB), Y7
-	VBLENDVPS    Y3, narrow<>+576(SB), Y7, Y3
+	VCMPPS       $0x01, Y0, Y1, Y3
+	VBROADCASTSS narrow<>+1440(SB), Y10
+	VBLENDVPS    Y3, narrow<>+576(SB), Y10, Y3
 	VMULPS       Y3, Y9, Y3
-	VADDPS       Y3, Y2, Y3
-	VMOVUPS      576(AX), Y9
-	VBLENDVPS    Y9, Y3, Y2, Y2
-	VMOVUPS      Y2, 3840(DX)(BX*4)
-	VMOVUPS      448(AX), Y2
-	VMULPS       Y5, Y2, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y7
-	VMINPS       Y5, Y7, Y5
-	VCMPPS       $0x01, Y1, Y12, Y7
-	VBROADCASTSS narrow<>+1536(SB), Y2
-	VBLENDVPS    Y7, Y6, Y2, Y7
-	VMULPS       Y7, Y5, Y5
-	VADDPS       Y5, Y12, Y5
-	VMAXPS       Y5, Y3, Y7
-	VMAXPS       Y3, Y5, Y2
-	VANDPS       Y2, Y7, Y7
+	VADDPS       Y3, Y1, Y3
+	VMOVUPS      736(AX), Y9
+	VBLENDVPS    Y9, Y3, Y1, Y1
+	VMOVUPS      Y1, 3840(DX)(BX*4)
+	VMOVUPS      448(AX), Y1
+	VMULPS       Y5, Y1, Y5
+	VBROADCASTSS narrow<>+1472(SB), Y10
+	VMINPS       Y5, Y10, Y5
+	VCMPPS       $0x01, Y0, Y14, Y10
+	VBROADCASTSS narrow<>+1536(SB), Y1
+	VBLENDVPS    Y10, Y12, Y1, Y10
+	VMULPS       Y10, Y5, Y5
+	VADDPS       Y5, Y14, Y5
+	VMAXPS       Y5, Y3, Y10
+	VMAXPS       Y3, Y5, Y1
+	VANDPS       Y1, Y10, Y10
+	VBLENDVPS    Y9, Y10, Y14, Y1
+	VMOVUPS      Y1, 3904(DX)(BX*4)
+	VMOVUPS      192(AX), Y1
+	VMULPS       Y4, Y1, Y3
+	VCMPPS       $0x01, Y0, Y13, Y0
 	PREFETCHT0   11520(DX)(BX*4)
-	VBLENDVPS    Y9, Y7, Y12, Y2
-	VMOVUPS      Y2, 3904(DX)(BX*4)
-	VMOVUPS      192(AX), Y2
-	VMULPS       Y4, Y2, Y3
-	VCMPPS       $0x01, Y1, Y10, Y1
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y1, Y0, Y4, Y1
-	VMULPS       Y1, Y3, Y1
-	VADDPS       Y1, Y10, Y1
-	VMAXPS       Y1, Y7, Y3
-	VMAXPS       Y7, Y1, Y5
+	VBLENDVPS    Y0, Y2, Y4, Y0
+	VMULPS       Y0, Y3, Y0
+	VADDPS       Y0, Y13, Y0
+	VMAXPS       Y0, Y10, Y3
+	VMAXPS       Y10, Y0, Y5
 	VANDPS       Y5, Y3, Y3
-	VBLENDVPS    Y9, Y3, Y10, Y1
-	VMOVUPS      Y1, 3968(DX)(BX*4)
-	VMOVUPS      416(AX), Y1
-	VANDPS       narrow<>+96(SB), Y1, Y3
-	VMOVUPS      640(AX), Y5
-	VADDPS       832(DX)(BX*4), Y5, Y7
-	VDIVPS       Y7, Y3, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VPSUBD       narrow<>+992(SB), Y10, Y12
-	VPSRAD       $0x17, Y12, Y12
-	VPSLLD       $0x17, Y12, Y1
-	VPSUBD       Y1, Y10, Y1
-	VSUBPS       Y11, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y10
+	VBLENDVPS    Y9, Y3, Y13, Y0
+	VMOVUPS      Y0, 3968(DX)(BX*4)
+	VMOVUPS      416(AX), Y0
+	VANDPS       narrow<>+96(SB), Y0, Y3
+	VMOVUPS      768(AX), Y5
+	VMOVUPS      608(AX), Y10
+	VADDPS       Y10, Y5, Y13
+	VDIVPS       Y13, Y3, Y14
+	VADDPS       narrow<>+128(SB), Y14, Y14
+	VPSUBD       narrow<>+992(SB), Y14, Y0
+	VPSRAD       $0x17, Y0, Y0
+	VMOVUPS      Y13, 1440(AX)
+	VPSLLD       $0x17, Y0, Y13
+	VPSUBD       Y13, Y14, Y13
+	VSUBPS       Y8, Y13, Y13
+	VMULPS       narrow<>+1024(SB), Y13, Y14
+	VBROADCASTSS narrow<>+1056(SB), Y5
+	VSUBPS       Y14, Y5, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       narrow<>+1088(SB), Y14, Y14
+	VMULPS       Y14, Y13, Y14
 	PREFETCHT0   11584(DX)(BX*4)
-	VMOVUPS      Y7, 1376(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y7
-	VSUBPS       Y10, Y7, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y1, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y12, Y12
-	VMULPS       Y10, Y1, Y1
-	VADDPS       Y1, Y12, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
-	VMOVUPS      2496(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1248(SB), Y10, Y12
+	VADDPS       narrow<>+1120(SB), Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       narrow<>+1152(SB), Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       narrow<>+1184(SB), Y14, Y14
+	VCVTDQ2PS    Y0, Y0
+	VMULPS       Y14, Y13, Y13
+	VADDPS       Y13, Y0, Y0
+	VMULPS       narrow<>+1216(SB), Y0, Y0
+	VMOVUPS      2496(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1248(SB), Y13, Y14
 	VMOVUPS      2560(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1280(SB), Y5, Y7
-	VSUBPS       Y12, Y7, Y4
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y4, Y4
+	VMAXPS       narrow<>+1280(SB), Y5, Y4
+	VSUBPS       Y14, Y4, Y10
+	VBROADCASTSS narrow<>+256(SB), Y1
+	VMAXPS       Y1, Y10, Y10
 	VMOVUPS      2624(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y10
-	VSUBPS       Y7, Y10, Y5
-	VMAXPS       Y2, Y5, Y5
-	VCMPPS       $0x01, Y1, Y7, Y2
+	VMAXPS       narrow<>+1312(SB), Y5, Y13
+	VSUBPS       Y4, Y13, Y5
+	VMAXPS       Y1, Y5, Y5
+	VCMPPS       $0x01, Y0, Y4, Y1
+	VBLENDVPS    Y1, Y4, Y14, Y4
+	VBLENDVPS    Y1, Y5, Y10, Y10
+	VBLENDVPS    Y1, narrow<>+544(SB), Y8, Y1
+	VCMPPS       $0x01, Y0, Y13, Y14
 	PREFETCHT0   11648(DX)(BX*4)
-	VBLENDVPS    Y2, Y7, Y12, Y7
-	VBLENDVPS    Y2, Y5, Y4, Y4
-	VBLENDVPS    Y2, narrow<>+544(SB), Y11, Y2
-	VCMPPS       $0x01, Y1, Y10, Y12
-	VBLENDVPS    Y12, narrow<>+1344(SB), Y2, Y2
-	VBLENDVPS    Y12, Y10, Y7, Y7
+	VBLENDVPS    Y14, narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y14, Y13, Y4, Y4
 	VMAXPS       narrow<>+1376(SB), Y5, Y5
-	VMINPS       Y5, Y11, Y5
-	VBLENDVPS    Y12, Y5, Y4, Y4
-	VSUBPS       Y7, Y1, Y5
-	VDIVPS       Y4, Y5, Y4
-	VADDPS       Y4, Y2, Y2
-	VCMPPS       $0x01, Y11, Y2, Y4
-	VSUBPS       Y11, Y2, Y5
+	VMINPS       Y5, Y8, Y5
+	VBLENDVPS    Y14, Y5, Y10, Y5
+	VSUBPS       Y4, Y0, Y4
+	VDIVPS       Y5, Y4, Y4
+	VADDPS       Y4, Y1, Y1
+	VCMPPS       $0x01, Y8, Y1, Y4
+	VSUBPS       Y8, Y1, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y7
-	VSUBPS       Y14, Y7, Y10
-	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
+	VADDPS       Y5, Y6, Y10
+	VSUBPS       Y6, Y10, Y13
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       Y5, Y11, Y13
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y5, Y13
+	VBROADCASTSS narrow<>+928(SB), Y14
+	VADDPS       Y13, Y14, Y13
 	PREFETCHT0   11712(DX)(BX*4)
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       Y10, Y8, Y10
-	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+928(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y2, Y2
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y1, Y1
 	VBROADCASTSS narrow<>+416(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMULPS       narrow<>+1408(SB), Y2, Y2
-	VADDPS       Y2, Y14, Y5
-	VSUBPS       Y14, Y5, Y7
-	VSUBPS       Y7, Y2, Y2
-	VMULPS       Y2, Y13, Y7
-	VADDPS       Y7, Y15, Y7
-	VMULPS       Y7, Y2, Y7
-	VADDPS       Y7, Y8, Y7
-	VMULPS       Y7, Y2, Y7
-	VADDPS       Y7, Y12, Y7
-	PREFETCHT0   11776(DX)(BX*4)
-	VMULPS       Y7, Y2, Y2
-	VADDPS       Y2, Y11, Y2
+	VMINPS       Y1, Y4, Y1
+	VMULPS       narrow<>+1408(SB), Y1, Y1
+	VADDPS       Y1, Y6, Y5
+	VSUBPS       Y6, Y5, Y10
+	VSUBPS       Y10, Y1, Y1
+	VMULPS       Y1, Y11, Y10
+	VADDPS       Y10, Y15, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       Y10, Y7, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       Y10, Y14, Y10
+	VMULPS       Y10, Y1, Y1
+	VADDPS       Y1, Y8, Y1
 	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y2, Y2
-	VMOVUPS      1216(AX), Y5
-	VADDPS       Y2, Y5, Y2
+	VPADDD       Y5, Y1, Y1
+	VMOVUPS      1376(AX), Y5
+	VADDPS       Y1, Y5, Y1
+	PREFETCHT0   11776(DX)(BX*4)
 	VMOVUPS      2560(DX)(BX*4), Y5
-	VMOVUPS      2496(DX)(BX*4), Y7
-	VSUBPS       Y7, Y5, Y10
+	VMOVUPS      2496(DX)(BX*4), Y10
+	VSUBPS       Y10, Y5, Y13
 	VBROADCASTSS narrow<>+192(SB), Y4
-	VMAXPS       Y4, Y10, Y10
-	VMINPS       Y10, Y11, Y10
-	VMOVUPS      Y2, 1216(AX)
-	VMOVUPS      2624(DX)(BX*4), Y2
-	VSUBPS       Y5, Y2, Y12
-	VMAXPS       Y4, Y12, Y12
-	VMINPS       Y12, Y11, Y12
+	VMAXPS       Y4, Y13, Y13
+	VMINPS       Y13, Y8, Y13
+	VMOVUPS      Y1, 1376(AX)
+	VMOVUPS      2624(DX)(BX*4), Y1
+	VSUBPS       Y5, Y1, Y14
+	VMAXPS       Y4, Y14, Y14
+	VMINPS       Y14, Y8, Y14
 	VMOVUPS      480(AX), Y4
-	VMULPS       Y10, Y4, Y8
-	VCMPPS       $0x01, Y1, Y7, Y4
+	VMULPS       Y13, Y4, Y7
+	VCMPPS       $0x01, Y0, Y10, Y4
 	VBROADCASTSS narrow<>+1440(SB), Y15
 	VBLENDVPS    Y4, narrow<>+576(SB), Y15, Y4
-	VMULPS       Y4, Y8, Y4
-	VADDPS       Y4, Y7, Y4
-	VBLENDVPS    Y9, Y4, Y7, Y7
+	VMULPS       Y4, Y7, Y4
+	VADDPS       Y4, Y10, Y4
+	VBLENDVPS    Y9, Y4, Y10, Y7
 	VMOVUPS      Y7, 2496(DX)(BX*4)
 	VMOVUPS      448(AX), Y7
-	VMULPS       Y10, Y7, Y8
-	VBROADCASTSS narrow<>+1472(SB), Y10
-	VMINPS       Y8, Y10, Y8
-	PREFETCHT0   11840(DX)(BX*4)
-	VCMPPS       $0x01, Y1, Y5, Y10
+	VMULPS       Y13, Y7, Y10
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y10, Y13, Y10
+	VCMPPS       $0x01, Y0, Y5, Y13
 	VBROADCASTSS narrow<>+1536(SB), Y15
-	VBLENDVPS    Y10, Y6, Y15, Y10
-	VMULPS       Y10, Y8, Y8
-	VADDPS       Y8, Y5, Y8
-	VMAXPS       Y8, Y4, Y10
-	VMAXPS       Y4, Y8, Y15
-	VANDPS       Y15, Y10, Y10
-	VBLENDVPS    Y9, Y10, Y5, Y4
+	VBLENDVPS    Y13, Y12, Y15, Y13
+	VMULPS       Y13, Y10, Y10
+	VADDPS       Y10, Y5, Y10
+	VMAXPS       Y10, Y4, Y13
+	VMAXPS       Y4, Y10, Y15
+	VANDPS       Y15, Y13, Y13
+	PREFETCHT0   11840(DX)(BX*4)
+	VBLENDVPS    Y9, Y13, Y5, Y4
 	VMOVUPS      Y4, 2560(DX)(BX*4)
 	VMOVUPS      192(AX), Y4
-	VMULPS       Y12, Y4, Y5
-	VCMPPS       $0x01, Y1, Y2, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y8
-	VBLENDVPS    Y1, Y0, Y8, Y1
-	VMULPS       Y1, Y5, Y1
-	VADDPS       Y1, Y2, Y1
-	VMAXPS       Y1, Y10, Y5
-	VMAXPS       Y10, Y1, Y12
-	VANDPS       Y12, Y5, Y5
-	VBLENDVPS    Y9, Y5, Y2, Y1
-	VMOVUPS      Y1, 2624(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       832(DX)(BX*4), Y1, Y2
-	VDIVPS       Y2, Y3, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y5
-	VPSRAD       $0x17, Y5, Y5
-	VPSLLD       $0x17, Y5, Y10
-	PREFETCHT0   11904(DX)(BX*4)
-	VPSUBD       Y10, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y10
-	VBROADCASTSS narrow<>+1056(SB), Y12
-	VSUBPS       Y10, Y12, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y10, Y2, Y2
-	VADDPS       Y2, Y5, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VMOVUPS      4032(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y10
-	VMOVUPS      4096(DX)(BX*4), Y15
-	VMOVUPS      Y3, 1408(AX)
-	VMAXPS       narrow<>+1280(SB), Y15, Y3
-	VSUBPS       Y10, Y3, Y1
-	VBROADCASTSS narrow<>+256(SB), Y12
-	VMAXPS       Y12, Y1, Y1
-	PREFETCHT0   11968(DX)(BX*4)
-	VMOVUPS      4160(DX)(BX*4), Y8
-	VMAXPS       narrow<>+1312(SB), Y8, Y4
-	VSUBPS       Y3, Y4, Y8
-	VMAXPS       Y12, Y8, Y8
-	VCMPPS       $0x01, Y2, Y3, Y12
-	VBLENDVPS    Y12, Y3, Y10, Y3
-	VBLENDVPS    Y12, Y8, Y1, Y1
-	VBLENDVPS    Y12, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y2, Y4, Y12
-	VBLENDVPS    Y12, narrow<>+1344(SB), Y10, Y10
-	VBLENDVPS    Y12, Y4, Y3, Y3
-	VMAXPS       narrow<>+1376(SB), Y8, Y4
-	VMINPS       Y4, Y11, Y4
-	VBLENDVPS    Y12, Y4, Y1, Y1
-	VSUBPS       Y3, Y2, Y3
+	VMULPS       Y14, Y4, Y5
+	VCMPPS       $0x01, Y0, Y1, Y0
+	VBROADCASTSS narrow<>+1600(SB), Y10
+	VBLENDVPS    Y0, Y2, Y10, Y0
+	VMULPS       Y0, Y5, Y0
+	VADDPS       Y0, Y1, Y0
+	VMAXPS       Y0, Y13, Y5
+	VMAXPS       Y13, Y0, Y14
+	VANDPS       Y14, Y5, Y5
+	VBLENDVPS    Y9, Y5, Y1, Y0
+	VMOVUPS      Y0, 2624(DX)(BX*4)
+	VMOVUPS      672(AX), Y0
+	VMOVUPS      608(AX), Y1
+	VADDPS       Y1, Y0, Y1
 	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y10, Y1
-	VCMPPS       $0x01, Y11, Y1, Y3
-	VSUBPS       Y11, Y1, Y4
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSRAD       $0x17, Y5, Y5
+	VPSLLD       $0x17, Y5, Y13
+	VPSUBD       Y13, Y1, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y13
+	VBROADCASTSS narrow<>+1056(SB), Y14
+	VSUBPS       Y13, Y14, Y13
+	VMULPS       Y13, Y1, Y13
+	PREFETCHT0   11904(DX)(BX*4)
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1184(SB), Y13, Y13
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y13, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMOVUPS      4032(DX)(BX*4), Y5
+	VMAXPS       narrow<>+1248(SB), Y5, Y13
+	VMOVUPS      4096(DX)(BX*4), Y15
+	VMOVUPS      Y3, 608(AX)
+	VMAXPS       narrow<>+1280(SB), Y15, Y3
+	VSUBPS       Y13, Y3, Y0
+	VBROADCASTSS narrow<>+256(SB), Y14
+	VMAXPS       Y14, Y0, Y0
+	VMOVUPS      4160(DX)(BX*4), Y10
+	VMAXPS       narrow<>+1312(SB), Y10, Y4
+	VSUBPS       Y3, Y4, Y10
+	VMAXPS       Y14, Y10, Y10
+	VCMPPS       $0x01, Y1, Y3, Y14
+	VBLENDVPS    Y14, Y3, Y13, Y3
+	VBLENDVPS    Y14, Y10, Y0, Y0
+	PREFETCHT0   11968(DX)(BX*4)
+	VBLENDVPS    Y14, narrow<>+544(SB), Y8, Y13
+	VCMPPS       $0x01, Y1, Y4, Y14
+	VBLENDVPS    Y14, narrow<>+1344(SB), Y13, Y13
+	VBLENDVPS    Y14, Y4, Y3, Y3
+	VMAXPS       narrow<>+1376(SB), Y10, Y4
+	VMINPS       Y4, Y8, Y4
+	VBLENDVPS    Y14, Y4, Y0, Y0
+	VSUBPS       Y3, Y1, Y3
+	VDIVPS       Y0, Y3, Y0
+	VADDPS       Y0, Y13, Y0
+	VCMPPS       $0x01, Y8, Y0, Y3
+	VSUBPS       Y8, Y0, Y4
 	VMULPS       narrow<>+704(SB), Y4, Y4
 	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y8
+	VADDPS       Y4, Y6, Y10
+	VSUBPS       Y6, Y10, Y13
+	VSUBPS       Y13, Y4, Y4
+	VMULPS       Y4, Y11, Y13
+	VBROADCASTSS narrow<>+864(SB), Y14
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y4, Y13
 	PREFETCHT0   12032(DX)(BX*4)
-	VSUBPS       Y14, Y8, Y10
-	VSUBPS       Y10, Y4, Y4
-	VMULPS       Y4, Y13, Y10
-	VBROADCASTSS narrow<>+864(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y4, Y10
 	VBROADCASTSS narrow<>+896(SB), Y7
-	VADDPS       Y10, Y7, Y10
-	VMULPS       Y10, Y4, Y10
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y4, Y13
 	VBROADCASTSS narrow<>+928(SB), Y9
-	VADDPS       Y10, Y9, Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
+	VADDPS       Y13, Y9, Y13
+	VMULPS       Y13, Y4, Y4
+	VADDPS       Y4, Y8, Y4
+	VPSLLD       $0x17, Y10, Y10
+	VPADDD       Y10, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y0, Y0
 	VBROADCASTSS narrow<>+1632(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y4
-	VSUBPS       Y14, Y4, Y8
-	VSUBPS       Y8, Y1, Y1
-	VMULPS       Y1, Y13, Y8
-	VADDPS       Y8, Y12, Y8
+	VMINPS       Y0, Y3, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y4
+	VSUBPS       Y6, Y4, Y10
+	VSUBPS       Y10, Y0, Y0
+	VMULPS       Y0, Y11, Y10
+	VADDPS       Y10, Y14, Y10
+	VMULPS       Y10, Y0, Y10
+	VADDPS       Y10, Y7, Y10
+	VMULPS       Y10, Y0, Y10
+	VADDPS       Y10, Y9, Y10
+	VMULPS       Y10, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	PREFETCHT0   12096(DX)(BX*4)
-	VMULPS       Y8, Y1, Y8
-	VADDPS       Y8, Y7, Y8
-	VMULPS       Y8, Y1, Y8
-	VADDPS       Y8, Y9, Y8
-	VMULPS       Y8, Y1, Y1
-	VADDPS       Y1, Y11, Y1
 	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
-	VMOVUPS      1248(AX), Y4
-	VADDPS       Y1, Y4, Y1
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      256(AX), Y4
+	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y5, Y15, Y4
-	VBROADCASTSS narrow<>+192(SB), Y8
-	VMAXPS       Y8, Y4, Y4
-	VMINPS       Y4, Y11, Y4
-	VMOVUPS      4160(DX)(BX*4), Y10
-	VSUBPS       Y15, Y10, Y3
-	VMAXPS       Y8, Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y1, 1248(AX)
-	VMOVUPS      480(AX), Y1
-	VMULPS       Y4, Y1, Y8
-	VCMPPS       $0x01, Y2, Y5, Y1
+	VBROADCASTSS narrow<>+192(SB), Y10
+	VMAXPS       Y10, Y4, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      4160(DX)(BX*4), Y13
+	VSUBPS       Y15, Y13, Y3
+	VMAXPS       Y10, Y3, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y0, 256(AX)
+	VMOVUPS      480(AX), Y0
+	VMULPS       Y4, Y0, Y10
+	VCMPPS       $0x01, Y1, Y5, Y0
 	VBROADCASTSS narrow<>+1440(SB), Y9
-	VBLENDVPS    Y1, narrow<>+576(SB), Y9, Y1
-	VMULPS       Y1, Y8, Y1
-	VADDPS       Y1, Y5, Y1
-	VMOVUPS      576(AX), Y8
-	VBLENDVPS    Y8, Y1, Y5, Y5
-	PREFETCHT0   12160(DX)(BX*4)
+	VBLENDVPS    Y0, narrow<>+576(SB), Y9, Y0
+	VMULPS       Y0, Y10, Y0
+	VADDPS       Y0, Y5, Y0
+	VMOVUPS      736(AX), Y10
+	VBLENDVPS    Y10, Y0, Y5, Y5
 	VMOVUPS      Y5, 4032(DX)(BX*4)
 	VMOVUPS      448(AX), Y5
 	VMULPS       Y4, Y5, Y4
 	VBROADCASTSS narrow<>+1472(SB), Y9
 	VMINPS       Y4, Y9, Y4
-	VCMPPS       $0x01, Y2, Y15, Y9
+	VCMPPS       $0x01, Y1, Y15, Y9
 	VBROADCASTSS narrow<>+1536(SB), Y5
-	VBLENDVPS    Y9, Y6, Y5, Y9
+	VBLENDVPS    Y9, Y12, Y5, Y9
 	VMULPS       Y9, Y4, Y4
+	PREFETCHT0   12160(DX)(BX*4)
 	VADDPS       Y4, Y15, Y4
-	VMAXPS       Y4, Y1, Y9
-	VMAXPS       Y1, Y4, Y5
+	VMAXPS       Y4, Y0, Y9
+	VMAXPS       Y0, Y4, Y5
 	VANDPS       Y5, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y15, Y1
-	VMOVUPS      Y1, 4096(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y3, Y1, Y3
-	VCMPPS       $0x01, Y2, Y10, Y2
+	VBLENDVPS    Y10, Y9, Y15, Y0
+	VMOVUPS      Y0, 4096(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y3, Y0, Y3
+	VCMPPS       $0x01, Y1, Y13, Y1
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y2, Y0, Y4, Y2
-	VMULPS       Y2, Y3, Y2
-	VADDPS       Y2, Y10, Y2
-	VMAXPS       Y2, Y9, Y3
-	VMAXPS       Y9, Y2, Y5
+	VBLENDVPS    Y1, Y2, Y4, Y1
+	VMULPS       Y1, Y3, Y1
+	VADDPS       Y1, Y13, Y1
+	VMAXPS       Y1, Y9, Y3
+	VMAXPS       Y9, Y1, Y5
 	VANDPS       Y5, Y3, Y3
-	VBLENDVPS    Y8, Y3, Y10, Y2
-	VMOVUPS      Y2, 4160(DX)(BX*4)
-	VMOVUPS      1152(AX), Y2
-	VMOVUPS      608(AX), Y3
-	VDIVPS       Y3, Y2, Y5
-	VADDPS       narrow<>+128(SB), Y5, Y5
+	VBLENDVPS    Y10, Y3, Y13, Y1
+	VMOVUPS      Y1, 4160(DX)(BX*4)
+	VMOVUPS      768(AX), Y1
+	VMOVUPS      704(AX), Y3
+	VADDPS       Y3, Y1, Y5
+	VMOVUPS      1312(AX), Y9
+	VDIVPS       Y5, Y9, Y13
+	VADDPS       narrow<>+128(SB), Y13, Y13
+	VPSUBD       narrow<>+992(SB), Y13, Y15
+	VPSRAD       $0x17, Y15, Y15
+	VMOVUPS      Y5, 1472(AX)
+	VPSLLD       $0x17, Y15, Y5
+	VPSUBD       Y5, Y13, Y5
+	VSUBPS       Y8, Y5, Y5
 	PREFETCHT0   12224(DX)(BX*4)
-	VPSUBD       narrow<>+992(SB), Y5, Y9
-	VPSRAD       $0x17, Y9, Y9
-	VPSLLD       $0x17, Y9, Y10
-	VPSUBD       Y10, Y5, Y5
-	VSUBPS       Y11, Y5, Y5
-	VMULPS       narrow<>+1024(SB), Y5, Y10
-	VBROADCASTSS narrow<>+1056(SB), Y15
-	VSUBPS       Y10, Y15, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y9, Y5
+	VMULPS       narrow<>+1024(SB), Y5, Y13
+	VBROADCASTSS narrow<>+1056(SB), Y1
+	VSUBPS       Y13, Y1, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       narrow<>+1184(SB), Y13, Y13
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y15, Y5
 	VMULPS       narrow<>+1216(SB), Y5, Y5
-	VMOVUPS      2688(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1248(SB), Y9, Y10
-	VMOVUPS      2752(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1280(SB), Y3, Y15
+	VMOVUPS      2688(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1248(SB), Y13, Y15
+	VMOVUPS      2752(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1280(SB), Y1, Y4
+	VSUBPS       Y15, Y4, Y9
+	VBROADCASTSS narrow<>+256(SB), Y3
+	VMAXPS       Y3, Y9, Y9
+	VMOVUPS      2816(DX)(BX*4), Y0
+	VMAXPS       narrow<>+1312(SB), Y0, Y1
+	VSUBPS       Y4, Y1, Y0
+	VMAXPS       Y3, Y0, Y0
 	PREFETCHT0   12288(DX)(BX*4)
-	VSUBPS       Y10, Y15, Y4
-	VBROADCASTSS narrow<>+256(SB), Y2
-	VMAXPS       Y2, Y4, Y4
-	VMOVUPS      2816(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1312(SB), Y1, Y3
-	VSUBPS       Y15, Y3, Y1
-	VMAXPS       Y2, Y1, Y1
-	VCMPPS       $0x01, Y5, Y15, Y2
-	VBLENDVPS    Y2, Y15, Y10, Y10
-	VBLENDVPS    Y2, Y1, Y4, Y4
-	VBLENDVPS    Y2, narrow<>+544(SB), Y11, Y2
-	VCMPPS       $0x01, Y5, Y3, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y2, Y2
-	VBLENDVPS    Y15, Y3, Y10, Y3
-	VMAXPS       narrow<>+1376(SB), Y1, Y1
-	VMINPS       Y1, Y11, Y1
+	VCMPPS       $0x01, Y5, Y4, Y3
+	VBLENDVPS    Y3, Y4, Y15, Y4
+	VBLENDVPS    Y3, Y0, Y9, Y9
+	VBLENDVPS    Y3, narrow<>+544(SB), Y8, Y3
+	VCMPPS       $0x01, Y5, Y1, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y3, Y3
 	VBLENDVPS    Y15, Y1, Y4, Y1
-	VSUBPS       Y3, Y5, Y3
-	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y2, Y1
-	VCMPPS       $0x01, Y11, Y1, Y2
-	VSUBPS       Y11, Y1, Y3
-	PREFETCHT0   12352(DX)(BX*4)
+	VMAXPS       narrow<>+1376(SB), Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VBLENDVPS    Y15, Y0, Y9, Y0
+	VSUBPS       Y1, Y5, Y1
+	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y0, Y3, Y0
+	VCMPPS       $0x01, Y8, Y0, Y1
+	VSUBPS       Y8, Y0, Y3
 	VMULPS       narrow<>+704(SB), Y3, Y3
 	VMAXPS       narrow<>+736(SB), Y3, Y3
-	VADDPS       Y3, Y14, Y4
-	VSUBPS       Y14, Y4, Y10
-	VSUBPS       Y10, Y3, Y3
-	VMULPS       Y3, Y13, Y10
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       Y10, Y7, Y10
-	VMULPS       Y10, Y3, Y10
+	VADDPS       Y3, Y6, Y4
+	VSUBPS       Y6, Y4, Y9
+	VSUBPS       Y9, Y3, Y3
+	VMULPS       Y3, Y11, Y9
+	PREFETCHT0   12352(DX)(BX*4)
+	VADDPS       Y9, Y14, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       Y9, Y7, Y9
+	VMULPS       Y9, Y3, Y9
 	VBROADCASTSS narrow<>+928(SB), Y15
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y3, Y3
-	VADDPS       Y3, Y11, Y3
+	VADDPS       Y9, Y15, Y9
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y8, Y3
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y3, Y3
-	VBLENDVPS    Y2, Y3, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y3
-	VSUBPS       Y14, Y3, Y4
-	PREFETCHT0   12416(DX)(BX*4)
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       Y1, Y13, Y4
-	VADDPS       Y4, Y12, Y4
-	VMULPS       Y4, Y1, Y4
+	VBLENDVPS    Y1, Y3, Y0, Y0
+	VBROADCASTSS narrow<>+416(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y3
+	VSUBPS       Y6, Y3, Y4
+	VSUBPS       Y4, Y0, Y0
+	VMULPS       Y0, Y11, Y4
+	VADDPS       Y4, Y14, Y4
+	VMULPS       Y4, Y0, Y4
 	VADDPS       Y4, Y7, Y4
-	VMULPS       Y4, Y1, Y4
+	VMULPS       Y4, Y0, Y4
 	VADDPS       Y4, Y15, Y4
-	VMULPS       Y4, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	PREFETCHT0   12416(DX)(BX*4)
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y3, Y3
-	VPADDD       Y3, Y1, Y1
-	VMOVUPS      1216(AX), Y3
-	VADDPS       Y1, Y3, Y1
+	VPADDD       Y3, Y0, Y0
+	VMOVUPS      1376(AX), Y3
+	VADDPS       Y0, Y3, Y0
 	VMOVUPS      2752(DX)(BX*4), Y3
-	VSUBPS       Y9, Y3, Y4
-	VBROADCASTSS narrow<>+192(SB), Y10
-	VMAXPS       Y10, Y4, Y4
-	VMINPS       Y4, Y11, Y4
-	VMOVUPS      2816(DX)(BX*4), Y2
-	VMOVUPS      Y1, 1216(AX)
-	VSUBPS       Y3, Y2, Y1
-	VMAXPS       Y10, Y1, Y1
-	VMINPS       Y1, Y11, Y1
-	VMOVUPS      480(AX), Y10
-	VMULPS       Y4, Y10, Y15
-	VCMPPS       $0x01, Y5, Y9, Y10
+	VSUBPS       Y13, Y3, Y4
+	VBROADCASTSS narrow<>+192(SB), Y9
+	VMAXPS       Y9, Y4, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      2816(DX)(BX*4), Y1
+	VMOVUPS      Y0, 1376(AX)
+	VSUBPS       Y3, Y1, Y0
+	VMAXPS       Y9, Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      480(AX), Y9
+	VMULPS       Y4, Y9, Y15
+	VCMPPS       $0x01, Y5, Y13, Y9
 	VBROADCASTSS narrow<>+1440(SB), Y7
-	VBLENDVPS    Y10, narrow<>+576(SB), Y7, Y10
-	PREFETCHT0   12480(DX)(BX*4)
-	VMULPS       Y10, Y15, Y10
-	VADDPS       Y10, Y9, Y10
-	VBLENDVPS    Y8, Y10, Y9, Y9
-	VMOVUPS      Y9, 2688(DX)(BX*4)
-	VMOVUPS      448(AX), Y9
-	VMULPS       Y4, Y9, Y4
+	VBLENDVPS    Y9, narrow<>+576(SB), Y7, Y9
+	VMULPS       Y9, Y15, Y9
+	VADDPS       Y9, Y13, Y9
+	VBLENDVPS    Y10, Y9, Y13, Y13
+	VMOVUPS      Y13, 2688(DX)(BX*4)
+	VMOVUPS      448(AX), Y13
+	VMULPS       Y4, Y13, Y4
 	VBROADCASTSS narrow<>+1472(SB), Y15
 	VMINPS       Y4, Y15, Y4
+	PREFETCHT0   12480(DX)(BX*4)
 	VCMPPS       $0x01, Y5, Y3, Y15
 	VBROADCASTSS narrow<>+1536(SB), Y7
-	VBLENDVPS    Y15, Y6, Y7, Y15
+	VBLENDVPS    Y15, Y12, Y7, Y15
 	VMULPS       Y15, Y4, Y4
 	VADDPS       Y4, Y3, Y4
-	VMAXPS       Y4, Y10, Y15
-	VMAXPS       Y10, Y4, Y7
+	VMAXPS       Y4, Y9, Y15
+	VMAXPS       Y9, Y4, Y7
 	VANDPS       Y7, Y15, Y15
-	VBLENDVPS    Y8, Y15, Y3, Y3
+	VBLENDVPS    Y10, Y15, Y3, Y3
 	VMOVUPS      Y3, 2752(DX)(BX*4)
 	VMOVUPS      192(AX), Y3
-	VMULPS       Y1, Y3, Y1
-	VCMPPS       $0x01, Y5, Y2, Y4
+	VMULPS       Y0, Y3, Y0
+	VCMPPS       $0x01, Y5, Y1, Y4
 	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y4, Y0, Y5, Y4
-	VMULPS       Y4, Y1, Y1
-	VADDPS       Y1, Y2, Y1
-	VMAXPS       Y1, Y15, Y4
-	VMAXPS       Y15, Y1, Y7
+	VBLENDVPS    Y4, Y2, Y5, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y1, Y0
+	VMAXPS       Y0, Y15, Y4
+	VMAXPS       Y15, Y0, Y7
 	VANDPS       Y7, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y2, Y1
-	PREFETCHT0   12544(DX)(BX*4)
-	VMOVUPS      Y1, 2816(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       896(DX)(BX*4), Y1, Y2
-	VMOVUPS      1152(AX), Y4
-	VDIVPS       Y2, Y4, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y7
+	VBLENDVPS    Y10, Y4, Y1, Y0
+	VMOVUPS      Y0, 2816(DX)(BX*4)
+	VMOVUPS      672(AX), Y0
+	VMOVUPS      704(AX), Y1
+	VADDPS       Y1, Y0, Y1
+	VMOVUPS      1312(AX), Y4
+	VDIVPS       Y1, Y4, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y7
 	VPSRAD       $0x17, Y7, Y7
-	VPSLLD       $0x17, Y7, Y10
-	VPSUBD       Y10, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y10
+	VPSLLD       $0x17, Y7, Y9
+	PREFETCHT0   12544(DX)(BX*4)
+	VPSUBD       Y9, Y1, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y9
 	VBROADCASTSS narrow<>+1056(SB), Y15
-	VSUBPS       Y10, Y15, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y2, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
+	VSUBPS       Y9, Y15, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y10, Y2, Y2
-	PREFETCHT0   12608(DX)(BX*4)
-	VADDPS       Y2, Y7, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
+	VMULPS       Y9, Y1, Y1
+	VADDPS       Y1, Y7, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
 	VMOVUPS      4224(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1248(SB), Y7, Y10
+	VMAXPS       narrow<>+1248(SB), Y7, Y9
 	VMOVUPS      4288(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1280(SB), Y4, Y1
-	VSUBPS       Y10, Y1, Y15
+	VMAXPS       narrow<>+1280(SB), Y4, Y0
+	VSUBPS       Y9, Y0, Y15
 	VBROADCASTSS narrow<>+256(SB), Y5
 	VMAXPS       Y5, Y15, Y15
 	VMOVUPS      4352(DX)(BX*4), Y3
 	VMAXPS       narrow<>+1312(SB), Y3, Y4
-	VSUBPS       Y1, Y4, Y3
+	PREFETCHT0   12608(DX)(BX*4)
+	VSUBPS       Y0, Y4, Y3
 	VMAXPS       Y5, Y3, Y3
-	VCMPPS       $0x01, Y2, Y1, Y5
-	VBLENDVPS    Y5, Y1, Y10, Y1
-	VBLENDVPS    Y5, Y3, Y15, Y10
-	VBLENDVPS    Y5, narrow<>+544(SB), Y11, Y5
-	VCMPPS       $0x01, Y2, Y4, Y15
+	VCMPPS       $0x01, Y1, Y0, Y5
+	VBLENDVPS    Y5, Y0, Y9, Y0
+	VBLENDVPS    Y5, Y3, Y15, Y9
+	VBLENDVPS    Y5, narrow<>+544(SB), Y8, Y5
+	VCMPPS       $0x01, Y1, Y4, Y15
 	VBLENDVPS    Y15, narrow<>+1344(SB), Y5, Y5
-	VBLENDVPS    Y15, Y4, Y1, Y1
+	VBLENDVPS    Y15, Y4, Y0, Y0
 	VMAXPS       narrow<>+1376(SB), Y3, Y3
-	VMINPS       Y3, Y11, Y3
-	VBLENDVPS    Y15, Y3, Y10, Y3
-	VSUBPS       Y1, Y2, Y1
-	PREFETCHT0   12672(DX)(BX*4)
-	VDIVPS       Y3, Y1, Y1
-	VADDPS       Y1, Y5, Y1
-	VCMPPS       $0x01, Y11, Y1, Y3
-	VSUBPS       Y11, Y1, Y4
+	VMINPS       Y3, Y8, Y3
+	VBLENDVPS    Y15, Y3, Y9, Y3
+	VSUBPS       Y0, Y1, Y0
+	VDIVPS       Y3, Y0, Y0
+	VADDPS       Y0, Y5, Y0
+	VCMPPS       $0x01, Y8, Y0, Y3
+	VSUBPS       Y8, Y0, Y4
 	VMULPS       narrow<>+704(SB), Y4, Y4
 	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y5
-	VSUBPS       Y14, Y5, Y10
-	VSUBPS       Y10, Y4, Y4
-	VMULPS       Y4, Y13, Y10
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y4, Y10
+	VADDPS       Y4, Y6, Y5
+	PREFETCHT0   12672(DX)(BX*4)
+	VSUBPS       Y6, Y5, Y9
+	VSUBPS       Y9, Y4, Y4
+	VMULPS       Y4, Y11, Y9
+	VADDPS       Y9, Y14, Y9
+	VMULPS       Y9, Y4, Y9
 	VBROADCASTSS narrow<>+896(SB), Y15
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y4, Y10
-	VBROADCASTSS narrow<>+928(SB), Y9
-	VADDPS       Y10, Y9, Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y11, Y4
+	VADDPS       Y9, Y15, Y9
+	VMULPS       Y9, Y4, Y9
+	VBROADCASTSS narrow<>+928(SB), Y13
+	VADDPS       Y9, Y13, Y9
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y8, Y4
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VBLENDVPS    Y3, Y4, Y0, Y0
+	VBROADCASTSS narrow<>+1632(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y4
+	VSUBPS       Y6, Y4, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       Y0, Y11, Y5
+	VADDPS       Y5, Y14, Y5
+	VMULPS       Y5, Y0, Y5
+	PREFETCHT0   12736(DX)(BX*4)
+	VADDPS       Y5, Y15, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y13, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y8, Y0
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      256(AX), Y4
+	VADDPS       Y0, Y4, Y0
+	VMOVUPS      4288(DX)(BX*4), Y4
+	VSUBPS       Y7, Y4, Y5
+	VBROADCASTSS narrow<>+192(SB), Y9
+	VMAXPS       Y9, Y5, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      4352(DX)(BX*4), Y3
+	VMOVUPS      Y0, 256(AX)
+	VSUBPS       Y4, Y3, Y0
+	VMAXPS       Y9, Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      480(AX), Y9
+	VMULPS       Y5, Y9, Y13
+	VCMPPS       $0x01, Y1, Y7, Y9
+	VBROADCASTSS narrow<>+1440(SB), Y15
+	VBLENDVPS    Y9, narrow<>+576(SB), Y15, Y9
+	VMULPS       Y9, Y13, Y9
+	VADDPS       Y9, Y7, Y9
+	VBLENDVPS    Y10, Y9, Y7, Y7
+	VMOVUPS      Y7, 4224(DX)(BX*4)
+	PREFETCHT0   12800(DX)(BX*4)
+	VMOVUPS      448(AX), Y7
+	VMULPS       Y5, Y7, Y5
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y5, Y13, Y5
+	VCMPPS       $0x01, Y1, Y4, Y13
+	VBROADCASTSS narrow<>+1536(SB), Y15
+	VBLENDVPS    Y13, Y12, Y15, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y4, Y5
+	VMAXPS       Y5, Y9, Y13
+	VMAXPS       Y9, Y5, Y15
+	VANDPS       Y15, Y13, Y13
+	VBLENDVPS    Y10, Y13, Y4, Y4
+	VMOVUPS      Y4, 4288(DX)(BX*4)
+	VMOVUPS      192(AX), Y4
+	VMULPS       Y0, Y4, Y0
+	VCMPPS       $0x01, Y1, Y3, Y1
+	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBLENDVPS    Y1, Y2, Y5, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VMAXPS       Y0, Y13, Y1
+	VMAXPS       Y13, Y0, Y9
+	VANDPS       Y9, Y1, Y1
+	VBLENDVPS    Y10, Y1, Y3, Y0
+	VMOVUPS      Y0, 4352(DX)(BX*4)
+	VMOVUPS      1280(AX), Y0
+	VANDPS       narrow<>+96(SB), Y0, Y0
+	VMOVUPS      768(AX), Y1
+	VMOVUPS      1120(AX), Y3
+	VADDPS       Y3, Y1, Y1
+	VDIVPS       Y1, Y0, Y9
+	VADDPS       narrow<>+128(SB), Y9, Y9
+	PREFETCHT0   12864(DX)(BX*4)
+	VPSUBD       narrow<>+992(SB), Y9, Y13
+	VPSRAD       $0x17, Y13, Y13
+	VPSLLD       $0x17, Y13, Y15
+	VPSUBD       Y15, Y9, Y9
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       narrow<>+1024(SB), Y9, Y15
+	VMOVUPS      Y1, 768(AX)
+	VBROADCASTSS narrow<>+1056(SB), Y1
+	VSUBPS       Y15, Y1, Y15
+	VMULPS       Y15, Y9, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y9, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y9, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y9, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y15, Y9, Y9
+	VADDPS       Y9, Y13, Y9
+	VMULPS       narrow<>+1216(SB), Y9, Y9
+	VMOVUPS      2880(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1248(SB), Y13, Y15
+	PREFETCHT0   12928(DX)(BX*4)
+	VMOVUPS      2944(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1280(SB), Y1, Y5
+	VSUBPS       Y15, Y5, Y3
+	VBROADCASTSS narrow<>+256(SB), Y4
+	VMAXPS       Y4, Y3, Y3
+	VMOVUPS      3008(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1312(SB), Y1, Y13
+	VSUBPS       Y5, Y13, Y1
+	VMAXPS       Y4, Y1, Y1
+	VCMPPS       $0x01, Y9, Y5, Y4
+	VBLENDVPS    Y4, Y5, Y15, Y5
+	VBLENDVPS    Y4, Y1, Y3, Y3
+	VBLENDVPS    Y4, narrow<>+544(SB), Y8, Y4
+	VCMPPS       $0x01, Y9, Y13, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y4, Y4
+	VBLENDVPS    Y15, Y13, Y5, Y5
+	VMAXPS       narrow<>+1376(SB), Y1, Y1
+	VMINPS       Y1, Y8, Y1
+	VBLENDVPS    Y15, Y1, Y3, Y1
+	VSUBPS       Y5, Y9, Y3
+	VDIVPS       Y1, Y3, Y1
+	VADDPS       Y1, Y4, Y1
+	VCMPPS       $0x01, Y8, Y1, Y3
+	VSUBPS       Y8, Y1, Y4
+	PREFETCHT0   12992(DX)(BX*4)
+	VMULPS       narrow<>+704(SB), Y4, Y4
+	VMAXPS       narrow<>+736(SB), Y4, Y4
+	VADDPS       Y4, Y6, Y5
+	VSUBPS       Y6, Y5, Y13
+	VSUBPS       Y13, Y4, Y4
+	VMULPS       Y4, Y11, Y13
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y4, Y13
+	VBROADCASTSS narrow<>+896(SB), Y15
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y4, Y13
+	VMOVUPS      Y0, 1280(AX)
+	VBROADCASTSS narrow<>+928(SB), Y0
+	VADDPS       Y13, Y0, Y13
+	VMULPS       Y13, Y4, Y4
+	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VBLENDVPS    Y3, Y4, Y1, Y1
-	VBROADCASTSS narrow<>+1632(SB), Y3
+	VBROADCASTSS narrow<>+416(SB), Y3
 	VMINPS       Y1, Y3, Y1
-	PREFETCHT0   12736(DX)(BX*4)
 	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y4
-	VSUBPS       Y14, Y4, Y5
+	VADDPS       Y1, Y6, Y4
+	VSUBPS       Y6, Y4, Y5
 	VSUBPS       Y5, Y1, Y1
-	VMULPS       Y1, Y13, Y5
-	VADDPS       Y5, Y12, Y5
+	PREFETCHT0   13056(DX)(BX*4)
+	VMULPS       Y1, Y11, Y5
+	VADDPS       Y5, Y14, Y5
 	VMULPS       Y5, Y1, Y5
 	VADDPS       Y5, Y15, Y5
 	VMULPS       Y5, Y1, Y5
-	VADDPS       Y5, Y9, Y5
+	VADDPS       Y5, Y0, Y5
 	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VADDPS       Y1, Y8, Y1
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y1, Y1
-	VMOVUPS      1248(AX), Y4
+	VMOVUPS      1376(AX), Y4
 	VADDPS       Y1, Y4, Y1
-	VMOVUPS      4288(DX)(BX*4), Y4
-	VSUBPS       Y7, Y4, Y5
-	VBROADCASTSS narrow<>+192(SB), Y10
-	VMAXPS       Y10, Y5, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      4352(DX)(BX*4), Y3
-	VMOVUPS      Y1, 1248(AX)
-	VSUBPS       Y4, Y3, Y1
-	VMAXPS       Y10, Y1, Y1
-	PREFETCHT0   12800(DX)(BX*4)
-	VMINPS       Y1, Y11, Y1
-	VMOVUPS      480(AX), Y10
-	VMULPS       Y5, Y10, Y9
-	VCMPPS       $0x01, Y2, Y7, Y10
-	VBROADCASTSS narrow<>+1440(SB), Y15
-	VBLENDVPS    Y10, narrow<>+576(SB), Y15, Y10
-	VMULPS       Y10, Y9, Y9
-	VADDPS       Y9, Y7, Y9
-	VBLENDVPS    Y8, Y9, Y7, Y7
-	VMOVUPS      Y7, 4224(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
-	VMULPS       Y5, Y7, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y10
-	VMINPS       Y5, Y10, Y5
-	VCMPPS       $0x01, Y2, Y4, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y15
-	VBLENDVPS    Y10, Y6, Y15, Y10
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y4, Y5
-	VMAXPS       Y5, Y9, Y10
-	VMAXPS       Y9, Y5, Y15
-	VANDPS       Y15, Y10, Y10
-	VBLENDVPS    Y8, Y10, Y4, Y4
-	VMOVUPS      Y4, 4288(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
-	VMULPS       Y1, Y4, Y1
-	VCMPPS       $0x01, Y2, Y3, Y2
-	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y2, Y0, Y5, Y2
-	VMULPS       Y2, Y1, Y1
-	PREFETCHT0   12864(DX)(BX*4)
-	VADDPS       Y1, Y3, Y1
-	VMAXPS       Y1, Y10, Y2
-	VMAXPS       Y10, Y1, Y9
-	VANDPS       Y9, Y2, Y2
-	VBLENDVPS    Y8, Y2, Y3, Y1
-	VMOVUPS      Y1, 4352(DX)(BX*4)
-	VMOVUPS      1120(AX), Y1
-	VANDPS       narrow<>+96(SB), Y1, Y1
-	VMOVUPS      1088(AX), Y2
-	VMOVUPS      896(DX)(BX*4), Y3
-	VBLENDVPS    Y2, 6144(DI)(BX*4), Y3, Y2
-	VMOVUPS      640(AX), Y9
-	VADDPS       Y2, Y9, Y9
-	VDIVPS       Y9, Y1, Y10
-	VADDPS       narrow<>+128(SB), Y10, Y10
-	VPSUBD       narrow<>+992(SB), Y10, Y15
-	VPSRAD       $0x17, Y15, Y15
-	VPSLLD       $0x17, Y15, Y3
-	VPSUBD       Y3, Y10, Y3
-	VSUBPS       Y11, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y10
-	VMOVUPS      Y9, 640(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y9
-	VSUBPS       Y10, Y9, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	PREFETCHT0   12928(DX)(BX*4)
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y15, Y15
-	VMULPS       Y10, Y3, Y3
-	VADDPS       Y3, Y15, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y3
-	VMOVUPS      2880(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1248(SB), Y10, Y15
-	VMOVUPS      2944(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1280(SB), Y9, Y5
-	VSUBPS       Y15, Y5, Y4
-	VBROADCASTSS narrow<>+256(SB), Y9
-	VMAXPS       Y9, Y4, Y4
-	VMOVUPS      3008(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1312(SB), Y10, Y7
-	VSUBPS       Y5, Y7, Y10
-	VMAXPS       Y9, Y10, Y10
-	VCMPPS       $0x01, Y3, Y5, Y9
-	VBLENDVPS    Y9, Y5, Y15, Y5
-	VBLENDVPS    Y9, Y10, Y4, Y4
-	VBLENDVPS    Y9, narrow<>+544(SB), Y11, Y9
-	VCMPPS       $0x01, Y3, Y7, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y9, Y9
-	PREFETCHT0   12992(DX)(BX*4)
-	VBLENDVPS    Y15, Y7, Y5, Y5
-	VMAXPS       narrow<>+1376(SB), Y10, Y7
-	VMINPS       Y7, Y11, Y7
-	VBLENDVPS    Y15, Y7, Y4, Y4
-	VSUBPS       Y5, Y3, Y5
-	VDIVPS       Y4, Y5, Y4
-	VADDPS       Y4, Y9, Y4
-	VCMPPS       $0x01, Y11, Y4, Y5
-	VSUBPS       Y11, Y4, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
-	VMAXPS       narrow<>+736(SB), Y7, Y7
-	VADDPS       Y7, Y14, Y9
-	VSUBPS       Y14, Y9, Y10
-	VSUBPS       Y10, Y7, Y7
-	VMULPS       Y7, Y13, Y10
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y7, Y10
-	VBROADCASTSS narrow<>+896(SB), Y15
-	VADDPS       Y10, Y15, Y10
-	VMULPS       Y10, Y7, Y10
-	VMOVUPS      Y1, 1088(AX)
-	VBROADCASTSS narrow<>+928(SB), Y1
-	VADDPS       Y10, Y1, Y10
-	PREFETCHT0   13056(DX)(BX*4)
-	VMULPS       Y10, Y7, Y7
-	VADDPS       Y7, Y11, Y7
-	VPSLLD       $0x17, Y9, Y9
-	VPADDD       Y9, Y7, Y7
-	VBLENDVPS    Y5, Y7, Y4, Y4
-	VBROADCASTSS narrow<>+416(SB), Y5
-	VMINPS       Y4, Y5, Y4
-	VMULPS       narrow<>+1408(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y7
-	VSUBPS       Y14, Y7, Y9
-	VSUBPS       Y9, Y4, Y4
-	VMULPS       Y4, Y13, Y9
-	VADDPS       Y9, Y12, Y9
-	VMULPS       Y9, Y4, Y9
-	VADDPS       Y9, Y15, Y9
-	VMULPS       Y9, Y4, Y9
-	VADDPS       Y9, Y1, Y9
-	VMULPS       Y9, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y4, Y4
-	VMOVUPS      1216(AX), Y7
-	VADDPS       Y4, Y7, Y4
+	VMOVUPS      2944(DX)(BX*4), Y4
+	VMOVUPS      2880(DX)(BX*4), Y5
+	VSUBPS       Y5, Y4, Y13
+	VBROADCASTSS narrow<>+192(SB), Y3
+	VMAXPS       Y3, Y13, Y13
+	VMINPS       Y13, Y8, Y13
+	VMOVUPS      Y1, 1376(AX)
+	VMOVUPS      3008(DX)(BX*4), Y1
+	VSUBPS       Y4, Y1, Y0
+	VMAXPS       Y3, Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      480(AX), Y3
+	VMULPS       Y13, Y3, Y15
+	VCMPPS       $0x01, Y9, Y5, Y3
+	VBROADCASTSS narrow<>+1440(SB), Y14
+	VBLENDVPS    Y3, narrow<>+576(SB), Y14, Y3
 	PREFETCHT0   13120(DX)(BX*4)
-	VMOVUPS      2944(DX)(BX*4), Y7
-	VMOVUPS      2880(DX)(BX*4), Y9
-	VSUBPS       Y9, Y7, Y10
-	VBROADCASTSS narrow<>+192(SB), Y5
-	VMAXPS       Y5, Y10, Y10
-	VMINPS       Y10, Y11, Y10
-	VMOVUPS      Y4, 1216(AX)
-	VMOVUPS      3008(DX)(BX*4), Y4
-	VSUBPS       Y7, Y4, Y1
-	VMAXPS       Y5, Y1, Y1
-	VMINPS       Y1, Y11, Y1
-	VMOVUPS      480(AX), Y5
-	VMULPS       Y10, Y5, Y15
-	VCMPPS       $0x01, Y3, Y9, Y5
-	VBROADCASTSS narrow<>+1440(SB), Y12
-	VBLENDVPS    Y5, narrow<>+576(SB), Y12, Y5
-	VMULPS       Y5, Y15, Y5
-	VADDPS       Y5, Y9, Y5
-	VBLENDVPS    Y8, Y5, Y9, Y9
-	VMOVUPS      Y9, 2880(DX)(BX*4)
-	VMOVUPS      448(AX), Y9
-	VMULPS       Y10, Y9, Y10
-	VBROADCASTSS narrow<>+1472(SB), Y15
-	VMINPS       Y10, Y15, Y10
-	VCMPPS       $0x01, Y3, Y7, Y15
-	VBROADCASTSS narrow<>+1536(SB), Y12
-	VBLENDVPS    Y15, Y6, Y12, Y15
-	VMULPS       Y15, Y10, Y10
-	VADDPS       Y10, Y7, Y10
-	VMAXPS       Y10, Y5, Y15
-	VMAXPS       Y5, Y10, Y12
-	VANDPS       Y12, Y15, Y15
+	VMULPS       Y3, Y15, Y3
+	VADDPS       Y3, Y5, Y3
+	VBLENDVPS    Y10, Y3, Y5, Y5
+	VMOVUPS      Y5, 2880(DX)(BX*4)
+	VMULPS       Y13, Y7, Y5
+	VBROADCASTSS narrow<>+1472(SB), Y13
+	VMINPS       Y5, Y13, Y5
+	VCMPPS       $0x01, Y9, Y4, Y15
+	VBROADCASTSS narrow<>+1536(SB), Y13
+	VBLENDVPS    Y15, Y12, Y13, Y15
+	VMULPS       Y15, Y5, Y5
+	VADDPS       Y5, Y4, Y5
+	VMAXPS       Y5, Y3, Y15
+	VMAXPS       Y3, Y5, Y13
+	VANDPS       Y13, Y15, Y15
+	VBLENDVPS    Y10, Y15, Y4, Y3
+	VMOVUPS      Y3, 2944(DX)(BX*4)
+	VMOVUPS      192(AX), Y3
+	VMULPS       Y0, Y3, Y0
+	VCMPPS       $0x01, Y9, Y1, Y4
+	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBLENDVPS    Y4, Y2, Y5, Y4
+	VMULPS       Y4, Y0, Y0
+	VADDPS       Y0, Y1, Y0
+	VMAXPS       Y0, Y15, Y4
+	VMAXPS       Y15, Y0, Y9
+	VANDPS       Y9, Y4, Y4
+	VBLENDVPS    Y10, Y4, Y1, Y0
+	VMOVUPS      Y0, 3008(DX)(BX*4)
 	PREFETCHT0   13184(DX)(BX*4)
-	VBLENDVPS    Y8, Y15, Y7, Y5
-	VMOVUPS      Y5, 2944(DX)(BX*4)
-	VMOVUPS      192(AX), Y5
-	VMULPS       Y1, Y5, Y1
-	VCMPPS       $0x01, Y3, Y4, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y7
-	VBLENDVPS    Y3, Y0, Y7, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y4, Y1
-	VMAXPS       Y1, Y15, Y3
-	VMAXPS       Y15, Y1, Y10
-	VANDPS       Y10, Y3, Y3
-	VBLENDVPS    Y8, Y3, Y4, Y1
-	VMOVUPS      Y1, 3008(DX)(BX*4)
-	VMOVUPS      544(AX), Y1
-	VADDPS       Y2, Y1, Y2
-	VMOVUPS      1088(AX), Y3
-	VDIVPS       Y2, Y3, Y3
-	VADDPS       narrow<>+128(SB), Y3, Y3
-	VPSUBD       narrow<>+992(SB), Y3, Y4
-	VPSRAD       $0x17, Y4, Y4
-	VPSLLD       $0x17, Y4, Y10
-	VPSUBD       Y10, Y3, Y3
-	VSUBPS       Y11, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y10
-	VBROADCASTSS narrow<>+1056(SB), Y12
-	VSUBPS       Y10, Y12, Y10
-	VMULPS       Y10, Y3, Y10
+	VMOVUPS      672(AX), Y0
+	VMOVUPS      1120(AX), Y1
+	VADDPS       Y1, Y0, Y1
+	VMOVUPS      1280(AX), Y4
+	VDIVPS       Y1, Y4, Y4
+	VADDPS       narrow<>+128(SB), Y4, Y4
+	VPSUBD       narrow<>+992(SB), Y4, Y9
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y13
+	VPSUBD       Y13, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       narrow<>+1024(SB), Y4, Y13
+	VBROADCASTSS narrow<>+1056(SB), Y15
+	VSUBPS       Y13, Y15, Y13
+	VMULPS       Y13, Y4, Y13
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y4, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y4, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VMULPS       Y13, Y4, Y13
+	VADDPS       narrow<>+1184(SB), Y13, Y13
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y13, Y4, Y4
+	VADDPS       Y4, Y9, Y4
 	PREFETCHT0   13248(DX)(BX*4)
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y3, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       Y10, Y3, Y3
-	VADDPS       Y3, Y4, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y3
-	VMOVUPS      4416(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1248(SB), Y4, Y10
-	VMOVUPS      4480(DX)(BX*4), Y15
-	VMAXPS       narrow<>+1280(SB), Y15, Y1
-	VMOVUPS      Y2, 1088(AX)
-	VSUBPS       Y10, Y1, Y2
-	VBROADCASTSS narrow<>+256(SB), Y12
-	VMAXPS       Y12, Y2, Y2
-	VMOVUPS      4544(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1312(SB), Y7, Y5
-	VSUBPS       Y1, Y5, Y7
-	VMAXPS       Y12, Y7, Y7
-	VCMPPS       $0x01, Y3, Y1, Y12
-	VBLENDVPS    Y12, Y1, Y10, Y1
+	VMULPS       narrow<>+1216(SB), Y4, Y4
+	VMOVUPS      4416(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y13
+	VMOVUPS      4480(DX)(BX*4), Y0
+	VMOVUPS      Y1, 1280(AX)
+	VMAXPS       narrow<>+1280(SB), Y0, Y1
+	VSUBPS       Y13, Y1, Y15
+	VBROADCASTSS narrow<>+256(SB), Y5
+	VMAXPS       Y5, Y15, Y15
+	VMOVUPS      4544(DX)(BX*4), Y14
+	VMAXPS       narrow<>+1312(SB), Y14, Y3
+	VSUBPS       Y1, Y3, Y14
+	VMAXPS       Y5, Y14, Y14
+	VCMPPS       $0x01, Y4, Y1, Y5
+	VBLENDVPS    Y5, Y1, Y13, Y1
+	VBLENDVPS    Y5, Y14, Y15, Y13
+	VBLENDVPS    Y5, narrow<>+544(SB), Y8, Y5
+	VCMPPS       $0x01, Y4, Y3, Y15
+	VBLENDVPS    Y15, narrow<>+1344(SB), Y5, Y5
+	VBLENDVPS    Y15, Y3, Y1, Y1
+	VMAXPS       narrow<>+1376(SB), Y14, Y3
+	VMINPS       Y3, Y8, Y3
+	VBLENDVPS    Y15, Y3, Y13, Y3
+	VSUBPS       Y1, Y4, Y1
+	VDIVPS       Y3, Y1, Y1
+	VADDPS       Y1, Y5, Y1
 	PREFETCHT0   13312(DX)(BX*4)
-	VBLENDVPS    Y12, Y7, Y2, Y2
-	VBLENDVPS    Y12, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y3, Y5, Y12
-	VBLENDVPS    Y12, narrow<>+1344(SB), Y10, Y10
-	VBLENDVPS    Y12, Y5, Y1, Y1
-	VMAXPS       narrow<>+1376(SB), Y7, Y5
-	VMINPS       Y5, Y11, Y5
-	VBLENDVPS    Y12, Y5, Y2, Y2
-	VSUBPS       Y1, Y3, Y1
-	VDIVPS       Y2, Y1, Y1
-	VADDPS       Y1, Y10, Y1
-	VCMPPS       $0x01, Y11, Y1, Y2
-	VSUBPS       Y11, Y1, Y5
+	VCMPPS       $0x01, Y8, Y1, Y3
+	VSUBPS       Y8, Y1, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y7
-	VSUBPS       Y14, Y7, Y10
-	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
-	VBROADCASTSS narrow<>+864(SB), Y12
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y5, Y10
-	PREFETCHT0   13376(DX)(BX*4)
-	VBROADCASTSS narrow<>+896(SB), Y9
-	VADDPS       Y10, Y9, Y10
-	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+928(SB), Y8
-	VADDPS       Y10, Y8, Y10
-	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
-	VPSLLD       $0x17, Y7, Y7
-	VPADDD       Y7, Y5, Y5
-	VBLENDVPS    Y2, Y5, Y1, Y1
-	VBROADCASTSS narrow<>+1632(SB), Y2
-	VMINPS       Y1, Y2, Y1
+	VADDPS       Y5, Y6, Y13
+	VSUBPS       Y6, Y13, Y14
+	VSUBPS       Y14, Y5, Y5
+	VMULPS       Y5, Y11, Y14
+	VBROADCASTSS narrow<>+864(SB), Y15
+	VADDPS       Y14, Y15, Y14
+	VMULPS       Y14, Y5, Y14
+	VBROADCASTSS narrow<>+896(SB), Y7
+	VADDPS       Y14, Y7, Y14
+	VMULPS       Y14, Y5, Y14
+	VBROADCASTSS narrow<>+928(SB), Y10
+	VADDPS       Y14, Y10, Y14
+	VMULPS       Y14, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VPSLLD       $0x17, Y13, Y13
+	VPADDD       Y13, Y5, Y5
+	VBLENDVPS    Y3, Y5, Y1, Y1
+	VBROADCASTSS narrow<>+1632(SB), Y3
+	VMINPS       Y1, Y3, Y1
 	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y5
-	VSUBPS       Y14, Y5, Y7
-	VSUBPS       Y7, Y1, Y1
-	VMULPS       Y1, Y13, Y7
-	VADDPS       Y7, Y12, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       Y7, Y9, Y7
-	VMULPS       Y7, Y1, Y7
-	VADDPS       Y7, Y8, Y7
-	VMULPS       Y7, Y1, Y1
-	PREFETCHT0   13440(DX)(BX*4)
-	VADDPS       Y1, Y11, Y1
+	PREFETCHT0   13376(DX)(BX*4)
+	VADDPS       Y1, Y6, Y5
+	VSUBPS       Y6, Y5, Y13
+	VSUBPS       Y13, Y1, Y1
+	VMULPS       Y1, Y11, Y13
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       Y13, Y7, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       Y13, Y10, Y13
+	VMULPS       Y13, Y1, Y1
+	VADDPS       Y1, Y8, Y1
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y1, Y1
-	VMOVUPS      1248(AX), Y5
+	VMOVUPS      256(AX), Y5
 	VADDPS       Y1, Y5, Y1
-	VSUBPS       Y4, Y15, Y5
-	VBROADCASTSS narrow<>+192(SB), Y7
-	VMAXPS       Y7, Y5, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      4544(DX)(BX*4), Y10
-	VSUBPS       Y15, Y10, Y2
-	VMAXPS       Y7, Y2, Y2
-	VMINPS       Y2, Y11, Y2
-	VMOVUPS      Y1, 1248(AX)
-	VMOVUPS      480(AX), Y1
-	VMULPS       Y5, Y1, Y7
-	VCMPPS       $0x01, Y3, Y4, Y1
-	VBROADCASTSS narrow<>+1440(SB), Y8
-	VBLENDVPS    Y1, narrow<>+576(SB), Y8, Y1
-	VMULPS       Y1, Y7, Y1
-	VADDPS       Y1, Y4, Y1
-	VMOVUPS      576(AX), Y7
-	VBLENDVPS    Y7, Y1, Y4, Y4
-	VMOVUPS      Y4, 4416(DX)(BX*4)
-	VMOVUPS      448(AX), Y4
-	VMULPS       Y5, Y4, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y8
+	VSUBPS       Y9, Y0, Y5
+	VBROADCASTSS narrow<>+192(SB), Y13
+	VMAXPS       Y13, Y5, Y5
 	VMINPS       Y5, Y8, Y5
-	VCMPPS       $0x01, Y3, Y15, Y8
-	PREFETCHT0   13504(DX)(BX*4)
-	VBROADCASTSS narrow<>+1536(SB), Y4
-	VBLENDVPS    Y8, Y6, Y4, Y8
-	VMULPS       Y8, Y5, Y5
-	VADDPS       Y5, Y15, Y5
-	VMAXPS       Y5, Y1, Y8
-	VMAXPS       Y1, Y5, Y4
-	VANDPS       Y4, Y8, Y8
-	VBLENDVPS    Y7, Y8, Y15, Y1
-	VMOVUPS      Y1, 4480(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y2, Y1, Y2
-	VCMPPS       $0x01, Y3, Y10, Y3
+	VMOVUPS      4544(DX)(BX*4), Y14
+	VSUBPS       Y0, Y14, Y3
+	VMAXPS       Y13, Y3, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y1, 256(AX)
+	VMOVUPS      480(AX), Y1
+	VMULPS       Y5, Y1, Y13
+	PREFETCHT0   13440(DX)(BX*4)
+	VCMPPS       $0x01, Y4, Y9, Y1
+	VBROADCASTSS narrow<>+1440(SB), Y10
+	VBLENDVPS    Y1, narrow<>+576(SB), Y10, Y1
+	VMULPS       Y1, Y13, Y1
+	VADDPS       Y1, Y9, Y1
+	VMOVUPS      736(AX), Y13
+	VBLENDVPS    Y13, Y1, Y9, Y9
+	VMOVUPS      Y9, 4416(DX)(BX*4)
+	VMOVUPS      448(AX), Y9
+	VMULPS       Y5, Y9, Y5
+	VBROADCASTSS narrow<>+1472(SB), Y10
+	VMINPS       Y5, Y10, Y5
+	VCMPPS       $0x01, Y4, Y0, Y10
+	VBROADCASTSS narrow<>+1536(SB), Y9
+	VBLENDVPS    Y10, Y12, Y9, Y10
+	VMULPS       Y10, Y5, Y5
+	VADDPS       Y5, Y0, Y5
+	VMAXPS       Y5, Y1, Y10
+	VMAXPS       Y1, Y5, Y9
+	VANDPS       Y9, Y10, Y10
+	VBLENDVPS    Y13, Y10, Y0, Y0
+	VMOVUPS      Y0, 4480(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y3, Y0, Y1
+	VCMPPS       $0x01, Y4, Y14, Y3
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y3, Y0, Y4, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       Y2, Y10, Y2
-	VMAXPS       Y2, Y8, Y3
-	VMAXPS       Y8, Y2, Y5
+	VBLENDVPS    Y3, Y2, Y4, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y14, Y1
+	VMAXPS       Y1, Y10, Y3
+	VMAXPS       Y10, Y1, Y5
 	VANDPS       Y5, Y3, Y3
-	VBLENDVPS    Y7, Y3, Y10, Y2
-	VMOVUPS      Y2, 4544(DX)(BX*4)
-	VMOVUPS      960(AX), Y2
-	VANDPS       narrow<>+96(SB), Y2, Y2
-	VMOVUPS      640(AX), Y3
-	VDIVPS       Y3, Y2, Y3
+	PREFETCHT0   13504(DX)(BX*4)
+	VBLENDVPS    Y13, Y3, Y14, Y1
+	VMOVUPS      Y1, 4544(DX)(BX*4)
+	VMOVUPS      1088(AX), Y1
+	VANDPS       narrow<>+96(SB), Y1, Y1
+	VMOVUPS      768(AX), Y3
+	VDIVPS       Y3, Y1, Y3
 	VADDPS       narrow<>+128(SB), Y3, Y3
 	VPSUBD       narrow<>+992(SB), Y3, Y5
 	VPSRAD       $0x17, Y5, Y5
-	VPSLLD       $0x17, Y5, Y8
-	VPSUBD       Y8, Y3, Y3
-	PREFETCHT0   13568(DX)(BX*4)
-	VSUBPS       Y11, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y8
+	VPSLLD       $0x17, Y5, Y9
+	VPSUBD       Y9, Y3, Y3
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y9
 	VBROADCASTSS narrow<>+1056(SB), Y10
-	VSUBPS       Y8, Y10, Y8
-	VMULPS       Y8, Y3, Y8
-	VADDPS       narrow<>+1088(SB), Y8, Y8
-	VMULPS       Y8, Y3, Y8
-	VADDPS       narrow<>+1120(SB), Y8, Y8
-	VMULPS       Y8, Y3, Y8
-	VADDPS       narrow<>+1152(SB), Y8, Y8
-	VMULPS       Y8, Y3, Y8
-	VADDPS       narrow<>+1184(SB), Y8, Y8
+	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1184(SB), Y9, Y9
+	PREFETCHT0   13568(DX)(BX*4)
 	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y8, Y3, Y3
+	VMULPS       Y9, Y3, Y3
 	VADDPS       Y3, Y5, Y3
 	VMULPS       narrow<>+1216(SB), Y3, Y3
 	VMOVUPS      3072(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y8
-	VMOVUPS      3136(DX)(BX*4), Y15
-	VMAXPS       narrow<>+1280(SB), Y15, Y10
-	VSUBPS       Y8, Y10, Y4
-	VBROADCASTSS narrow<>+256(SB), Y1
-	VMAXPS       Y1, Y4, Y4
+	VMAXPS       narrow<>+1248(SB), Y5, Y9
+	VMOVUPS      3136(DX)(BX*4), Y14
+	VMAXPS       narrow<>+1280(SB), Y14, Y10
+	VSUBPS       Y9, Y10, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      3200(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y15
-	PREFETCHT0   13632(DX)(BX*4)
-	VSUBPS       Y10, Y15, Y5
-	VMAXPS       Y1, Y5, Y5
-	VCMPPS       $0x01, Y3, Y10, Y1
-	VBLENDVPS    Y1, Y10, Y8, Y8
-	VBLENDVPS    Y1, Y5, Y4, Y4
-	VBLENDVPS    Y1, narrow<>+544(SB), Y11, Y1
-	VCMPPS       $0x01, Y3, Y15, Y10
-	VBLENDVPS    Y10, narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y10, Y15, Y8, Y8
+	VMAXPS       narrow<>+1312(SB), Y5, Y14
+	VSUBPS       Y10, Y14, Y5
+	VMAXPS       Y0, Y5, Y5
+	VCMPPS       $0x01, Y3, Y10, Y0
+	VBLENDVPS    Y0, Y10, Y9, Y9
+	VBLENDVPS    Y0, Y5, Y4, Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VCMPPS       $0x01, Y3, Y14, Y10
+	VBLENDVPS    Y10, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y10, Y14, Y9, Y9
 	VMAXPS       narrow<>+1376(SB), Y5, Y5
-	VMINPS       Y5, Y11, Y5
+	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y10, Y5, Y4, Y4
-	VSUBPS       Y8, Y3, Y5
+	PREFETCHT0   13632(DX)(BX*4)
+	VSUBPS       Y9, Y3, Y5
 	VDIVPS       Y4, Y5, Y4
-	VADDPS       Y4, Y1, Y1
-	VCMPPS       $0x01, Y11, Y1, Y4
-	VSUBPS       Y11, Y1, Y5
+	VADDPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y8, Y0, Y4
+	VSUBPS       Y8, Y0, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y8
-	VSUBPS       Y14, Y8, Y10
-	PREFETCHT0   13696(DX)(BX*4)
+	VADDPS       Y5, Y6, Y9
+	VSUBPS       Y6, Y9, Y10
 	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
-	VADDPS       Y10, Y12, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       Y10, Y9, Y10
-	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+928(SB), Y15
+	VMULPS       Y5, Y11, Y10
 	VADDPS       Y10, Y15, Y10
+	VMULPS       Y10, Y5, Y10
+	VADDPS       Y10, Y7, Y10
+	VMULPS       Y10, Y5, Y10
+	VBROADCASTSS narrow<>+928(SB), Y14
+	VADDPS       Y10, Y14, Y10
 	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y1, Y1
+	VADDPS       Y5, Y8, Y5
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y0, Y0
+	PREFETCHT0   13696(DX)(BX*4)
 	VBROADCASTSS narrow<>+416(SB), Y4
-	VMINPS       Y1, Y4, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y14, Y4
-	VSUBPS       Y14, Y4, Y5
-	VSUBPS       Y5, Y1, Y1
-	VMULPS       Y1, Y13, Y5
-	VADDPS       Y5, Y12, Y5
-	VMULPS       Y5, Y1, Y5
-	PREFETCHT0   13760(DX)(BX*4)
-	VADDPS       Y5, Y9, Y5
-	VMULPS       Y5, Y1, Y5
+	VMINPS       Y0, Y4, Y0
+	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y4
+	VSUBPS       Y6, Y4, Y5
+	VSUBPS       Y5, Y0, Y0
+	VMULPS       Y0, Y11, Y5
 	VADDPS       Y5, Y15, Y5
-	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y11, Y1
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y7, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       Y5, Y14, Y5
+	VMULPS       Y5, Y0, Y0
+	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
-	VMOVUPS      1216(AX), Y4
-	VADDPS       Y1, Y4, Y1
+	VPADDD       Y4, Y0, Y0
+	VMOVUPS      1376(AX), Y4
+	VADDPS       Y0, Y4, Y0
 	VMOVUPS      3136(DX)(BX*4), Y4
 	VMOVUPS      3072(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y8
+	VSUBPS       Y5, Y4, Y9
 	VBROADCASTSS narrow<>+192(SB), Y10
-	VMAXPS       Y10, Y8, Y8
-	VMINPS       Y8, Y11, Y8
-	VMOVUPS      3200(DX)(BX*4), Y15
-	VSUBPS       Y4, Y15, Y9
 	VMAXPS       Y10, Y9, Y9
-	VMINPS       Y9, Y11, Y9
+	VMINPS       Y9, Y8, Y9
+	VMOVUPS      3200(DX)(BX*4), Y14
+	VSUBPS       Y4, Y14, Y7
+	VMAXPS       Y10, Y7, Y7
+	PREFETCHT0   13760(DX)(BX*4)
+	VMINPS       Y7, Y8, Y7
 	VMOVUPS      480(AX), Y10
-	VMULPS       Y8, Y10, Y12
+	VMULPS       Y9, Y10, Y15
 	VCMPPS       $0x01, Y3, Y5, Y10
-	VBROADCASTSS narrow<>+1440(SB), Y13
-	VBLENDVPS    Y10, narrow<>+576(SB), Y13, Y10
-	VMULPS       Y10, Y12, Y10
+	VBROADCASTSS narrow<>+1440(SB), Y11
+	VBLENDVPS    Y10, narrow<>+576(SB), Y11, Y10
+	VMULPS       Y10, Y15, Y10
 	VADDPS       Y10, Y5, Y10
-	VBLENDVPS    Y7, Y10, Y5, Y5
+	VBLENDVPS    Y13, Y10, Y5, Y5
 	VMOVUPS      Y5, 3072(DX)(BX*4)
-	PREFETCHT0   13824(DX)(BX*4)
 	VMOVUPS      448(AX), Y5
-	VMULPS       Y8, Y5, Y8
-	VBROADCASTSS narrow<>+1472(SB), Y12
-	VMINPS       Y8, Y12, Y8
-	VCMPPS       $0x01, Y3, Y4, Y12
-	VBROADCASTSS narrow<>+1536(SB), Y13
-	VBLENDVPS    Y12, Y6, Y13, Y12
-	VMULPS       Y12, Y8, Y8
-	VADDPS       Y8, Y4, Y8
-	VMAXPS       Y8, Y10, Y12
-	VMAXPS       Y10, Y8, Y13
-	VANDPS       Y13, Y12, Y12
-	VBLENDVPS    Y7, Y12, Y4, Y4
+	VMULPS       Y9, Y5, Y9
+	VBROADCASTSS narrow<>+1472(SB), Y15
+	VMINPS       Y9, Y15, Y9
+	VCMPPS       $0x01, Y3, Y4, Y15
+	VBROADCASTSS narrow<>+1536(SB), Y11
+	VBLENDVPS    Y15, Y12, Y11, Y15
+	VMULPS       Y15, Y9, Y9
+	VADDPS       Y9, Y4, Y9
+	VMAXPS       Y9, Y10, Y15
+	VMAXPS       Y10, Y9, Y11
+	VANDPS       Y11, Y15, Y15
+	VBLENDVPS    Y13, Y15, Y4, Y4
 	VMOVUPS      Y4, 3136(DX)(BX*4)
 	VMOVUPS      192(AX), Y4
-	VMULPS       Y9, Y4, Y8
-	VCMPPS       $0x01, Y3, Y15, Y3
+	VMULPS       Y7, Y4, Y7
+	VCMPPS       $0x01, Y3, Y14, Y3
 	VBROADCASTSS narrow<>+1600(SB), Y9
-	VBLENDVPS    Y3, Y0, Y9, Y3
-	VMULPS       Y3, Y8, Y3
-	VADDPS       Y3, Y15, Y3
-	VMAXPS       Y3, Y12, Y8
-	VMAXPS       Y12, Y3, Y10
-	VANDPS       Y10, Y8, Y8
-	VBLENDVPS    Y7, Y8, Y15, Y3
+	VBLENDVPS    Y3, Y2, Y9, Y3
+	PREFETCHT0   13824(DX)(BX*4)
+	VMULPS       Y3, Y7, Y3
+	VADDPS       Y3, Y14, Y3
+	VMAXPS       Y3, Y15, Y7
+	VMAXPS       Y15, Y3, Y10
+	VANDPS       Y10, Y7, Y7
+	VBLENDVPS    Y13, Y7, Y14, Y3
 	VMOVUPS      Y3, 3200(DX)(BX*4)
-	VMOVUPS      1088(AX), Y3
-	VDIVPS       Y3, Y2, Y2
-	VADDPS       narrow<>+128(SB), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y3
-	PREFETCHT0   13888(DX)(BX*4)
+	VMOVUPS      1280(AX), Y3
+	VDIVPS       Y3, Y1, Y1
+	VADDPS       narrow<>+128(SB), Y1, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y3
 	VPSRAD       $0x17, Y3, Y3
-	VPSLLD       $0x17, Y3, Y8
-	VPSUBD       Y8, Y2, Y2
-	VSUBPS       Y11, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y8
+	VPSLLD       $0x17, Y3, Y7
+	VPSUBD       Y7, Y1, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+1024(SB), Y1, Y7
 	VBROADCASTSS narrow<>+1056(SB), Y10
-	VSUBPS       Y8, Y10, Y8
-	VMULPS       Y8, Y2, Y8
-	VADDPS       narrow<>+1088(SB), Y8, Y8
-	VMULPS       Y8, Y2, Y8
-	VADDPS       narrow<>+1120(SB), Y8, Y8
-	VMULPS       Y8, Y2, Y8
-	VADDPS       narrow<>+1152(SB), Y8, Y8
-	VMULPS       Y8, Y2, Y8
-	VADDPS       narrow<>+1184(SB), Y8, Y8
+	VSUBPS       Y7, Y10, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1088(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1120(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1152(SB), Y7, Y7
+	VMULPS       Y7, Y1, Y7
+	PREFETCHT0   13888(DX)(BX*4)
+	VADDPS       narrow<>+1184(SB), Y7, Y7
 	VCVTDQ2PS    Y3, Y3
-	VMULPS       Y8, Y2, Y2
-	VADDPS       Y2, Y3, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
+	VMULPS       Y7, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMULPS       narrow<>+1216(SB), Y1, Y1
 	VMOVUPS      4608(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1248(SB), Y3, Y8
-	VMOVUPS      4672(DX)(BX*4), Y12
-	VMAXPS       narrow<>+1280(SB), Y12, Y13
-	VSUBPS       Y8, Y13, Y15
-	PREFETCHT0   13952(DX)(BX*4)
+	VMAXPS       narrow<>+1248(SB), Y3, Y7
+	VMOVUPS      4672(DX)(BX*4), Y11
+	VMAXPS       narrow<>+1280(SB), Y11, Y14
+	VSUBPS       Y7, Y14, Y15
 	VBROADCASTSS narrow<>+256(SB), Y10
 	VMAXPS       Y10, Y15, Y15
 	VMOVUPS      4736(DX)(BX*4), Y9
 	VMAXPS       narrow<>+1312(SB), Y9, Y4
-	VSUBPS       Y13, Y4, Y9
+	VSUBPS       Y14, Y4, Y9
 	VMAXPS       Y10, Y9, Y9
-	VCMPPS       $0x01, Y2, Y13, Y10
-	VBLENDVPS    Y10, Y13, Y8, Y8
-	VBLENDVPS    Y10, Y9, Y15, Y13
-	VBLENDVPS    Y10, narrow<>+544(SB), Y11, Y10
-	VCMPPS       $0x01, Y2, Y4, Y15
+	VCMPPS       $0x01, Y1, Y14, Y10
+	VBLENDVPS    Y10, Y14, Y7, Y7
+	VBLENDVPS    Y10, Y9, Y15, Y14
+	VBLENDVPS    Y10, narrow<>+544(SB), Y8, Y10
+	VCMPPS       $0x01, Y1, Y4, Y15
 	VBLENDVPS    Y15, narrow<>+1344(SB), Y10, Y10
-	VBLENDVPS    Y15, Y4, Y8, Y4
-	VMAXPS       narrow<>+1376(SB), Y9, Y8
-	VMINPS       Y8, Y11, Y8
-	VBLENDVPS    Y15, Y8, Y13, Y8
-	VSUBPS       Y4, Y2, Y4
-	VDIVPS       Y8, Y4, Y4
+	VBLENDVPS    Y15, Y4, Y7, Y4
+	VMAXPS       narrow<>+1376(SB), Y9, Y7
+	VMINPS       Y7, Y8, Y7
+	PREFETCHT0   13952(DX)(BX*4)
+	VBLENDVPS    Y15, Y7, Y14, Y7
+	VSUBPS       Y4, Y1, Y4
+	VDIVPS       Y7, Y4, Y4
 	VADDPS       Y4, Y10, Y4
-	VCMPPS       $0x01, Y11, Y4, Y8
-	VSUBPS       Y11, Y4, Y9
+	VCMPPS       $0x01, Y8, Y4, Y7
+	VSUBPS       Y8, Y4, Y9
 	VMULPS       narrow<>+704(SB), Y9, Y9
-	PREFETCHT0   14016(DX)(BX*4)
 	VMAXPS       narrow<>+736(SB), Y9, Y9
-	VADDPS       Y9, Y14, Y10
-	VSUBPS       Y14, Y10, Y13
-	VSUBPS       Y13, Y9, Y9
-	VBROADCASTSS narrow<>+832(SB), Y13
-	VMULPS       Y9, Y13, Y15
+	VADDPS       Y9, Y6, Y10
+	VSUBPS       Y6, Y10, Y14
+	VSUBPS       Y14, Y9, Y9
+	VBROADCASTSS narrow<>+832(SB), Y14
+	VMULPS       Y9, Y14, Y15
 	VBROADCASTSS narrow<>+864(SB), Y5
 	VADDPS       Y15, Y5, Y15
 	VMULPS       Y15, Y9, Y15
-	VMOVUPS      Y1, 1088(AX)
-	VBROADCASTSS narrow<>+896(SB), Y1
-	VADDPS       Y15, Y1, Y15
+	VMOVUPS      Y0, 1280(AX)
+	VBROADCASTSS narrow<>+896(SB), Y0
+	VADDPS       Y15, Y0, Y15
 	VMULPS       Y15, Y9, Y15
-	VBROADCASTSS narrow<>+928(SB), Y7
-	VADDPS       Y15, Y7, Y15
+	VBROADCASTSS narrow<>+928(SB), Y13
+	VADDPS       Y15, Y13, Y15
 	VMULPS       Y15, Y9, Y9
-	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y8, Y9
 	VPSLLD       $0x17, Y10, Y10
+	PREFETCHT0   14016(DX)(BX*4)
 	VPADDD       Y10, Y9, Y9
-	VBLENDVPS    Y8, Y9, Y4, Y4
-	VBROADCASTSS narrow<>+1632(SB), Y8
-	VMINPS       Y4, Y8, Y4
+	VBLENDVPS    Y7, Y9, Y4, Y4
+	VBROADCASTSS narrow<>+1632(SB), Y7
+	VMINPS       Y4, Y7, Y4
 	VMULPS       narrow<>+1408(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y8
-	VSUBPS       Y14, Y8, Y9
+	VADDPS       Y4, Y6, Y7
+	VSUBPS       Y6, Y7, Y9
 	VSUBPS       Y9, Y4, Y4
-	VMULPS       Y4, Y13, Y9
-	PREFETCHT0   14080(DX)(BX*4)
+	VMULPS       Y4, Y14, Y9
 	VADDPS       Y9, Y5, Y9
 	VMULPS       Y9, Y4, Y9
-	VADDPS       Y9, Y1, Y9
+	VADDPS       Y9, Y0, Y9
 	VMULPS       Y9, Y4, Y9
-	VADDPS       Y9, Y7, Y9
+	VADDPS       Y9, Y13, Y9
 	VMULPS       Y9, Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y4, Y4
-	VMOVUPS      1248(AX), Y8
 	VADDPS       Y4, Y8, Y4
-	VSUBPS       Y3, Y12, Y8
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y4, Y4
+	VMOVUPS      256(AX), Y7
+	VADDPS       Y4, Y7, Y4
+	VSUBPS       Y3, Y11, Y7
 	VBROADCASTSS narrow<>+192(SB), Y9
-	VMAXPS       Y9, Y8, Y8
-	VMINPS       Y8, Y11, Y8
+	VMAXPS       Y9, Y7, Y7
+	VMINPS       Y7, Y8, Y7
+	PREFETCHT0   14080(DX)(BX*4)
 	VMOVUPS      4736(DX)(BX*4), Y10
-	VSUBPS       Y12, Y10, Y15
+	VSUBPS       Y11, Y10, Y15
 	VMAXPS       Y9, Y15, Y15
-	VMINPS       Y15, Y11, Y15
+	VMINPS       Y15, Y8, Y15
 	VMOVUPS      480(AX), Y9
-	VMULPS       Y8, Y9, Y7
-	VCMPPS       $0x01, Y2, Y3, Y1
+	VMULPS       Y7, Y9, Y13
+	VCMPPS       $0x01, Y1, Y3, Y0
 	VBROADCASTSS narrow<>+1440(SB), Y5
-	VBLENDVPS    Y1, narrow<>+576(SB), Y5, Y1
-	VMULPS       Y1, Y7, Y1
-	PREFETCHT0   14144(DX)(BX*4)
-	VADDPS       Y1, Y3, Y1
-	VMOVUPS      576(AX), Y7
-	VBLENDVPS    Y7, Y1, Y3, Y3
+	VBLENDVPS    Y0, narrow<>+576(SB), Y5, Y0
+	VMULPS       Y0, Y13, Y0
+	VADDPS       Y0, Y3, Y0
+	VMOVUPS      736(AX), Y13
+	VBLENDVPS    Y13, Y0, Y3, Y3
 	VMOVUPS      Y3, 4608(DX)(BX*4)
 	VMOVUPS      448(AX), Y3
-	VMULPS       Y8, Y3, Y8
+	VMULPS       Y7, Y3, Y7
 	VBROADCASTSS narrow<>+1472(SB), Y5
-	VMINPS       Y8, Y5, Y8
-	VCMPPS       $0x01, Y2, Y12, Y5
+	VMINPS       Y7, Y5, Y7
+	VCMPPS       $0x01, Y1, Y11, Y5
 	VBROADCASTSS narrow<>+1536(SB), Y3
-	VBLENDVPS    Y5, Y6, Y3, Y5
-	VMULPS       Y5, Y8, Y5
-	VADDPS       Y5, Y12, Y5
-	VMAXPS       Y5, Y1, Y8
-	VMAXPS       Y1, Y5, Y3
-	VANDPS       Y3, Y8, Y8
-	VBLENDVPS    Y7, Y8, Y12, Y1
-	VMOVUPS      Y1, 4672(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y15, Y1, Y3
-	VCMPPS       $0x01, Y2, Y10, Y2
+	VBLENDVPS    Y5, Y12, Y3, Y5
+	VMULPS       Y5, Y7, Y5
+	VADDPS       Y5, Y11, Y5
+	VMAXPS       Y5, Y0, Y7
+	VMAXPS       Y0, Y5, Y3
+	VANDPS       Y3, Y7, Y7
+	VBLENDVPS    Y13, Y7, Y11, Y0
+	VMOVUPS      Y0, 4672(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y15, Y0, Y3
+	VCMPPS       $0x01, Y1, Y10, Y1
+	PREFETCHT0   14144(DX)(BX*4)
 	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y2, Y0, Y5, Y2
-	VMULPS       Y2, Y3, Y2
-	VADDPS       Y2, Y10, Y2
-	VMAXPS       Y2, Y8, Y3
-	VMAXPS       Y8, Y2, Y12
-	VANDPS       Y12, Y3, Y3
-	VBLENDVPS    Y7, Y3, Y10, Y2
-	VMOVUPS      Y2, 4736(DX)(BX*4)
-	VMOVUPS      928(AX), Y2
-	VMULPS       narrow<>+352(SB), Y2, Y3
-	PREFETCHT0   14208(DX)(BX*4)
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      1088(AX), Y8
-	VMULPS       narrow<>+1664(SB), Y8, Y8
-	VPSUBD       narrow<>+992(SB), Y8, Y10
+	VBLENDVPS    Y1, Y2, Y5, Y1
+	VMULPS       Y1, Y3, Y1
+	VADDPS       Y1, Y10, Y1
+	VMAXPS       Y1, Y7, Y3
+	VMAXPS       Y7, Y1, Y11
+	VANDPS       Y11, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y10, Y1
+	VMOVUPS      Y1, 4736(DX)(BX*4)
+	VMOVUPS      1056(AX), Y1
+	VMULPS       narrow<>+352(SB), Y1, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      1280(AX), Y7
+	VMULPS       narrow<>+1664(SB), Y7, Y7
+	VPSUBD       narrow<>+992(SB), Y7, Y10
 	VPSRAD       $0x17, Y10, Y10
-	VPSLLD       $0x17, Y10, Y12
-	VPSUBD       Y12, Y8, Y8
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       narrow<>+1024(SB), Y8, Y12
+	VPSLLD       $0x17, Y10, Y11
+	VPSUBD       Y11, Y7, Y7
+	VSUBPS       Y8, Y7, Y7
+	VMULPS       narrow<>+1024(SB), Y7, Y11
 	VBROADCASTSS narrow<>+1056(SB), Y15
-	VSUBPS       Y12, Y15, Y12
-	VMULPS       Y12, Y8, Y12
-	VADDPS       narrow<>+1088(SB), Y12, Y12
-	VMULPS       Y12, Y8, Y12
-	VADDPS       narrow<>+1120(SB), Y12, Y12
-	VMULPS       Y12, Y8, Y12
-	VADDPS       narrow<>+1152(SB), Y12, Y12
-	VMULPS       Y12, Y8, Y12
-	VADDPS       narrow<>+1184(SB), Y12, Y12
+	VSUBPS       Y11, Y15, Y11
+	VMULPS       Y11, Y7, Y11
+	VADDPS       narrow<>+1088(SB), Y11, Y11
+	VMULPS       Y11, Y7, Y11
+	VADDPS       narrow<>+1120(SB), Y11, Y11
+	VMULPS       Y11, Y7, Y11
+	PREFETCHT0   14208(DX)(BX*4)
+	VADDPS       narrow<>+1152(SB), Y11, Y11
+	VMULPS       Y11, Y7, Y11
+	VADDPS       narrow<>+1184(SB), Y11, Y11
 	VCVTDQ2PS    Y10, Y10
-	VMULPS       Y12, Y8, Y8
-	VADDPS       Y8, Y10, Y8
-	PREFETCHT0   14272(DX)(BX*4)
-	VMULPS       narrow<>+1696(SB), Y8, Y8
-	VMULPS       Y8, Y3, Y8
+	VMULPS       Y11, Y7, Y7
+	VADDPS       Y7, Y10, Y7
+	VMULPS       narrow<>+1696(SB), Y7, Y7
+	VMULPS       Y7, Y3, Y7
 	VMOVUPS      3264(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1728(SB), Y10, Y12
-	VMOVUPS      3328(DX)(BX*4), Y2
-	VMAXPS       narrow<>+1760(SB), Y2, Y15
-	VSUBPS       Y12, Y15, Y5
-	VMOVUPS      Y3, 1088(AX)
+	VMAXPS       narrow<>+1728(SB), Y10, Y11
+	VMOVUPS      3328(DX)(BX*4), Y1
+	VMAXPS       narrow<>+1760(SB), Y1, Y15
+	VSUBPS       Y11, Y15, Y5
+	VMOVUPS      Y3, 1280(AX)
 	VBROADCASTSS narrow<>+256(SB), Y3
 	VMAXPS       Y3, Y5, Y5
-	VMOVUPS      3392(DX)(BX*4), Y1
-	VMOVUPS      Y4, 1248(AX)
-	VMAXPS       narrow<>+1792(SB), Y1, Y4
-	VSUBPS       Y15, Y4, Y1
-	VMAXPS       Y3, Y1, Y1
-	VCMPPS       $0x01, Y8, Y15, Y3
-	VBLENDVPS    Y3, Y15, Y12, Y12
-	VBLENDVPS    Y3, Y1, Y5, Y5
-	VBLENDVPS    Y3, narrow<>+544(SB), Y11, Y3
-	VCMPPS       $0x01, Y8, Y4, Y15
+	VMOVUPS      3392(DX)(BX*4), Y0
+	VMOVUPS      Y4, 256(AX)
+	VMAXPS       narrow<>+1792(SB), Y0, Y4
+	VSUBPS       Y15, Y4, Y0
+	VMAXPS       Y3, Y0, Y0
+	VCMPPS       $0x01, Y7, Y15, Y3
+	VBLENDVPS    Y3, Y15, Y11, Y11
+	VBLENDVPS    Y3, Y0, Y5, Y5
+	VBLENDVPS    Y3, narrow<>+544(SB), Y8, Y3
+	VCMPPS       $0x01, Y7, Y4, Y15
+	PREFETCHT0   14272(DX)(BX*4)
 	VBLENDVPS    Y15, narrow<>+1344(SB), Y3, Y3
-	VBLENDVPS    Y15, Y4, Y12, Y4
-	VMAXPS       Y11, Y1, Y1
-	VMINPS       Y1, Y11, Y1
-	VBLENDVPS    Y15, Y1, Y5, Y1
-	VSUBPS       Y4, Y8, Y4
-	VDIVPS       Y1, Y4, Y1
-	PREFETCHT0   14336(DX)(BX*4)
-	VADDPS       Y1, Y3, Y1
-	VCMPPS       $0x01, Y11, Y1, Y3
-	VSUBPS       Y11, Y1, Y4
+	VBLENDVPS    Y15, Y4, Y11, Y4
+	VMAXPS       Y8, Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VBLENDVPS    Y15, Y0, Y5, Y0
+	VSUBPS       Y4, Y7, Y4
+	VDIVPS       Y0, Y4, Y0
+	VADDPS       Y0, Y3, Y0
+	VCMPPS       $0x01, Y8, Y0, Y3
+	VSUBPS       Y8, Y0, Y4
 	VMULPS       narrow<>+704(SB), Y4, Y4
 	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y14, Y5
-	VSUBPS       Y14, Y5, Y12
-	VSUBPS       Y12, Y4, Y4
-	VMULPS       Y4, Y13, Y12
-	VADDPS       narrow<>+864(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y12
-	VADDPS       narrow<>+896(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y12
-	VADDPS       narrow<>+928(SB), Y12, Y12
-	VMULPS       Y12, Y4, Y4
-	VADDPS       Y4, Y11, Y4
+	VADDPS       Y4, Y6, Y5
+	VSUBPS       Y6, Y5, Y11
+	VSUBPS       Y11, Y4, Y4
+	VMULPS       Y4, Y14, Y11
+	VADDPS       narrow<>+864(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+896(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+928(SB), Y11, Y11
+	PREFETCHT0   14336(DX)(BX*4)
+	VMULPS       Y11, Y4, Y4
+	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
-	VSUBPS       Y10, Y2, Y3
-	PREFETCHT0   14400(DX)(BX*4)
+	VBLENDVPS    Y3, Y4, Y0, Y0
+	VSUBPS       Y10, Y1, Y3
 	VBROADCASTSS narrow<>+192(SB), Y4
 	VMAXPS       Y4, Y3, Y3
-	VMINPS       Y3, Y11, Y3
+	VMINPS       Y3, Y8, Y3
 	VMOVUPS      3392(DX)(BX*4), Y5
-	VSUBPS       Y2, Y5, Y12
-	VMAXPS       Y4, Y12, Y12
-	VMINPS       Y12, Y11, Y12
+	VSUBPS       Y1, Y5, Y11
+	VMAXPS       Y4, Y11, Y11
+	VMINPS       Y11, Y8, Y11
 	VMULPS       Y3, Y9, Y15
-	VMOVUPS      Y1, 1216(AX)
-	VCMPPS       $0x01, Y8, Y10, Y1
+	VMOVUPS      Y0, 1376(AX)
+	VCMPPS       $0x01, Y7, Y10, Y0
 	VBROADCASTSS narrow<>+1440(SB), Y4
-	VBLENDVPS    Y1, narrow<>+576(SB), Y4, Y1
-	VMULPS       Y1, Y15, Y1
-	VADDPS       Y1, Y10, Y1
-	VBLENDVPS    Y7, Y1, Y10, Y10
+	VBLENDVPS    Y0, narrow<>+576(SB), Y4, Y0
+	VMULPS       Y0, Y15, Y0
+	VADDPS       Y0, Y10, Y0
+	VBLENDVPS    Y13, Y0, Y10, Y10
 	VMOVUPS      Y10, 3264(DX)(BX*4)
 	VMOVUPS      448(AX), Y10
 	VMULPS       Y3, Y10, Y3
 	VBROADCASTSS narrow<>+1472(SB), Y15
 	VMINPS       Y3, Y15, Y3
-	VCMPPS       $0x01, Y8, Y2, Y15
+	VCMPPS       $0x01, Y7, Y1, Y15
+	PREFETCHT0   14400(DX)(BX*4)
 	VBROADCASTSS narrow<>+1536(SB), Y4
-	VBLENDVPS    Y15, Y6, Y4, Y15
+	VBLENDVPS    Y15, Y12, Y4, Y15
 	VMULPS       Y15, Y3, Y3
-	VADDPS       Y3, Y2, Y3
-	VMAXPS       Y3, Y1, Y15
-	VMAXPS       Y1, Y3, Y4
+	VADDPS       Y3, Y1, Y3
+	VMAXPS       Y3, Y0, Y15
+	VMAXPS       Y0, Y3, Y4
 	VANDPS       Y4, Y15, Y15
-	VBLENDVPS    Y7, Y15, Y2, Y1
-	VMOVUPS      Y1, 3328(DX)(BX*4)
-	PREFETCHT0   14464(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
-	VMULPS       Y12, Y1, Y2
-	VCMPPS       $0x01, Y8, Y5, Y3
+	VBLENDVPS    Y13, Y15, Y1, Y0
+	VMOVUPS      Y0, 3328(DX)(BX*4)
+	VMOVUPS      192(AX), Y0
+	VMULPS       Y11, Y0, Y1
+	VCMPPS       $0x01, Y7, Y5, Y3
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y3, Y0, Y4, Y3
-	VMULPS       Y3, Y2, Y2
-	VADDPS       Y2, Y5, Y2
-	VMAXPS       Y2, Y15, Y3
-	VMAXPS       Y15, Y2, Y12
-	VANDPS       Y12, Y3, Y3
-	VBLENDVPS    Y7, Y3, Y5, Y2
-	VMOVUPS      Y2, 3392(DX)(BX*4)
-	VBROADCASTSS narrow<>+544(SB), Y2
-	VCMPPS       $0x01, Y8, Y2, Y3
+	VBLENDVPS    Y3, Y2, Y4, Y3
+	VMULPS       Y3, Y1, Y1
+	VADDPS       Y1, Y5, Y1
+	VMAXPS       Y1, Y15, Y3
+	VMAXPS       Y15, Y1, Y11
 	VANDPS       Y11, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y5, Y1
+	VMOVUPS      Y1, 3392(DX)(BX*4)
+	VBROADCASTSS narrow<>+544(SB), Y1
+	VCMPPS       $0x01, Y7, Y1, Y3
+	VANDPS       Y8, Y3, Y3
 	VMOVUPS      1728(DX)(BX*4), Y5
 	VSUBPS       Y5, Y3, Y3
 	VMULPS       narrow<>+1824(SB), Y3, Y3
 	VADDPS       Y3, Y5, Y3
-	VBROADCASTSS narrow<>+480(SB), Y8
-	VADDPS       Y3, Y8, Y3
-	VSUBPS       Y8, Y3, Y3
-	VBLENDVPS    Y7, Y3, Y5, Y3
+	VBROADCASTSS narrow<>+480(SB), Y7
+	VADDPS       Y3, Y7, Y3
+	PREFETCHT0   14464(DX)(BX*4)
+	VSUBPS       Y7, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y5, Y3
 	VMOVUPS      Y3, 1728(DX)(BX*4)
-	VMOVUPS      1248(AX), Y3
+	VMOVUPS      256(AX), Y3
 	VMULPS       narrow<>+1664(SB), Y3, Y3
 	VPSUBD       narrow<>+992(SB), Y3, Y5
 	VPSRAD       $0x17, Y5, Y5
-	PREFETCHT0   14528(DX)(BX*4)
-	VPSLLD       $0x17, Y5, Y12
-	VPSUBD       Y12, Y3, Y3
-	VSUBPS       Y11, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y12
+	VPSLLD       $0x17, Y5, Y11
+	VPSUBD       Y11, Y3, Y3
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       narrow<>+1024(SB), Y3, Y11
 	VBROADCASTSS narrow<>+1056(SB), Y15
-	VSUBPS       Y12, Y15, Y12
-	VMULPS       Y12, Y3, Y12
-	VADDPS       narrow<>+1088(SB), Y12, Y12
-	VMULPS       Y12, Y3, Y12
-	VADDPS       narrow<>+1120(SB), Y12, Y12
-	VMULPS       Y12, Y3, Y12
-	VADDPS       narrow<>+1152(SB), Y12, Y12
-	VMULPS       Y12, Y3, Y12
-	VADDPS       narrow<>+1184(SB), Y12, Y12
+	VSUBPS       Y11, Y15, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1088(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1120(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1152(SB), Y11, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1184(SB), Y11, Y11
 	VCVTDQ2PS    Y5, Y5
-	VMULPS       Y12, Y3, Y3
+	VMULPS       Y11, Y3, Y3
+	PREFETCHT0   14528(DX)(BX*4)
 	VADDPS       Y3, Y5, Y3
 	VMULPS       narrow<>+1696(SB), Y3, Y3
-	VMOVUPS      1088(AX), Y5
+	VMOVUPS      1280(AX), Y5
 	VMULPS       Y3, Y5, Y3
 	VMOVUPS      4800(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1728(SB), Y5, Y12
+	VMAXPS       narrow<>+1728(SB), Y5, Y11
 	VMOVUPS      4864(DX)(BX*4), Y15
-	VMAXPS       narrow<>+1760(SB), Y15, Y8
-	PREFETCHT0   14592(DX)(BX*4)
-	VSUBPS       Y12, Y8, Y4
-	VBROADCASTSS narrow<>+256(SB), Y1
-	VMAXPS       Y1, Y4, Y4
+	VMAXPS       narrow<>+1760(SB), Y15, Y7
+	VSUBPS       Y11, Y7, Y4
+	VBROADCASTSS narrow<>+256(SB), Y0
+	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      4928(DX)(BX*4), Y10
 	VMAXPS       narrow<>+1792(SB), Y10, Y5
-	VSUBPS       Y8, Y5, Y10
-	VMAXPS       Y1, Y10, Y10
-	VCMPPS       $0x01, Y3, Y8, Y1
-	VBLENDVPS    Y1, Y8, Y12, Y8
-	VBLENDVPS    Y1, Y10, Y4, Y4
-	VBLENDVPS    Y1, Y2, Y11, Y1
-	VCMPPS       $0x01, Y3, Y5, Y12
-	VBLENDVPS    Y12, narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y12, Y5, Y8, Y5
-	VMAXPS       Y11, Y10, Y8
-	VMINPS       Y8, Y11, Y8
-	VBLENDVPS    Y12, Y8, Y4, Y4
+	VSUBPS       Y7, Y5, Y10
+	VMAXPS       Y0, Y10, Y10
+	VCMPPS       $0x01, Y3, Y7, Y0
+	VBLENDVPS    Y0, Y7, Y11, Y7
+	VBLENDVPS    Y0, Y10, Y4, Y4
+	VBLENDVPS    Y0, Y1, Y8, Y0
+	VCMPPS       $0x01, Y3, Y5, Y11
+	VBLENDVPS    Y11, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y11, Y5, Y7, Y5
+	VMAXPS       Y8, Y10, Y7
+	VMINPS       Y7, Y8, Y7
+	VBLENDVPS    Y11, Y7, Y4, Y4
 	VSUBPS       Y5, Y3, Y5
+	PREFETCHT0   14592(DX)(BX*4)
 	VDIVPS       Y4, Y5, Y4
-	VADDPS       Y4, Y1, Y1
-	VCMPPS       $0x01, Y11, Y1, Y4
-	VSUBPS       Y11, Y1, Y5
+	VADDPS       Y4, Y0, Y0
+	VCMPPS       $0x01, Y8, Y0, Y4
+	VSUBPS       Y8, Y0, Y5
 	VMULPS       narrow<>+704(SB), Y5, Y5
-	PREFETCHT0   14656(DX)(BX*4)
 	VMAXPS       narrow<>+736(SB), Y5, Y5
-	VADDPS       Y5, Y14, Y8
-	VSUBPS       Y14, Y8, Y10
+	VADDPS       Y5, Y6, Y7
+	VSUBPS       Y6, Y7, Y10
 	VSUBPS       Y10, Y5, Y5
-	VMULPS       Y5, Y13, Y10
+	VMULPS       Y5, Y14, Y10
 	VADDPS       narrow<>+864(SB), Y10, Y10
 	VMULPS       Y10, Y5, Y10
 	VADDPS       narrow<>+896(SB), Y10, Y10
 	VMULPS       Y10, Y5, Y10
 	VADDPS       narrow<>+928(SB), Y10, Y10
 	VMULPS       Y10, Y5, Y5
-	VADDPS       Y5, Y11, Y5
-	VPSLLD       $0x17, Y8, Y8
-	VPADDD       Y8, Y5, Y5
-	VBLENDVPS    Y4, Y5, Y1, Y1
+	VADDPS       Y5, Y8, Y5
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y0, Y0
 	VMOVUPS      4800(DX)(BX*4), Y4
 	VSUBPS       Y4, Y15, Y5
-	VBROADCASTSS narrow<>+192(SB), Y8
-	VMAXPS       Y8, Y5, Y5
-	VMINPS       Y5, Y11, Y5
+	PREFETCHT0   14656(DX)(BX*4)
+	VBROADCASTSS narrow<>+192(SB), Y7
+	VMAXPS       Y7, Y5, Y5
+	VMINPS       Y5, Y8, Y5
 	VMOVUPS      4928(DX)(BX*4), Y10
-	VSUBPS       Y15, Y10, Y12
-	VMAXPS       Y8, Y12, Y12
-	PREFETCHT0   14720(DX)(BX*4)
-	VMINPS       Y12, Y11, Y12
+	VSUBPS       Y15, Y10, Y11
+	VMAXPS       Y7, Y11, Y11
+	VMINPS       Y11, Y8, Y11
 	VMULPS       Y5, Y9, Y9
-	VCMPPS       $0x01, Y3, Y4, Y2
-	VBROADCASTSS narrow<>+1440(SB), Y13
-	VBLENDVPS    Y2, narrow<>+576(SB), Y13, Y2
-	VMULPS       Y2, Y9, Y2
-	VADDPS       Y2, Y4, Y2
-	VBLENDVPS    Y7, Y2, Y4, Y4
+	VCMPPS       $0x01, Y3, Y4, Y1
+	VBROADCASTSS narrow<>+1440(SB), Y14
+	VBLENDVPS    Y1, narrow<>+576(SB), Y14, Y1
+	VMULPS       Y1, Y9, Y1
+	VADDPS       Y1, Y4, Y1
+	VBLENDVPS    Y13, Y1, Y4, Y4
 	VMOVUPS      Y4, 4800(DX)(BX*4)
 	VMOVUPS      448(AX), Y4
 	VMULPS       Y5, Y4, Y4
 	VBROADCASTSS narrow<>+1472(SB), Y5
 	VMINPS       Y4, Y5, Y4
 	VCMPPS       $0x01, Y3, Y15, Y9
-	VBROADCASTSS narrow<>+1536(SB), Y13
-	VBLENDVPS    Y9, Y6, Y13, Y6
-	VMULPS       Y6, Y4, Y4
+	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBLENDVPS    Y9, Y12, Y14, Y9
+	VMULPS       Y9, Y4, Y4
 	VADDPS       Y4, Y15, Y4
-	VMAXPS       Y4, Y2, Y6
-	VMAXPS       Y2, Y4, Y9
-	VANDPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y15, Y2
-	VMOVUPS      Y2, 4864(DX)(BX*4)
-	VMOVUPS      192(AX), Y2
-	VMULPS       Y12, Y2, Y2
+	VMAXPS       Y4, Y1, Y9
+	VMAXPS       Y1, Y4, Y12
+	VANDPS       Y12, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y15, Y1
+	PREFETCHT0   14720(DX)(BX*4)
+	VMOVUPS      Y1, 4864(DX)(BX*4)
+	VMOVUPS      192(AX), Y1
+	VMULPS       Y11, Y1, Y1
 	VCMPPS       $0x01, Y3, Y10, Y3
 	VBROADCASTSS narrow<>+1600(SB), Y4
-	VBLENDVPS    Y3, Y0, Y4, Y0
-	VMULPS       Y0, Y2, Y0
-	PREFETCHT0   14784(DX)(BX*4)
-	VADDPS       Y0, Y10, Y0
-	VMAXPS       Y0, Y6, Y2
-	VMAXPS       Y6, Y0, Y3
+	VBLENDVPS    Y3, Y2, Y4, Y2
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y1, Y10, Y1
+	VMAXPS       Y1, Y9, Y2
+	VMAXPS       Y9, Y1, Y3
 	VANDPS       Y3, Y2, Y2
-	VBLENDVPS    Y7, Y2, Y10, Y0
-	VMOVUPS      Y0, 4928(DX)(BX*4)
-	VMOVUPS      1056(AX), Y0
-	VMULPS       narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y13, Y2, Y10, Y1
+	VMOVUPS      Y1, 4928(DX)(BX*4)
+	VMOVUPS      1248(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
 	VMOVUPS      64(AX), Y2
 	VCMPPS       $0x01, narrow<>+1856(SB), Y2, Y2
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y0, Y0
-	VMOVUPS      256(AX), Y3
-	VCMPPS       $0x01, Y3, Y0, Y4
-	VANDPS       Y11, Y4, Y4
-	VMOVUPS      960(DX)(BX*4), Y6
-	VSUBPS       Y6, Y4, Y4
-	VBROADCASTSS 36(SI), Y9
-	VMULPS       Y9, Y4, Y4
-	VADDPS       Y4, Y6, Y4
-	VBROADCASTSS narrow<>+480(SB), Y9
-	VADDPS       Y4, Y9, Y4
+	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      512(AX), Y3
+	VCMPPS       $0x01, Y3, Y1, Y4
+	VANDPS       Y8, Y4, Y4
+	VMOVUPS      960(DX)(BX*4), Y9
 	VSUBPS       Y9, Y4, Y4
-	VBLENDVPS    Y7, Y4, Y6, Y6
-	VMOVUPS      Y6, 960(DX)(BX*4)
+	VBROADCASTSS 36(SI), Y10
+	VMULPS       Y10, Y4, Y4
+	VADDPS       Y4, Y9, Y4
+	VBROADCASTSS narrow<>+480(SB), Y10
+	VADDPS       Y4, Y10, Y4
+	VSUBPS       Y10, Y4, Y4
+	VBLENDVPS    Y13, Y4, Y9, Y9
+	VMOVUPS      Y9, 960(DX)(BX*4)
+	PREFETCHT0   14784(DX)(BX*4)
 	VMULPS       Y4, Y4, Y4
 	VMULPS       Y4, Y4, Y4
 	VMULPS       narrow<>+1920(SB), Y4, Y4
-	VADDPS       Y4, Y11, Y4
-	PREFETCHT0   14848(DX)(BX*4)
-	VMULPS       Y4, Y0, Y0
-	VMULPS       narrow<>+1952(SB), Y0, Y0
-	VMINPS       Y0, Y3, Y0
+	VADDPS       Y4, Y8, Y4
+	VMULPS       Y4, Y1, Y1
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y3, Y1
 	VMOVUPS      32(AX), Y3
 	VBROADCASTSS 16(SI), Y4
-	VMAXPS       Y4, Y3, Y6
-	VMAXPS       Y3, Y4, Y10
-	VANDPS       Y10, Y6, Y6
+	VMAXPS       Y4, Y3, Y9
+	VMAXPS       Y3, Y4, Y11
+	VANDPS       Y11, Y9, Y9
 	VMOVUPS      640(DX)(BX*4), Y4
-	VSUBPS       Y4, Y0, Y0
-	VMULPS       Y0, Y6, Y0
-	VADDPS       Y0, Y4, Y0
-	VADDPS       Y0, Y9, Y0
-	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y4, Y0
-	VMOVUPS      Y0, 640(DX)(BX*4)
-	VMOVUPS      1280(AX), Y0
-	VMULPS       narrow<>+1344(SB), Y0, Y0
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y0, Y0
-	VMOVUPS      1312(AX), Y4
-	VCMPPS       $0x01, Y4, Y0, Y6
-	VANDPS       Y11, Y6, Y6
-	VMOVUPS      1024(DX)(BX*4), Y10
-	VSUBPS       Y10, Y6, Y6
+	VSUBPS       Y4, Y1, Y1
+	VMULPS       Y1, Y9, Y1
+	VADDPS       Y1, Y4, Y1
+	VADDPS       Y1, Y10, Y1
+	VSUBPS       Y10, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y4, Y1
+	VMOVUPS      Y1, 640(DX)(BX*4)
+	VMOVUPS      1408(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      544(AX), Y4
+	VCMPPS       $0x01, Y4, Y1, Y9
+	VANDPS       Y8, Y9, Y9
+	VMOVUPS      1024(DX)(BX*4), Y11
+	VSUBPS       Y11, Y9, Y9
 	VBROADCASTSS 40(SI), Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y10, Y10
+	VMULPS       Y12, Y9, Y9
+	PREFETCHT0   14848(DX)(BX*4)
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y11, Y11
+	VMOVUPS      Y11, 1024(DX)(BX*4)
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VMULPS       narrow<>+1920(SB), Y9, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y1
+	VBROADCASTSS (SI), Y9
+	VMAXPS       Y9, Y3, Y11
+	VMAXPS       Y3, Y9, Y12
+	VANDPS       Y12, Y11, Y11
+	VMOVUPS      320(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y12
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y9, Y15, Y9
+	VBLENDVPS    Y12, Y1, Y9, Y9
+	VMULPS       Y9, Y11, Y9
+	VMOVUPS      288(AX), Y11
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      384(DX)(BX*4), Y11
+	VBLENDVPS    Y13, Y9, Y11, Y9
 	PREFETCHT0   14912(DX)(BX*4)
-	VMOVUPS      Y10, 1024(DX)(BX*4)
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       narrow<>+1920(SB), Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y6, Y0, Y0
-	VBROADCASTSS (SI), Y6
-	VMAXPS       Y6, Y3, Y10
-	VMAXPS       Y3, Y6, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      320(AX), Y6
-	VCMPPS       $0x01, Y6, Y0, Y12
-	VXORPS       narrow<>+512(SB), Y0, Y15
-	VMAXPS       Y6, Y15, Y6
-	VBLENDVPS    Y12, Y0, Y6, Y6
-	VMULPS       Y6, Y10, Y6
-	VMOVUPS      288(AX), Y10
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      384(DX)(BX*4), Y10
-	VBLENDVPS    Y7, Y6, Y10, Y6
-	VMOVUPS      Y6, 384(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y0, Y0
-	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y9, 384(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y4, Y1
 	VBROADCASTSS 20(SI), Y4
-	VMAXPS       Y4, Y3, Y6
-	VMAXPS       Y3, Y4, Y10
-	VANDPS       Y10, Y6, Y6
-	PREFETCHT0   14976(DX)(BX*4)
+	VMAXPS       Y4, Y3, Y9
+	VMAXPS       Y3, Y4, Y11
+	VANDPS       Y11, Y9, Y9
 	VMOVUPS      704(DX)(BX*4), Y4
-	VSUBPS       Y4, Y0, Y0
-	VMULPS       Y0, Y6, Y0
-	VADDPS       Y0, Y4, Y0
-	VADDPS       Y0, Y9, Y0
-	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y4, Y0
-	VMOVUPS      Y0, 704(DX)(BX*4)
-	VMOVUPS      1344(AX), Y0
-	VMULPS       narrow<>+1344(SB), Y0, Y0
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y0, Y0
-	VMOVUPS      1184(AX), Y4
-	VCMPPS       $0x01, Y4, Y0, Y6
-	VANDPS       Y11, Y6, Y6
-	VMOVUPS      1088(DX)(BX*4), Y10
-	VSUBPS       Y10, Y6, Y6
+	VSUBPS       Y4, Y1, Y1
+	VMULPS       Y1, Y9, Y1
+	VADDPS       Y1, Y4, Y1
+	VADDPS       Y1, Y10, Y1
+	VSUBPS       Y10, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y4, Y1
+	VMOVUPS      Y1, 704(DX)(BX*4)
+	VMOVUPS      640(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
+	VMOVUPS      1344(AX), Y4
+	VCMPPS       $0x01, Y4, Y1, Y9
+	VANDPS       Y8, Y9, Y9
+	VMOVUPS      1088(DX)(BX*4), Y11
+	VSUBPS       Y11, Y9, Y9
 	VBROADCASTSS 44(SI), Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y10, Y10
-	VMOVUPS      Y10, 1088(DX)(BX*4)
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       narrow<>+1920(SB), Y6, Y6
-	PREFETCHT0   15040(DX)(BX*4)
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y6, Y0, Y0
-	VBROADCASTSS 4(SI), Y6
-	VMAXPS       Y6, Y3, Y10
-	VMAXPS       Y3, Y6, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      352(AX), Y6
-	VCMPPS       $0x01, Y6, Y0, Y12
-	VXORPS       narrow<>+512(SB), Y0, Y15
-	VMAXPS       Y6, Y15, Y6
-	VBLENDVPS    Y12, Y0, Y6, Y6
-	VMULPS       Y6, Y10, Y6
-	VMOVUPS      512(AX), Y10
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      448(DX)(BX*4), Y10
-	VBLENDVPS    Y7, Y6, Y10, Y6
-	VMOVUPS      Y6, 448(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y0, Y0
-	VMINPS       Y0, Y4, Y0
+	VMULPS       Y12, Y9, Y9
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y11, Y11
+	PREFETCHT0   14976(DX)(BX*4)
+	VMOVUPS      Y11, 1088(DX)(BX*4)
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VMULPS       narrow<>+1920(SB), Y9, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y1
+	VBROADCASTSS 4(SI), Y9
+	VMAXPS       Y9, Y3, Y11
+	VMAXPS       Y3, Y9, Y12
+	VANDPS       Y12, Y11, Y11
+	VMOVUPS      352(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y12
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y9, Y15, Y9
+	VBLENDVPS    Y12, Y1, Y9, Y9
+	VMULPS       Y9, Y11, Y9
+	VMOVUPS      576(AX), Y11
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      448(DX)(BX*4), Y11
+	VBLENDVPS    Y13, Y9, Y11, Y9
+	VMOVUPS      Y9, 448(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y4, Y1
 	VBROADCASTSS 24(SI), Y4
-	VMAXPS       Y4, Y3, Y6
-	VMAXPS       Y3, Y4, Y10
-	VANDPS       Y10, Y6, Y6
+	VMAXPS       Y4, Y3, Y9
+	VMAXPS       Y3, Y4, Y11
+	VANDPS       Y11, Y9, Y9
 	VMOVUPS      768(DX)(BX*4), Y4
-	VSUBPS       Y4, Y0, Y0
-	VMULPS       Y0, Y6, Y0
-	VADDPS       Y0, Y4, Y0
-	VADDPS       Y0, Y9, Y0
-	PREFETCHT0   15104(DX)(BX*4)
-	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y4, Y0
-	VMOVUPS      Y0, 768(DX)(BX*4)
-	VMOVUPS      1376(AX), Y0
-	VMULPS       narrow<>+1344(SB), Y0, Y0
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y0, Y0
-	VMOVUPS      1408(AX), Y4
-	VCMPPS       $0x01, Y4, Y0, Y6
-	VANDPS       Y11, Y6, Y6
-	VMOVUPS      1152(DX)(BX*4), Y10
-	VSUBPS       Y10, Y6, Y6
-	VBROADCASTSS 48(SI), Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y10, Y10
-	VMOVUPS      Y10, 1152(DX)(BX*4)
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       narrow<>+1920(SB), Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y6, Y0, Y0
-	VBROADCASTSS 8(SI), Y6
-	VMAXPS       Y6, Y3, Y10
-	VMAXPS       Y3, Y6, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      416(AX), Y6
-	VCMPPS       $0x01, Y6, Y0, Y12
-	PREFETCHT0   15168(DX)(BX*4)
-	VXORPS       narrow<>+512(SB), Y0, Y15
-	VMAXPS       Y6, Y15, Y6
-	VBLENDVPS    Y12, Y0, Y6, Y6
-	VMULPS       Y6, Y10, Y6
-	VMOVUPS      384(AX), Y10
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      512(DX)(BX*4), Y10
-	VBLENDVPS    Y7, Y6, Y10, Y6
-	VMOVUPS      Y6, 512(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y0, Y0
-	VMINPS       Y0, Y4, Y0
-	VBROADCASTSS 28(SI), Y4
-	VMAXPS       Y4, Y3, Y6
-	VMAXPS       Y3, Y4, Y10
-	VANDPS       Y10, Y6, Y6
-	VMOVUPS      832(DX)(BX*4), Y4
-	VSUBPS       Y4, Y0, Y0
-	VMULPS       Y0, Y6, Y0
-	VADDPS       Y0, Y4, Y0
-	VADDPS       Y0, Y9, Y0
-	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y4, Y4
-	VMOVUPS      Y4, 832(DX)(BX*4)
+	VSUBPS       Y4, Y1, Y1
+	PREFETCHT0   15040(DX)(BX*4)
+	VMULPS       Y1, Y9, Y1
+	VADDPS       Y1, Y4, Y1
+	VADDPS       Y1, Y10, Y1
+	VSUBPS       Y10, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y4, Y1
+	VMOVUPS      Y1, 768(DX)(BX*4)
+	VMOVUPS      1440(AX), Y1
+	VMULPS       narrow<>+1344(SB), Y1, Y1
+	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
 	VMOVUPS      608(AX), Y4
+	VCMPPS       $0x01, Y4, Y1, Y9
+	VANDPS       Y8, Y9, Y9
+	VMOVUPS      1152(DX)(BX*4), Y11
+	VSUBPS       Y11, Y9, Y9
+	VBROADCASTSS 48(SI), Y12
+	VMULPS       Y12, Y9, Y9
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y11, Y11
+	VMOVUPS      Y11, 1152(DX)(BX*4)
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VMULPS       narrow<>+1920(SB), Y9, Y9
+	PREFETCHT0   15104(DX)(BX*4)
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y1
+	VBROADCASTSS 8(SI), Y9
+	VMAXPS       Y9, Y3, Y11
+	VMAXPS       Y3, Y9, Y12
+	VANDPS       Y12, Y11, Y11
+	VMOVUPS      416(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y12
+	VXORPS       narrow<>+512(SB), Y1, Y15
+	VMAXPS       Y9, Y15, Y9
+	VBLENDVPS    Y12, Y1, Y9, Y9
+	VMULPS       Y9, Y11, Y9
+	VMOVUPS      384(AX), Y11
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      512(DX)(BX*4), Y11
+	VBLENDVPS    Y13, Y9, Y11, Y9
+	VMOVUPS      Y9, 512(DX)(BX*4)
+	VMULPS       narrow<>+1952(SB), Y1, Y1
+	VMINPS       Y1, Y4, Y1
+	VBROADCASTSS 28(SI), Y4
+	VMAXPS       Y4, Y3, Y9
+	VMAXPS       Y3, Y4, Y11
+	VANDPS       Y11, Y9, Y9
+	VMOVUPS      832(DX)(BX*4), Y4
+	VSUBPS       Y4, Y1, Y1
+	VMULPS       Y1, Y9, Y1
+	VADDPS       Y1, Y4, Y1
+	VADDPS       Y1, Y10, Y1
+	VSUBPS       Y10, Y1, Y1
+	PREFETCHT0   15168(DX)(BX*4)
+	VBLENDVPS    Y13, Y1, Y4, Y4
+	VMOVUPS      Y4, 832(DX)(BX*4)
+	VMOVUPS      1472(AX), Y4
 	VMULPS       narrow<>+1344(SB), Y4, Y4
-	PREFETCHT0   15232(DX)(BX*4)
 	VBLENDVPS    Y2, narrow<>+1888(SB), Y4, Y2
-	VMOVUPS      1152(AX), Y4
-	VCMPPS       $0x01, Y4, Y2, Y6
-	VANDPS       Y11, Y6, Y6
-	VMOVUPS      1216(DX)(BX*4), Y10
-	VSUBPS       Y10, Y6, Y6
+	VMOVUPS      1312(AX), Y4
+	VCMPPS       $0x01, Y4, Y2, Y9
+	VANDPS       Y8, Y9, Y9
+	VMOVUPS      1216(DX)(BX*4), Y11
+	VSUBPS       Y11, Y9, Y9
 	VBROADCASTSS 52(SI), Y12
-	VMULPS       Y12, Y6, Y6
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y10, Y10
-	VMOVUPS      Y10, 1216(DX)(BX*4)
-	VMULPS       Y6, Y6, Y6
-	VMULPS       Y6, Y6, Y6
-	VMULPS       narrow<>+1920(SB), Y6, Y6
-	VADDPS       Y6, Y11, Y6
-	VMULPS       Y6, Y2, Y2
-	VBROADCASTSS 12(SI), Y6
-	VMAXPS       Y6, Y3, Y10
-	VMAXPS       Y3, Y6, Y12
-	VANDPS       Y12, Y10, Y10
-	VMOVUPS      896(AX), Y6
-	VCMPPS       $0x01, Y6, Y2, Y12
+	VMULPS       Y12, Y9, Y9
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y11, Y11
+	VMOVUPS      Y11, 1216(DX)(BX*4)
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VMULPS       narrow<>+1920(SB), Y9, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y2, Y2
+	VBROADCASTSS 12(SI), Y9
+	VMAXPS       Y9, Y3, Y11
+	VMAXPS       Y3, Y9, Y12
+	VANDPS       Y12, Y11, Y11
+	VMOVUPS      1024(AX), Y9
+	VCMPPS       $0x01, Y9, Y2, Y12
 	VXORPS       narrow<>+512(SB), Y2, Y15
-	VMAXPS       Y6, Y15, Y6
-	VBLENDVPS    Y12, Y2, Y6, Y6
-	VMULPS       Y6, Y10, Y6
-	PREFETCHT0   15296(DX)(BX*4)
-	VMOVUPS      224(AX), Y10
-	VADDPS       Y6, Y10, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VMOVUPS      576(DX)(BX*4), Y10
-	VBLENDVPS    Y7, Y6, Y10, Y6
-	VMOVUPS      Y6, 576(DX)(BX*4)
+	PREFETCHT0   15232(DX)(BX*4)
+	VMAXPS       Y9, Y15, Y9
+	VBLENDVPS    Y12, Y2, Y9, Y9
+	VMULPS       Y9, Y11, Y9
+	VMOVUPS      224(AX), Y11
+	VADDPS       Y9, Y11, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VMOVUPS      576(DX)(BX*4), Y11
+	VBLENDVPS    Y13, Y9, Y11, Y9
+	VMOVUPS      Y9, 576(DX)(BX*4)
 	VMULPS       narrow<>+1952(SB), Y2, Y2
 	VMINPS       Y2, Y4, Y2
 	VBROADCASTSS 32(SI), Y4
-	VMAXPS       Y4, Y3, Y6
-	VMAXPS       Y3, Y4, Y10
-	VANDPS       Y10, Y6, Y6
+	VMAXPS       Y4, Y3, Y9
+	VMAXPS       Y3, Y4, Y11
+	VANDPS       Y11, Y9, Y9
 	VMOVUPS      896(DX)(BX*4), Y3
 	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y2, Y6, Y2
+	VMULPS       Y2, Y9, Y2
 	VADDPS       Y2, Y3, Y2
-	VADDPS       Y2, Y9, Y2
-	VSUBPS       Y9, Y2, Y2
-	VBLENDVPS    Y7, Y2, Y3, Y2
+	VADDPS       Y2, Y10, Y2
+	VSUBPS       Y10, Y2, Y2
+	VBLENDVPS    Y13, Y2, Y3, Y2
 	VMOVUPS      Y2, 896(DX)(BX*4)
-	VMAXPS       narrow<>+1984(SB), Y0, Y0
-	VMOVUPS      6144(DI)(BX*4), Y2
-	VMULPS       narrow<>+1344(SB), Y2, Y3
-	VMOVUPS      544(AX), Y4
-	VADDPS       Y3, Y4, Y3
-	VMOVUPS      928(AX), Y6
-	VBROADCASTSS 104(SI), Y10
-	VMULPS       Y10, Y6, Y10
-	VBROADCASTSS 100(SI), Y12
-	VMAXPS       Y10, Y12, Y15
-	VMAXPS       Y12, Y10, Y13
-	VANDPS       Y13, Y15, Y15
-	PREFETCHT0   15360(DX)(BX*4)
-	VADDPS       Y15, Y11, Y10
-	VDIVPS       Y10, Y11, Y10
-	VBROADCASTSS 96(SI), Y12
-	VMAXPS       Y12, Y10, Y13
-	VMAXPS       Y10, Y12, Y15
-	VANDPS       Y15, Y13, Y13
-	VMOVUPS      864(AX), Y10
-	VCMPPS       $0x01, Y10, Y3, Y12
-	VXORPS       narrow<>+512(SB), Y3, Y15
-	VMAXPS       Y10, Y15, Y5
-	VBLENDVPS    Y12, Y3, Y5, Y5
-	VMOVUPS      800(AX), Y12
-	VSUBPS       Y12, Y10, Y14
-	VMULPS       Y5, Y13, Y10
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      (DI)(BX*4), Y1
-	VADDPS       Y10, Y1, Y10
-	VADDPS       Y10, Y9, Y10
-	VSUBPS       Y9, Y10, Y10
-	VMOVUPS      832(AX), Y8
-	VMOVUPS      (CX)(BX*4), Y11
-	VBLENDVPS    Y8, Y10, Y11, Y10
-	VBLENDVPS    Y7, Y10, Y1, Y1
-	VMOVUPS      Y1, (DI)(BX*4)
-	VANDPS       narrow<>+96(SB), Y14, Y1
-	VMULPS       narrow<>+2016(SB), Y2, Y10
-	VADDPS       Y10, Y4, Y10
-	VMINPS       Y1, Y10, Y1
-	VSUBPS       Y2, Y1, Y1
-	VMULPS       Y1, Y13, Y1
-	PREFETCHT0   15424(DX)(BX*4)
-	VADDPS       Y1, Y2, Y1
-	VSUBPS       Y12, Y5, Y5
-	VMULPS       narrow<>+256(SB), Y5, Y5
-	VADDPS       Y5, Y12, Y5
-	VADDPS       Y5, Y9, Y5
-	VSUBPS       Y9, Y5, Y5
-	VBLENDVPS    Y8, Y5, Y12, Y5
-	VMOVUPS      1280(DX)(BX*4), Y10
-	VBLENDVPS    Y7, Y5, Y10, Y10
-	VMOVUPS      Y10, 1280(DX)(BX*4)
-	VBROADCASTSS 112(SI), Y10
-	VCMPPS       $0x01, Y10, Y6, Y10
-	VBROADCASTSS narrow<>+0(SB), Y12
-	VBROADCASTSS 120(SI), Y13
-	VADDPS       Y13, Y12, Y13
-	VDIVPS       Y13, Y12, Y13
-	VBROADCASTSS 116(SI), Y14
-	VBLENDVPS    Y10, Y13, Y14, Y10
-	VMOVUPS      672(AX), Y13
-	VCMPPS       $0x01, Y13, Y3, Y14
-	VMAXPS       Y13, Y15, Y13
-	VBLENDVPS    Y14, Y3, Y13, Y3
-	VMULPS       Y3, Y10, Y3
-	VMOVUPS      12288(R8)(BX*4), Y10
-	VADDPS       Y3, Y10, Y3
-	VADDPS       Y3, Y9, Y3
-	VSUBPS       Y9, Y3, Y3
-	PREFETCHT0   15488(DX)(BX*4)
-	VMOVUPS      736(AX), Y13
-	VBLENDVPS    Y13, Y3, Y10, Y3
-	VMOVUPS      Y3, 12288(R8)(BX*4)
 	VMAXPS       narrow<>+1984(SB), Y1, Y1
-	VBLENDVPS    Y8, Y1, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y2, Y0
+	VMOVUPS      1216(AX), Y2
+	VMULPS       narrow<>+1344(SB), Y2, Y2
+	VMOVUPS      672(AX), Y3
+	VADDPS       Y2, Y3, Y2
+	PREFETCHT0   15296(DX)(BX*4)
+	VMOVUPS      1056(AX), Y4
+	VBROADCASTSS 104(SI), Y9
+	VMULPS       Y9, Y4, Y9
+	VBROADCASTSS 100(SI), Y11
+	VMAXPS       Y9, Y11, Y12
+	VMAXPS       Y11, Y9, Y15
+	VANDPS       Y15, Y12, Y12
+	VADDPS       Y12, Y8, Y9
+	VDIVPS       Y9, Y8, Y9
+	VBROADCASTSS 96(SI), Y11
+	VMAXPS       Y11, Y9, Y12
+	VMAXPS       Y9, Y11, Y15
+	VANDPS       Y15, Y12, Y12
+	VMOVUPS      992(AX), Y9
+	VCMPPS       $0x01, Y9, Y2, Y11
+	VXORPS       narrow<>+512(SB), Y2, Y15
+	VMAXPS       Y9, Y15, Y14
+	VBLENDVPS    Y11, Y2, Y14, Y11
+	VMOVUPS      928(AX), Y14
+	VSUBPS       Y14, Y9, Y5
+	VMULPS       Y11, Y12, Y6
+	VMOVUPS      (DI)(BX*4), Y9
+	VADDPS       Y6, Y9, Y6
+	VADDPS       Y6, Y10, Y6
+	VSUBPS       Y10, Y6, Y6
+	VMOVUPS      Y0, 1216(AX)
+	VMOVUPS      960(AX), Y0
+	VMOVUPS      (CX)(BX*4), Y7
+	VBLENDVPS    Y0, Y6, Y7, Y6
+	VBLENDVPS    Y13, Y6, Y9, Y6
+	VMOVUPS      Y6, (DI)(BX*4)
+	VANDPS       narrow<>+96(SB), Y5, Y5
+	VMOVUPS      6144(DI)(BX*4), Y6
+	VMULPS       narrow<>+2016(SB), Y6, Y9
+	VADDPS       Y9, Y3, Y9
+	PREFETCHT0   15360(DX)(BX*4)
+	VMINPS       Y5, Y9, Y5
+	VSUBPS       Y6, Y5, Y5
+	VMULPS       Y5, Y12, Y5
+	VADDPS       Y5, Y6, Y5
+	VSUBPS       Y14, Y11, Y9
+	VMULPS       narrow<>+256(SB), Y9, Y9
+	VADDPS       Y9, Y14, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y0, Y9, Y14, Y9
+	VMOVUPS      1280(DX)(BX*4), Y11
+	VBLENDVPS    Y13, Y9, Y11, Y11
+	VMOVUPS      Y11, 1280(DX)(BX*4)
+	VBROADCASTSS 112(SI), Y11
+	VCMPPS       $0x01, Y11, Y4, Y11
+	VBROADCASTSS 120(SI), Y12
+	VADDPS       Y12, Y8, Y12
+	VDIVPS       Y12, Y8, Y12
+	VBROADCASTSS 116(SI), Y14
+	VBLENDVPS    Y11, Y12, Y14, Y11
+	VMOVUPS      800(AX), Y12
+	VCMPPS       $0x01, Y12, Y2, Y14
+	VMAXPS       Y12, Y15, Y12
+	VBLENDVPS    Y14, Y2, Y12, Y2
+	VMULPS       Y2, Y11, Y2
+	VMOVUPS      12288(R8)(BX*4), Y11
+	VADDPS       Y2, Y11, Y2
+	PREFETCHT0   15424(DX)(BX*4)
+	VADDPS       Y2, Y10, Y2
+	VSUBPS       Y10, Y2, Y2
+	VMOVUPS      864(AX), Y12
+	VBLENDVPS    Y12, Y2, Y11, Y2
+	VMOVUPS      Y2, 12288(R8)(BX*4)
+	VMAXPS       narrow<>+1984(SB), Y5, Y2
+	VBLENDVPS    Y0, Y2, Y1, Y0
+	VBLENDVPS    Y13, Y0, Y6, Y0
 	VMOVUPS      Y0, 6144(DI)(BX*4)
-	VCMPPS       $0x00, Y12, Y6, Y0
+	VCMPPS       $0x00, Y8, Y4, Y0
 	VMOVUPS      5056(DX)(BX*4), Y1
-	VBLENDVPS    Y0, Y11, Y1, Y2
-	VSUBPS       Y2, Y11, Y3
-	VANDPS       narrow<>+96(SB), Y3, Y8
-	VCMPPS       $0x02, narrow<>+1344(SB), Y6, Y10
-	VMOVUPS      320(DX)(BX*4), Y13
+	VBLENDVPS    Y0, Y7, Y1, Y2
+	VSUBPS       Y2, Y7, Y5
+	VANDPS       narrow<>+96(SB), Y5, Y6
+	VCMPPS       $0x02, narrow<>+1344(SB), Y4, Y11
+	VMOVUPS      320(DX)(BX*4), Y12
 	VMOVUPS      (AX), Y14
-	VBLENDVPS    Y7, Y14, Y13, Y14
+	VBLENDVPS    Y13, Y14, Y12, Y14
 	VMOVUPS      Y14, 320(DX)(BX*4)
-	VBLENDVPS    Y10, Y11, Y13, Y10
-	VSUBPS       Y10, Y11, Y10
-	VMOVUPS      704(AX), Y13
+	VBLENDVPS    Y11, Y7, Y12, Y11
+	VSUBPS       Y11, Y7, Y11
+	VMOVUPS      832(AX), Y12
 	VBROADCASTSS 56(SI), Y14
-	VMOVUPS      Y5, (AX)
-	VMAXPS       Y14, Y13, Y15
-	VMAXPS       Y13, Y14, Y5
-	VANDPS       Y5, Y15, Y15
-	VMOVUPS      4992(DX)(BX*4), Y5
-	VBLENDVPS    Y0, Y11, Y5, Y14
-	VSUBPS       Y14, Y11, Y6
-	VMULPS       Y6, Y15, Y15
+	VMOVUPS      Y9, (AX)
+	VMAXPS       Y14, Y12, Y15
+	VMAXPS       Y12, Y14, Y9
+	VANDPS       Y9, Y15, Y15
+	VMOVUPS      4992(DX)(BX*4), Y9
+	VBLENDVPS    Y0, Y7, Y9, Y14
+	VSUBPS       Y14, Y7, Y4
+	VMULPS       Y4, Y15, Y15
+	PREFETCHT0   15488(DX)(BX*4)
 	VADDPS       Y15, Y14, Y14
-	VADDPS       Y14, Y9, Y14
-	PREFETCHT0   15552(DX)(BX*4)
-	VSUBPS       Y9, Y14, Y14
-	VBLENDVPS    Y7, Y14, Y5, Y5
-	VMOVUPS      Y5, 4992(DX)(BX*4)
-	VBROADCASTSS 60(SI), Y5
-	VMOVUPS      Y6, 832(AX)
-	VMAXPS       Y5, Y13, Y15
-	VMAXPS       Y13, Y5, Y6
-	VANDPS       Y6, Y15, Y15
-	VMULPS       Y15, Y3, Y5
-	VADDPS       Y5, Y2, Y2
-	VADDPS       Y2, Y9, Y2
-	VSUBPS       Y9, Y2, Y2
-	VBLENDVPS    Y7, Y2, Y1, Y1
+	VADDPS       Y14, Y10, Y14
+	VSUBPS       Y10, Y14, Y14
+	VBLENDVPS    Y13, Y14, Y9, Y9
+	VMOVUPS      Y9, 4992(DX)(BX*4)
+	VBROADCASTSS 60(SI), Y9
+	VMOVUPS      Y4, 960(AX)
+	VMAXPS       Y9, Y12, Y15
+	VMAXPS       Y12, Y9, Y4
+	VANDPS       Y4, Y15, Y15
+	VMULPS       Y15, Y5, Y4
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y2, Y10, Y2
+	VSUBPS       Y10, Y2, Y2
+	VBLENDVPS    Y13, Y2, Y1, Y1
 	VMOVUPS      Y1, 5056(DX)(BX*4)
 	VSUBPS       Y2, Y14, Y1
-	VBROADCASTSS 64(SI), Y5
-	VMAXPS       Y5, Y13, Y6
-	VMAXPS       Y13, Y5, Y15
-	VANDPS       Y15, Y6, Y6
-	VMOVUPS      5120(DX)(BX*4), Y5
-	VBLENDVPS    Y0, Y11, Y5, Y15
-	VMOVUPS      Y1, 736(AX)
-	VSUBPS       Y15, Y11, Y1
-	VMULPS       Y1, Y6, Y6
-	VADDPS       Y6, Y15, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y5, Y5
-	VMOVUPS      Y5, 5120(DX)(BX*4)
-	PREFETCHT0   15616(DX)(BX*4)
-	VSUBPS       Y6, Y2, Y5
+	VBROADCASTSS 64(SI), Y4
+	VMAXPS       Y4, Y12, Y9
+	VMAXPS       Y12, Y4, Y15
+	VANDPS       Y15, Y9, Y9
+	VMOVUPS      5120(DX)(BX*4), Y4
+	VBLENDVPS    Y0, Y7, Y4, Y15
+	VMOVUPS      Y1, 864(AX)
+	VSUBPS       Y15, Y7, Y1
+	VMULPS       Y1, Y9, Y9
+	VADDPS       Y9, Y15, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	PREFETCHT0   15552(DX)(BX*4)
+	VBLENDVPS    Y13, Y9, Y4, Y4
+	VMOVUPS      Y4, 5120(DX)(BX*4)
+	VSUBPS       Y9, Y2, Y4
 	VBROADCASTSS 68(SI), Y15
-	VMOVUPS      Y5, 672(AX)
-	VMOVUPS      Y2, 800(AX)
-	VMAXPS       Y15, Y13, Y5
-	VMAXPS       Y13, Y15, Y2
-	VANDPS       Y2, Y5, Y5
+	VMOVUPS      Y4, 800(AX)
+	VMOVUPS      Y2, 928(AX)
+	VMAXPS       Y15, Y12, Y4
+	VMAXPS       Y12, Y15, Y2
+	VANDPS       Y2, Y4, Y4
 	VMOVUPS      5184(DX)(BX*4), Y2
-	VBLENDVPS    Y0, Y11, Y2, Y15
-	VMOVUPS      Y14, 1152(AX)
-	VSUBPS       Y15, Y11, Y14
-	VMULPS       Y14, Y5, Y5
-	VADDPS       Y5, Y15, Y5
-	VADDPS       Y5, Y9, Y5
-	VSUBPS       Y9, Y5, Y5
-	VBLENDVPS    Y7, Y5, Y2, Y2
+	VBLENDVPS    Y0, Y7, Y2, Y15
+	VMOVUPS      Y14, 32(AX)
+	VSUBPS       Y15, Y7, Y14
+	VMULPS       Y14, Y4, Y4
+	VADDPS       Y4, Y15, Y4
+	VADDPS       Y4, Y10, Y4
+	VSUBPS       Y10, Y4, Y4
+	VBLENDVPS    Y13, Y4, Y2, Y2
 	VMOVUPS      Y2, 5184(DX)(BX*4)
-	VSUBPS       Y5, Y6, Y2
+	VSUBPS       Y4, Y9, Y2
 	VBROADCASTSS 72(SI), Y15
-	VMOVUPS      Y2, 224(AX)
-	VMOVUPS      Y6, 896(AX)
-	VMAXPS       Y15, Y13, Y2
-	VMAXPS       Y13, Y15, Y6
-	VANDPS       Y6, Y2, Y2
-	VMOVUPS      5248(DX)(BX*4), Y6
-	VBLENDVPS    Y0, Y11, Y6, Y15
-	VMOVUPS      Y0, 608(AX)
-	VSUBPS       Y15, Y11, Y0
+	VMOVUPS      Y2, 1312(AX)
+	VMOVUPS      Y9, 224(AX)
+	VMAXPS       Y15, Y12, Y2
+	VMAXPS       Y12, Y15, Y9
+	VANDPS       Y9, Y2, Y2
+	VMOVUPS      5248(DX)(BX*4), Y9
+	VBLENDVPS    Y0, Y7, Y9, Y15
+	VMOVUPS      Y0, 1024(AX)
+	VSUBPS       Y15, Y7, Y0
 	VMULPS       Y0, Y2, Y0
 	VADDPS       Y0, Y15, Y0
-	VADDPS       Y0, Y9, Y0
-	VSUBPS       Y9, Y0, Y0
-	VBLENDVPS    Y7, Y0, Y6, Y2
+	VADDPS       Y0, Y10, Y0
+	VSUBPS       Y10, Y0, Y0
+	VBLENDVPS    Y13, Y0, Y9, Y2
+	PREFETCHT0   15616(DX)(BX*4)
 	VMOVUPS      Y2, 5248(DX)(BX*4)
-	VSUBPS       Y0, Y5, Y0
-	PREFETCHT0   15680(DX)(BX*4)
+	VSUBPS       Y0, Y4, Y0
 	VBROADCASTSS 76(SI), Y2
-	VMAXPS       Y2, Y13, Y6
-	VMAXPS       Y13, Y2, Y15
-	VANDPS       Y15, Y6, Y6
+	VMAXPS       Y2, Y12, Y9
+	VMAXPS       Y12, Y2, Y15
+	VANDPS       Y15, Y9, Y9
 	VMOVUPS      5312(DX)(BX*4), Y2
-	VSUBPS       Y2, Y8, Y15
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y6, Y2, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y2, Y2
+	VSUBPS       Y2, Y6, Y15
+	VMULPS       Y15, Y9, Y9
+	VADDPS       Y9, Y2, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y2, Y2
 	VMOVUPS      Y2, 5312(DX)(BX*4)
-	VADDPS       Y6, Y4, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y6
-	VPSRAD       $0x17, Y6, Y6
-	VPSLLD       $0x17, Y6, Y15
+	VADDPS       Y9, Y3, Y2
+	VADDPS       (DX)(BX*4), Y2, Y2
+	VPSUBD       narrow<>+992(SB), Y2, Y9
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y15
 	VPSUBD       Y15, Y2, Y2
-	VSUBPS       Y12, Y2, Y2
+	VSUBPS       Y8, Y2, Y2
 	VMULPS       narrow<>+1024(SB), Y2, Y15
-	VMOVUPS      Y0, 1408(AX)
+	VMOVUPS      Y0, 1472(AX)
 	VBROADCASTSS narrow<>+1056(SB), Y0
 	VSUBPS       Y15, Y0, Y15
 	VMULPS       Y15, Y2, Y15
 	VADDPS       narrow<>+1088(SB), Y15, Y15
+	PREFETCHT0   15680(DX)(BX*4)
 	VMULPS       Y15, Y2, Y15
 	VADDPS       narrow<>+1120(SB), Y15, Y15
-	PREFETCHT0   15744(DX)(BX*4)
 	VMULPS       Y15, Y2, Y15
 	VADDPS       narrow<>+1152(SB), Y15, Y15
 	VMULPS       Y15, Y2, Y15
 	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y6, Y6
+	VCVTDQ2PS    Y9, Y9
 	VMULPS       Y15, Y2, Y2
-	VADDPS       Y2, Y6, Y2
+	VADDPS       Y2, Y9, Y2
 	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VBROADCASTSS 80(SI), Y6
-	VMOVUPS      Y5, 384(AX)
-	VMAXPS       Y6, Y13, Y15
-	VMAXPS       Y13, Y6, Y5
-	VANDPS       Y5, Y15, Y15
-	VMOVUPS      5376(DX)(BX*4), Y5
-	VSUBPS       Y5, Y8, Y6
-	VMULPS       Y6, Y15, Y6
-	VADDPS       Y6, Y5, Y6
-	VADDPS       Y6, Y9, Y6
-	VSUBPS       Y9, Y6, Y6
-	VBLENDVPS    Y7, Y6, Y5, Y5
-	VMOVUPS      Y5, 5376(DX)(BX*4)
-	VADDPS       Y6, Y4, Y5
-	VPSUBD       narrow<>+992(SB), Y5, Y6
-	VPSRAD       $0x17, Y6, Y6
-	VPSLLD       $0x17, Y6, Y15
-	PREFETCHT0   15808(DX)(BX*4)
-	VPSUBD       Y15, Y5, Y5
-	VSUBPS       Y12, Y5, Y5
-	VMULPS       narrow<>+1024(SB), Y5, Y15
+	VBROADCASTSS 80(SI), Y9
+	VMOVUPS      Y4, 608(AX)
+	VMAXPS       Y9, Y12, Y15
+	VMAXPS       Y12, Y9, Y4
+	VANDPS       Y4, Y15, Y15
+	VMOVUPS      5376(DX)(BX*4), Y4
+	VSUBPS       Y4, Y6, Y9
+	VMULPS       Y9, Y15, Y9
+	VADDPS       Y9, Y4, Y9
+	VADDPS       Y9, Y10, Y9
+	VSUBPS       Y10, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y4, Y4
+	VMOVUPS      Y4, 5376(DX)(BX*4)
+	VADDPS       Y9, Y3, Y4
+	VADDPS       (DX)(BX*4), Y4, Y4
+	VPSUBD       narrow<>+992(SB), Y4, Y9
+	PREFETCHT0   15744(DX)(BX*4)
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y15
+	VPSUBD       Y15, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       narrow<>+1024(SB), Y4, Y15
 	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y5, Y15
+	VMULPS       Y15, Y4, Y15
 	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y5, Y15
+	VMULPS       Y15, Y4, Y15
 	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y5, Y15
+	VMULPS       Y15, Y4, Y15
 	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y5, Y15
+	VMULPS       Y15, Y4, Y15
 	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y15, Y5, Y5
-	VADDPS       Y5, Y6, Y5
-	VMULPS       narrow<>+1216(SB), Y5, Y5
-	VBROADCASTSS 84(SI), Y6
-	VMOVUPS      Y14, 416(AX)
-	VMAXPS       Y6, Y13, Y15
-	VMAXPS       Y13, Y6, Y14
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y15, Y4, Y4
+	VADDPS       Y4, Y9, Y4
+	VMULPS       narrow<>+1216(SB), Y4, Y4
+	VBROADCASTSS 84(SI), Y9
+	VMOVUPS      Y14, 384(AX)
+	VMAXPS       Y9, Y12, Y15
+	VMAXPS       Y12, Y9, Y14
 	VANDPS       Y14, Y15, Y15
-	VMOVUPS      5440(DX)(BX*4), Y6
-	VSUBPS       Y6, Y8, Y14
+	VMOVUPS      5440(DX)(BX*4), Y9
+	VSUBPS       Y9, Y6, Y14
+	PREFETCHT0   15808(DX)(BX*4)
 	VMULPS       Y14, Y15, Y14
-	VADDPS       Y14, Y6, Y14
 	VADDPS       Y14, Y9, Y14
-	PREFETCHT0   15872(DX)(BX*4)
-	VSUBPS       Y9, Y14, Y14
-	VBLENDVPS    Y7, Y14, Y6, Y6
-	VMOVUPS      Y6, 5440(DX)(BX*4)
-	VADDPS       Y14, Y4, Y6
-	VPSUBD       narrow<>+992(SB), Y6, Y14
+	VADDPS       Y14, Y10, Y14
+	VSUBPS       Y10, Y14, Y14
+	VBLENDVPS    Y13, Y14, Y9, Y9
+	VMOVUPS      Y9, 5440(DX)(BX*4)
+	VADDPS       Y14, Y3, Y9
+	VADDPS       (DX)(BX*4), Y9, Y9
+	VPSUBD       narrow<>+992(SB), Y9, Y14
 	VPSRAD       $0x17, Y14, Y14
 	VPSLLD       $0x17, Y14, Y15
-	VPSUBD       Y15, Y6, Y6
-	VSUBPS       Y12, Y6, Y6
-	VMULPS       narrow<>+1024(SB), Y6, Y15
+	VPSUBD       Y15, Y9, Y9
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       narrow<>+1024(SB), Y9, Y15
 	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y6, Y15
+	VMULPS       Y15, Y9, Y15
 	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y6, Y15
+	VMULPS       Y15, Y9, Y15
 	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y6, Y15
+	VMULPS       Y15, Y9, Y15
 	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y6, Y15
+	PREFETCHT0   15872(DX)(BX*4)
+	VMULPS       Y15, Y9, Y15
 	VADDPS       narrow<>+1184(SB), Y15, Y15
 	VCVTDQ2PS    Y14, Y14
-	PREFETCHT0   15936(DX)(BX*4)
-	VMULPS       Y15, Y6, Y6
-	VADDPS       Y6, Y14, Y6
-	VMULPS       narrow<>+1216(SB), Y6, Y6
+	VMULPS       Y15, Y9, Y9
+	VADDPS       Y9, Y14, Y9
+	VMULPS       narrow<>+1216(SB), Y9, Y9
 	VBROADCASTSS 88(SI), Y14
-	VMOVUPS      Y1, 1376(AX)
-	VMAXPS       Y14, Y13, Y15
-	VMAXPS       Y13, Y14, Y1
+	VMOVUPS      Y1, 416(AX)
+	VMAXPS       Y14, Y12, Y15
+	VMAXPS       Y12, Y14, Y1
 	VANDPS       Y1, Y15, Y15
 	VMOVUPS      5504(DX)(BX*4), Y1
-	VSUBPS       Y1, Y8, Y8
-	VMULPS       Y8, Y15, Y8
-	VADDPS       Y8, Y1, Y8
-	VADDPS       Y8, Y9, Y8
-	VSUBPS       Y9, Y8, Y8
-	VBLENDVPS    Y7, Y8, Y1, Y1
+	VSUBPS       Y1, Y6, Y6
+	VMULPS       Y6, Y15, Y6
+	VADDPS       Y6, Y1, Y6
+	VADDPS       Y6, Y10, Y6
+	VSUBPS       Y10, Y6, Y6
+	VBLENDVPS    Y13, Y6, Y1, Y1
 	VMOVUPS      Y1, 5504(DX)(BX*4)
-	VADDPS       Y8, Y4, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y8
-	VPSRAD       $0x17, Y8, Y8
-	VPSLLD       $0x17, Y8, Y14
-	VPSUBD       Y14, Y1, Y1
-	VSUBPS       Y12, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y14
-	VSUBPS       Y14, Y0, Y14
-	VMULPS       Y14, Y1, Y14
-	VADDPS       narrow<>+1088(SB), Y14, Y14
-	PREFETCHT0   16000(DX)(BX*4)
-	VMULPS       Y14, Y1, Y14
-	VADDPS       narrow<>+1120(SB), Y14, Y14
-	VMULPS       Y14, Y1, Y14
-	VADDPS       narrow<>+1152(SB), Y14, Y14
-	VMULPS       Y14, Y1, Y14
-	VADDPS       narrow<>+1184(SB), Y14, Y14
-	VCVTDQ2PS    Y8, Y8
-	VMULPS       Y14, Y1, Y1
-	VADDPS       Y1, Y8, Y1
+	VADDPS       Y6, Y3, Y1
+	VMOVUPS      (DX)(BX*4), Y6
+	VADDPS       Y1, Y6, Y1
+	VPSUBD       narrow<>+992(SB), Y1, Y14
+	VPSRAD       $0x17, Y14, Y14
+	VPSLLD       $0x17, Y14, Y15
+	VPSUBD       Y15, Y1, Y1
+	VSUBPS       Y8, Y1, Y1
+	PREFETCHT0   15936(DX)(BX*4)
+	VMULPS       narrow<>+1024(SB), Y1, Y15
+	VSUBPS       Y15, Y0, Y15
+	VMULPS       Y15, Y1, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y1, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y1, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VMULPS       Y15, Y1, Y15
+	VADDPS       narrow<>+1184(SB), Y15, Y15
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y15, Y1, Y1
+	VADDPS       Y1, Y14, Y1
 	VMULPS       narrow<>+1216(SB), Y1, Y1
-	VSUBPS       Y6, Y2, Y8
-	VSUBPS       Y1, Y5, Y14
-	VMOVUPS      160(AX), Y15
-	VADDPS       Y15, Y4, Y15
-	VMOVUPS      5568(DX)(BX*4), Y9
-	VSUBPS       Y9, Y11, Y0
+	VSUBPS       Y9, Y2, Y14
+	VSUBPS       Y1, Y4, Y15
+	VMOVUPS      160(AX), Y10
+	VADDPS       Y10, Y3, Y10
+	VADDPS       Y10, Y6, Y10
+	VMOVUPS      5568(DX)(BX*4), Y0
+	VSUBPS       Y0, Y7, Y8
 	VMOVUPS      7104(DX)(BX*4), Y12
-	VSUBPS       Y11, Y12, Y13
-	VMOVUPS      Y14, 160(AX)
-	VMOVUPS      Y8, 1184(AX)
-	VMAXPS       Y13, Y0, Y14
-	VMAXPS       Y0, Y13, Y8
-	VANDPS       Y8, Y14, Y14
-	VXORPS       X0, X0, X0
-	VMAXPS       Y0, Y14, Y8
-	VMINPS       Y8, Y15, Y8
-	VBROADCASTSS narrow<>+192(SB), Y13
-	VMULPS       Y15, Y13, Y14
-	VADDPS       Y14, Y8, Y14
-	PREFETCHT0   16064(DX)(BX*4)
-	VMOVUPS      Y1, 512(AX)
+	VMOVUPS      Y15, 160(AX)
+	VSUBPS       Y7, Y12, Y15
+	PREFETCHT0   16000(DX)(BX*4)
+	VMOVUPS      Y14, 1440(AX)
+	VMOVUPS      Y1, 1344(AX)
+	VMAXPS       Y15, Y8, Y14
+	VMAXPS       Y8, Y15, Y1
+	VANDPS       Y1, Y14, Y14
+	VXORPS       X1, X1, X1
+	VMAXPS       Y1, Y14, Y8
+	VMINPS       Y8, Y10, Y8
+	VBROADCASTSS narrow<>+192(SB), Y14
+	VMULPS       Y10, Y14, Y10
+	VADDPS       Y10, Y8, Y10
+	VMOVUPS      Y9, 576(AX)
 	VXORPS       Y15, Y15, Y15
-	VCMPPS       $0x04, Y15, Y8, Y1
-	VPTEST       Y1, Y1
-	JZ           none2381
-	VDIVPS       Y14, Y8, Y15
-	VANDPS       Y1, Y15, Y15
+	VCMPPS       $0x04, Y15, Y8, Y9
+	VPTEST       Y9, Y9
+	JZ           none2392
+	VDIVPS       Y10, Y8, Y15
+	VANDPS       Y9, Y15, Y15
 
-none2381:
-	VADDPS       Y15, Y0, Y1
-	VBROADCASTSS narrow<>+2048(SB), Y8
-	VMOVUPS      928(AX), Y14
-	VCMPPS       $0x01, Y14, Y8, Y8
-	VANDPS       Y8, Y7, Y8
-	VMAXPS       Y9, Y11, Y15
-	VMAXPS       Y11, Y9, Y14
-	VANDPS       Y14, Y15, Y15
-	VBLENDVPS    Y7, Y15, Y9, Y9
-	VMOVUPS      Y9, 5568(DX)(BX*4)
-	VMINPS       Y12, Y11, Y9
-	VMINPS       Y11, Y12, Y14
-	VORPS        Y14, Y9, Y9
-	VBLENDVPS    Y7, Y9, Y12, Y9
-	VMOVUPS      Y9, 7104(DX)(BX*4)
-	VMOVUPS      5632(DX)(BX*4), Y9
-	VMOVUPS      7168(DX)(BX*4), Y12
-	VSUBPS       Y12, Y9, Y14
-	VADDPS       Y14, Y4, Y14
+none2392:
+	VADDPS       Y15, Y1, Y8
+	VBROADCASTSS narrow<>+2048(SB), Y9
+	VMOVUPS      1056(AX), Y10
+	VCMPPS       $0x01, Y10, Y9, Y9
+	VANDPS       Y9, Y13, Y9
+	VMAXPS       Y0, Y7, Y15
+	VMAXPS       Y7, Y0, Y10
+	VANDPS       Y10, Y15, Y15
+	VBLENDVPS    Y13, Y15, Y0, Y0
+	VMOVUPS      Y0, 5568(DX)(BX*4)
+	VMINPS       Y12, Y7, Y0
+	VMINPS       Y7, Y12, Y10
+	VORPS        Y10, Y0, Y0
+	VBLENDVPS    Y13, Y0, Y12, Y0
+	VMOVUPS      Y0, 7104(DX)(BX*4)
+	VMOVUPS      5632(DX)(BX*4), Y0
+	VMOVUPS      7168(DX)(BX*4), Y10
+	VSUBPS       Y10, Y0, Y12
+	VADDPS       Y12, Y3, Y12
+	VADDPS       Y12, Y6, Y12
 	VMOVUPS      96(AX), Y15
-	VSUBPS       Y9, Y15, Y11
-	VSUBPS       Y15, Y12, Y7
-	VMOVUPS      Y6, 352(AX)
-	VMOVUPS      Y5, 1344(AX)
-	VMAXPS       Y7, Y11, Y6
-	VMAXPS       Y11, Y7, Y5
-	VANDPS       Y5, Y6, Y6
-	VMAXPS       Y0, Y6, Y5
-	VMINPS       Y5, Y14, Y5
-	VMULPS       Y14, Y13, Y6
-	VADDPS       Y6, Y5, Y6
+	VSUBPS       Y0, Y15, Y7
+	VSUBPS       Y15, Y10, Y13
+	VMOVUPS      Y4, 352(AX)
+	VMOVUPS      Y2, 640(AX)
+	VMAXPS       Y13, Y7, Y4
+	VMAXPS       Y7, Y13, Y2
+	VANDPS       Y2, Y4, Y4
+	PREFETCHT0   16064(DX)(BX*4)
+	VMAXPS       Y1, Y4, Y2
+	VMINPS       Y2, Y12, Y2
+	VMULPS       Y12, Y14, Y4
+	VADDPS       Y4, Y2, Y4
 	VXORPS       Y7, Y7, Y7
-	VCMPPS       $0x04, Y7, Y5, Y11
-	VPTEST       Y11, Y11
-	JZ           none2400
-	VDIVPS       Y6, Y5, Y7
-	VANDPS       Y11, Y7, Y7
+	VCMPPS       $0x04, Y7, Y2, Y12
+	VPTEST       Y12, Y12
+	JZ           none2412
+	VDIVPS       Y4, Y2, Y7
+	VANDPS       Y12, Y7, Y7
 
-none2400:
-	VADDPS     Y7, Y1, Y1
+none2412:
+	VADDPS     Y7, Y8, Y2
+	VMAXPS     Y0, Y15, Y4
+	VMAXPS     Y15, Y0, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y9, Y4, Y0, Y0
+	VMOVUPS    Y0, 5632(DX)(BX*4)
+	VMINPS     Y10, Y15, Y0
+	VMINPS     Y15, Y10, Y4
+	VORPS      Y4, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y10, Y0
+	VMOVUPS    Y0, 7168(DX)(BX*4)
+	VMOVUPS    5696(DX)(BX*4), Y0
+	VMOVUPS    7232(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y7
+	VADDPS     Y7, Y3, Y7
+	VADDPS     Y7, Y6, Y7
+	VSUBPS     Y0, Y11, Y8
+	VSUBPS     Y11, Y4, Y10
+	VMAXPS     Y10, Y8, Y12
+	VMAXPS     Y8, Y10, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y8
+	VMINPS     Y8, Y7, Y8
+	VMULPS     Y7, Y14, Y7
 	PREFETCHT0 16128(DX)(BX*4)
-	VMAXPS     Y9, Y15, Y5
-	VMAXPS     Y15, Y9, Y6
-	VANDPS     Y6, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y9, Y5
-	VMOVUPS    Y5, 5632(DX)(BX*4)
-	VMINPS     Y12, Y15, Y5
-	VMINPS     Y15, Y12, Y6
-	VORPS      Y6, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y12, Y5
-	VMOVUPS    Y5, 7168(DX)(BX*4)
-	VMOVUPS    5696(DX)(BX*4), Y5
-	VMOVUPS    7232(DX)(BX*4), Y6
-	VSUBPS     Y6, Y5, Y7
-	VADDPS     Y7, Y4, Y7
-	VSUBPS     Y5, Y10, Y9
-	VSUBPS     Y10, Y6, Y11
-	VMAXPS     Y11, Y9, Y12
-	VMAXPS     Y9, Y11, Y14
-	VANDPS     Y14, Y12, Y12
-	VMAXPS     Y0, Y12, Y9
-	VMINPS     Y9, Y7, Y9
-	VMULPS     Y7, Y13, Y7
-	VADDPS     Y7, Y9, Y7
-	VXORPS     Y11, Y11, Y11
-	VCMPPS     $0x04, Y11, Y9, Y12
+	VADDPS     Y7, Y8, Y7
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y12
 	VPTEST     Y12, Y12
-	JZ         none2419
-	VDIVPS     Y7, Y9, Y11
-	VANDPS     Y12, Y11, Y11
+	JZ         none2432
+	VDIVPS     Y7, Y8, Y10
+	VANDPS     Y12, Y10, Y10
 
-none2419:
-	VADDPS     Y11, Y1, Y1
-	VMAXPS     Y5, Y10, Y7
-	VMAXPS     Y10, Y5, Y9
-	VANDPS     Y9, Y7, Y7
-	VBLENDVPS  Y8, Y7, Y5, Y5
-	VMOVUPS    Y5, 5696(DX)(BX*4)
+none2432:
+	VADDPS    Y10, Y2, Y2
+	VMAXPS    Y0, Y11, Y7
+	VMAXPS    Y11, Y0, Y8
+	VANDPS    Y8, Y7, Y7
+	VBLENDVPS Y9, Y7, Y0, Y0
+	VMOVUPS   Y0, 5696(DX)(BX*4)
+	VMINPS    Y4, Y11, Y0
+	VMINPS    Y11, Y4, Y7
+	VORPS     Y7, Y0, Y0
+	VBLENDVPS Y9, Y0, Y4, Y0
+	VMOVUPS   Y0, 7232(DX)(BX*4)
+	VMOVUPS   5760(DX)(BX*4), Y0
+	VMOVUPS   7296(DX)(BX*4), Y4
+	VSUBPS    Y4, Y0, Y7
+	VADDPS    Y7, Y3, Y7
+	VADDPS    Y7, Y6, Y7
+	VMOVUPS   960(AX), Y8
+	VSUBPS    Y0, Y8, Y10
+	VSUBPS    Y8, Y4, Y11
+	VMAXPS    Y11, Y10, Y12
+	VMAXPS    Y10, Y11, Y13
+	VANDPS    Y13, Y12, Y12
+	VMAXPS    Y1, Y12, Y10
+	VMINPS    Y10, Y7, Y10
+	VMULPS    Y7, Y14, Y7
+	VADDPS    Y7, Y10, Y7
+	VXORPS    Y11, Y11, Y11
+	VCMPPS    $0x04, Y11, Y10, Y12
+	VPTEST    Y12, Y12
+	JZ        none2452
+	VDIVPS    Y7, Y10, Y11
+	VANDPS    Y12, Y11, Y11
+
+none2452:
+	VADDPS     Y11, Y2, Y2
 	PREFETCHT0 16192(DX)(BX*4)
-	VMINPS     Y6, Y10, Y5
-	VMINPS     Y10, Y6, Y7
-	VORPS      Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y6, Y5
-	VMOVUPS    Y5, 7232(DX)(BX*4)
-	VMOVUPS    5760(DX)(BX*4), Y5
-	VMOVUPS    7296(DX)(BX*4), Y6
-	VSUBPS     Y6, Y5, Y7
-	VADDPS     Y7, Y4, Y7
-	VMOVUPS    832(AX), Y9
-	VSUBPS     Y5, Y9, Y10
-	VSUBPS     Y9, Y6, Y11
-	VMAXPS     Y11, Y10, Y12
-	VMAXPS     Y10, Y11, Y14
-	VANDPS     Y14, Y12, Y12
-	VMAXPS     Y0, Y12, Y10
-	VMINPS     Y10, Y7, Y10
-	VMULPS     Y7, Y13, Y7
-	VADDPS     Y7, Y10, Y7
-	VXORPS     Y11, Y11, Y11
-	VCMPPS     $0x04, Y11, Y10, Y12
-	VPTEST     Y12, Y12
-	JZ         none2438
-	VDIVPS     Y7, Y10, Y11
-	VANDPS     Y12, Y11, Y11
-
-none2438:
-	VADDPS     Y11, Y1, Y1
-	VMAXPS     Y5, Y9, Y7
-	VMAXPS     Y9, Y5, Y10
+	VMAXPS     Y0, Y8, Y7
+	VMAXPS     Y8, Y0, Y10
 	VANDPS     Y10, Y7, Y7
-	VBLENDVPS  Y8, Y7, Y5, Y5
-	VMOVUPS    Y5, 5760(DX)(BX*4)
-	VMINPS     Y6, Y9, Y5
-	VMINPS     Y9, Y6, Y7
-	VORPS      Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y6, Y5
-	VMOVUPS    Y5, 7296(DX)(BX*4)
-	VMOVUPS    5824(DX)(BX*4), Y5
-	VMOVUPS    7360(DX)(BX*4), Y6
-	VSUBPS     Y6, Y5, Y7
+	VBLENDVPS  Y9, Y7, Y0, Y0
+	VMOVUPS    Y0, 5760(DX)(BX*4)
+	VMINPS     Y4, Y8, Y0
+	VMINPS     Y8, Y4, Y7
+	VORPS      Y7, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7296(DX)(BX*4)
+	VMOVUPS    5824(DX)(BX*4), Y0
+	VMOVUPS    7360(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y7
+	VADDPS     Y7, Y3, Y7
+	VADDPS     Y7, Y6, Y7
+	VSUBPS     Y0, Y5, Y8
+	VSUBPS     Y5, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y7, Y8
+	VMULPS     Y7, Y14, Y7
+	VADDPS     Y7, Y8, Y7
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2472
+	VDIVPS     Y7, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2472:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y5, Y7
+	VMAXPS     Y5, Y0, Y8
+	VANDPS     Y8, Y7, Y7
+	VBLENDVPS  Y9, Y7, Y0, Y0
 	PREFETCHT0 16256(DX)(BX*4)
-	VADDPS     Y7, Y4, Y7
-	VSUBPS     Y5, Y3, Y9
-	VSUBPS     Y3, Y6, Y10
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y0, Y11, Y9
-	VMINPS     Y9, Y7, Y9
-	VMULPS     Y7, Y13, Y7
-	VADDPS     Y7, Y9, Y7
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2457
-	VDIVPS     Y7, Y9, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2457:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y5, Y3, Y7
-	VMAXPS     Y3, Y5, Y9
-	VANDPS     Y9, Y7, Y7
-	VBLENDVPS  Y8, Y7, Y5, Y5
-	VMOVUPS    Y5, 5824(DX)(BX*4)
-	VMINPS     Y6, Y3, Y5
-	VMINPS     Y3, Y6, Y7
-	VORPS      Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y6, Y3
-	VMOVUPS    Y3, 7360(DX)(BX*4)
-	VMOVUPS    5888(DX)(BX*4), Y3
-	VMOVUPS    7424(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    1376(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	PREFETCHT0 16320(DX)(BX*4)
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y0, Y11, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2476
-	VDIVPS     Y6, Y9, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2476:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y3, Y7, Y6
-	VMAXPS     Y7, Y3, Y9
-	VANDPS     Y9, Y6, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 5888(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VMINPS     Y7, Y5, Y6
-	VORPS      Y6, Y3, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7424(DX)(BX*4)
-	VMOVUPS    5952(DX)(BX*4), Y3
-	VMOVUPS    7488(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
+	VMOVUPS    Y0, 5824(DX)(BX*4)
+	VMINPS     Y4, Y5, Y0
+	VMINPS     Y5, Y4, Y7
+	VORPS      Y7, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7360(DX)(BX*4)
+	VMOVUPS    5888(DX)(BX*4), Y0
+	VMOVUPS    7424(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
 	VMOVUPS    416(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y10, Y9, Y11
-	VMAXPS     Y9, Y10, Y12
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y0, Y11, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2492
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2492:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 5888(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	PREFETCHT0 16320(DX)(BX*4)
+	VMOVUPS    Y0, 7424(DX)(BX*4)
+	VMOVUPS    5952(DX)(BX*4), Y0
+	VMOVUPS    7488(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    384(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2512
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2512:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 5952(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7488(DX)(BX*4)
+	VMOVUPS    6016(DX)(BX*4), Y0
+	VMOVUPS    7552(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
 	PREFETCHT0 16384(DX)(BX*4)
-	VADDPS     Y6, Y9, Y6
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    32(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
 	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
+	VCMPPS     $0x04, Y10, Y8, Y11
 	VPTEST     Y11, Y11
-	JZ         none2495
-	VDIVPS     Y6, Y9, Y10
+	JZ         none2532
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
 
-none2495:
-	VADDPS    Y10, Y1, Y1
-	VMAXPS    Y3, Y7, Y6
-	VMAXPS    Y7, Y3, Y9
-	VANDPS    Y9, Y6, Y6
-	VBLENDVPS Y8, Y6, Y3, Y3
-	VMOVUPS   Y3, 5952(DX)(BX*4)
-	VMINPS    Y5, Y7, Y3
-	VMINPS    Y7, Y5, Y6
-	VORPS     Y6, Y3, Y3
-	VBLENDVPS Y8, Y3, Y5, Y3
-	VMOVUPS   Y3, 7488(DX)(BX*4)
-	VMOVUPS   6016(DX)(BX*4), Y3
-	VMOVUPS   7552(DX)(BX*4), Y5
-	VSUBPS    Y5, Y3, Y6
-	VADDPS    Y6, Y4, Y6
-	VMOVUPS   1152(AX), Y7
-	VSUBPS    Y3, Y7, Y9
-	VSUBPS    Y7, Y5, Y10
-	VMAXPS    Y9, Y10, Y9
-	VMAXPS    Y0, Y9, Y9
-	VMINPS    Y9, Y6, Y9
-	VMULPS    Y6, Y13, Y6
-	VADDPS    Y6, Y9, Y6
-	VXORPS    Y10, Y10, Y10
-	VCMPPS    $0x04, Y10, Y9, Y11
-	VPTEST    Y11, Y11
-	JZ        none2514
-	VDIVPS    Y6, Y9, Y10
-	VANDPS    Y11, Y10, Y10
-
-none2514:
-	VADDPS     Y10, Y1, Y1
+none2532:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6016(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7552(DX)(BX*4)
+	VMOVUPS    6080(DX)(BX*4), Y0
+	VMOVUPS    7616(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    928(AX), Y7
+	VSUBPS     Y0, Y7, Y8
 	PREFETCHT0 16448(DX)(BX*4)
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6016(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7552(DX)(BX*4)
-	VMOVUPS    6080(DX)(BX*4), Y3
-	VMOVUPS    7616(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    800(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
 	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2533
-	VDIVPS     Y6, Y9, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2533:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6080(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	PREFETCHT0 16512(DX)(BX*4)
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7616(DX)(BX*4)
-	VMOVUPS    6144(DX)(BX*4), Y3
-	VMOVUPS    7680(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    896(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
+	VCMPPS     $0x04, Y10, Y8, Y11
 	VPTEST     Y11, Y11
 	JZ         none2552
-	VDIVPS     Y6, Y9, Y10
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
 
 none2552:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6144(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7680(DX)(BX*4)
-	VMOVUPS    6208(DX)(BX*4), Y3
-	VMOVUPS    7744(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6080(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7616(DX)(BX*4)
+	VMOVUPS    6144(DX)(BX*4), Y0
+	VMOVUPS    7680(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    224(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	PREFETCHT0 16512(DX)(BX*4)
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2572
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2572:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6144(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7680(DX)(BX*4)
+	VMOVUPS    6208(DX)(BX*4), Y0
+	VMOVUPS    7744(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    608(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
 	PREFETCHT0 16576(DX)(BX*4)
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    384(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
 	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
+	VCMPPS     $0x04, Y10, Y8, Y11
 	VPTEST     Y11, Y11
-	JZ         none2571
-	VDIVPS     Y6, Y9, Y10
+	JZ         none2592
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
 
-none2571:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6208(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7744(DX)(BX*4)
-	VMOVUPS    6272(DX)(BX*4), Y3
-	VMOVUPS    7808(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    736(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	PREFETCHT0 16640(DX)(BX*4)
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2590
-	VDIVPS     Y6, Y9, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2590:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6272(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7808(DX)(BX*4)
-	VMOVUPS    6336(DX)(BX*4), Y3
-	VMOVUPS    7872(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    672(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	PREFETCHT0 16704(DX)(BX*4)
-	VADDPS     Y6, Y9, Y6
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
-	VPTEST     Y11, Y11
-	JZ         none2609
-	VDIVPS     Y6, Y9, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2609:
-	VADDPS    Y10, Y1, Y1
-	VMAXPS    Y7, Y3, Y6
-	VBLENDVPS Y8, Y6, Y3, Y3
-	VMOVUPS   Y3, 6336(DX)(BX*4)
-	VMINPS    Y5, Y7, Y3
-	VBLENDVPS Y8, Y3, Y5, Y3
-	VMOVUPS   Y3, 7872(DX)(BX*4)
-	VMOVUPS   6400(DX)(BX*4), Y3
-	VMOVUPS   7936(DX)(BX*4), Y5
-	VSUBPS    Y5, Y3, Y6
-	VADDPS    Y6, Y4, Y6
-	VMOVUPS   224(AX), Y7
-	VSUBPS    Y3, Y7, Y9
-	VSUBPS    Y7, Y5, Y10
-	VMAXPS    Y9, Y10, Y9
-	VMAXPS    Y0, Y9, Y9
-	VMINPS    Y9, Y6, Y9
-	VMULPS    Y6, Y13, Y6
-	VADDPS    Y6, Y9, Y6
+none2592:
+	VADDPS    Y10, Y2, Y2
+	VMAXPS    Y7, Y0, Y5
+	VBLENDVPS Y9, Y5, Y0, Y0
+	VMOVUPS   Y0, 6208(DX)(BX*4)
+	VMINPS    Y4, Y7, Y0
+	VBLENDVPS Y9, Y0, Y4, Y0
+	VMOVUPS   Y0, 7744(DX)(BX*4)
+	VMOVUPS   6272(DX)(BX*4), Y0
+	VMOVUPS   7808(DX)(BX*4), Y4
+	VSUBPS    Y4, Y0, Y5
+	VADDPS    Y5, Y3, Y5
+	VADDPS    Y5, Y6, Y5
+	VMOVUPS   864(AX), Y7
+	VSUBPS    Y0, Y7, Y8
+	VSUBPS    Y7, Y4, Y10
+	VMAXPS    Y8, Y10, Y8
+	VMAXPS    Y1, Y8, Y8
+	VMINPS    Y8, Y5, Y8
+	VMULPS    Y5, Y14, Y5
+	VADDPS    Y5, Y8, Y5
 	VXORPS    Y10, Y10, Y10
-	VCMPPS    $0x04, Y10, Y9, Y11
+	VCMPPS    $0x04, Y10, Y8, Y11
 	VPTEST    Y11, Y11
-	JZ        none2628
-	VDIVPS    Y6, Y9, Y10
+	JZ        none2612
+	VDIVPS    Y5, Y8, Y10
 	VANDPS    Y11, Y10, Y10
 
-none2628:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	PREFETCHT0 16768(DX)(BX*4)
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6400(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 7936(DX)(BX*4)
-	VMOVUPS    6464(DX)(BX*4), Y3
-	VMOVUPS    8000(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VMOVUPS    1408(AX), Y7
-	VSUBPS     Y3, Y7, Y9
-	VSUBPS     Y7, Y5, Y10
-	VMAXPS     Y9, Y10, Y9
-	VMAXPS     Y0, Y9, Y9
-	VMINPS     Y9, Y6, Y9
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y9, Y6
+none2612:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	PREFETCHT0 16640(DX)(BX*4)
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6272(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7808(DX)(BX*4)
+	VMOVUPS    6336(DX)(BX*4), Y0
+	VMOVUPS    7872(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    800(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
 	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y9, Y11
+	VCMPPS     $0x04, Y10, Y8, Y11
 	VPTEST     Y11, Y11
-	JZ         none2647
-	VDIVPS     Y6, Y9, Y10
+	JZ         none2632
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
 
-none2647:
-	VADDPS     Y10, Y1, Y1
-	VMAXPS     Y7, Y3, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6464(DX)(BX*4)
-	VMINPS     Y5, Y7, Y3
+none2632:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6336(DX)(BX*4)
+	PREFETCHT0 16704(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7872(DX)(BX*4)
+	VMOVUPS    6400(DX)(BX*4), Y0
+	VMOVUPS    7936(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    1312(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2652
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2652:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6400(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 7936(DX)(BX*4)
+	PREFETCHT0 16768(DX)(BX*4)
+	VMOVUPS    6464(DX)(BX*4), Y0
+	VMOVUPS    8000(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    1472(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y8, Y10, Y8
+	VMAXPS     Y1, Y8, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2672
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2672:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y7, Y0, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6464(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8000(DX)(BX*4)
+	VMOVUPS    6528(DX)(BX*4), Y0
+	VMOVUPS    8064(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
 	PREFETCHT0 16832(DX)(BX*4)
-	VBLENDVPS  Y8, Y3, Y5, Y3
-	VMOVUPS    Y3, 8000(DX)(BX*4)
-	VMOVUPS    6528(DX)(BX*4), Y3
-	VMOVUPS    8064(DX)(BX*4), Y5
-	VSUBPS     Y5, Y3, Y6
-	VADDPS     Y6, Y4, Y6
-	VSUBPS     Y3, Y2, Y7
-	VSUBPS     Y2, Y5, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VMOVUPS    640(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2692
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y6, Y7
-	VMULPS     Y6, Y13, Y6
-	VADDPS     Y6, Y7, Y6
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2666
-	VDIVPS     Y6, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2666:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y3, Y2, Y6
-	VMAXPS     Y2, Y3, Y7
-	VANDPS     Y7, Y6, Y6
-	VBLENDVPS  Y8, Y6, Y3, Y3
-	VMOVUPS    Y3, 6528(DX)(BX*4)
-	VMINPS     Y5, Y2, Y3
-	VMINPS     Y2, Y5, Y6
-	VORPS      Y6, Y3, Y3
-	VBLENDVPS  Y8, Y3, Y5, Y2
-	VMOVUPS    Y2, 8064(DX)(BX*4)
-	VMOVUPS    6592(DX)(BX*4), Y2
-	VMOVUPS    8128(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
+none2692:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6528(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8064(DX)(BX*4)
+	VMOVUPS    6592(DX)(BX*4), Y0
+	VMOVUPS    8128(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    352(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
 	PREFETCHT0 16896(DX)(BX*4)
-	VADDPS     Y5, Y4, Y5
-	VMOVUPS    1344(AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2712
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2685
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2685:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6592(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8128(DX)(BX*4)
-	VMOVUPS    6656(DX)(BX*4), Y2
-	VMOVUPS    8192(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y5
-	VMOVUPS    352(AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
-	VANDPS     Y11, Y10, Y10
+none2712:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6592(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8128(DX)(BX*4)
+	VMOVUPS    6656(DX)(BX*4), Y0
+	VMOVUPS    8192(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    576(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
 	PREFETCHT0 16960(DX)(BX*4)
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2704
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
-
-none2704:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6656(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8192(DX)(BX*4)
-	VMOVUPS    6720(DX)(BX*4), Y2
-	VMOVUPS    8256(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y5
-	VMOVUPS    512(AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2732
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	PREFETCHT0 17024(DX)(BX*4)
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2723
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2723:
-	VADDPS    Y9, Y1, Y1
-	VMAXPS    Y2, Y6, Y5
-	VMAXPS    Y6, Y2, Y7
-	VANDPS    Y7, Y5, Y5
-	VBLENDVPS Y8, Y5, Y2, Y2
-	VMOVUPS   Y2, 6720(DX)(BX*4)
-	VMINPS    Y3, Y6, Y2
-	VMINPS    Y6, Y3, Y5
-	VORPS     Y5, Y2, Y2
-	VBLENDVPS Y8, Y2, Y3, Y2
-	VMOVUPS   Y2, 8256(DX)(BX*4)
-	VMOVUPS   6784(DX)(BX*4), Y2
-	VMOVUPS   8320(DX)(BX*4), Y3
-	VSUBPS    Y3, Y2, Y5
-	VADDPS    Y5, Y4, Y5
-	VMOVUPS   864(AX), Y6
-	VSUBPS    Y2, Y6, Y7
-	VSUBPS    Y6, Y3, Y9
-	VMAXPS    Y9, Y7, Y10
-	VMAXPS    Y7, Y9, Y11
+none2732:
+	VADDPS    Y10, Y2, Y2
+	VMAXPS    Y0, Y7, Y5
+	VMAXPS    Y7, Y0, Y8
+	VANDPS    Y8, Y5, Y5
+	VBLENDVPS Y9, Y5, Y0, Y0
+	VMOVUPS   Y0, 6656(DX)(BX*4)
+	VMINPS    Y4, Y7, Y0
+	VMINPS    Y7, Y4, Y5
+	VORPS     Y5, Y0, Y0
+	VBLENDVPS Y9, Y0, Y4, Y0
+	VMOVUPS   Y0, 8192(DX)(BX*4)
+	VMOVUPS   6720(DX)(BX*4), Y0
+	VMOVUPS   8256(DX)(BX*4), Y4
+	VSUBPS    Y4, Y0, Y5
+	VADDPS    Y5, Y3, Y5
+	VADDPS    Y5, Y6, Y5
+	VMOVUPS   1344(AX), Y7
+	VSUBPS    Y0, Y7, Y8
+	VSUBPS    Y7, Y4, Y10
+	VMAXPS    Y10, Y8, Y11
+	VMAXPS    Y8, Y10, Y12
+	VANDPS    Y12, Y11, Y11
+	VMAXPS    Y1, Y11, Y8
+	VMINPS    Y8, Y5, Y8
+	VMULPS    Y5, Y14, Y5
+	VADDPS    Y5, Y8, Y5
+	VXORPS    Y10, Y10, Y10
+	VCMPPS    $0x04, Y10, Y8, Y11
+	VPTEST    Y11, Y11
+	JZ        none2752
+	VDIVPS    Y5, Y8, Y10
 	VANDPS    Y11, Y10, Y10
-	VMAXPS    Y0, Y10, Y7
-	VMINPS    Y7, Y5, Y7
-	VMULPS    Y5, Y13, Y5
-	VADDPS    Y5, Y7, Y5
-	VXORPS    Y9, Y9, Y9
-	VCMPPS    $0x04, Y9, Y7, Y10
-	VPTEST    Y10, Y10
-	JZ        none2742
-	VDIVPS    Y5, Y7, Y9
-	VANDPS    Y10, Y9, Y9
 
-none2742:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
+none2752:
+	PREFETCHT0 17024(DX)(BX*4)
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6720(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8256(DX)(BX*4)
+	VMOVUPS    6784(DX)(BX*4), Y0
+	VMOVUPS    8320(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    992(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2772
+	VDIVPS     Y5, Y8, Y10
+	VANDPS     Y11, Y10, Y10
+
+none2772:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
 	PREFETCHT0 17088(DX)(BX*4)
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6784(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8320(DX)(BX*4)
-	VMOVUPS    6848(DX)(BX*4), Y2
-	VMOVUPS    8384(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y5
-	VMOVUPS    768(AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VMOVUPS    Y0, 6784(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8320(DX)(BX*4)
+	VMOVUPS    6848(DX)(BX*4), Y0
+	VMOVUPS    8384(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    896(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2792
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2761
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2761:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6848(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
+none2792:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6848(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
 	PREFETCHT0 17152(DX)(BX*4)
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8384(DX)(BX*4)
-	VMOVUPS    6912(DX)(BX*4), Y2
-	VMOVUPS    8448(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y5
-	VMOVUPS    (AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8384(DX)(BX*4)
+	VMOVUPS    6912(DX)(BX*4), Y0
+	VMOVUPS    8448(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    (AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2812
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2780
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2780:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6912(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8448(DX)(BX*4)
-	VMOVUPS    6976(DX)(BX*4), Y2
-	VMOVUPS    8512(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y5
+none2812:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6912(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8448(DX)(BX*4)
+	VMOVUPS    6976(DX)(BX*4), Y0
+	VMOVUPS    8512(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
 	PREFETCHT0 17216(DX)(BX*4)
-	VMOVUPS    1184(AX), Y6
-	VSUBPS     Y2, Y6, Y7
-	VSUBPS     Y6, Y3, Y9
-	VMAXPS     Y9, Y7, Y10
-	VMAXPS     Y7, Y9, Y11
+	VADDPS     Y5, Y3, Y5
+	VADDPS     Y5, Y6, Y5
+	VMOVUPS    1440(AX), Y7
+	VSUBPS     Y0, Y7, Y8
+	VSUBPS     Y7, Y4, Y10
+	VMAXPS     Y10, Y8, Y11
+	VMAXPS     Y8, Y10, Y12
+	VANDPS     Y12, Y11, Y11
+	VMAXPS     Y1, Y11, Y8
+	VMINPS     Y8, Y5, Y8
+	VMULPS     Y5, Y14, Y5
+	VADDPS     Y5, Y8, Y5
+	VXORPS     Y10, Y10, Y10
+	VCMPPS     $0x04, Y10, Y8, Y11
+	VPTEST     Y11, Y11
+	JZ         none2832
+	VDIVPS     Y5, Y8, Y10
 	VANDPS     Y11, Y10, Y10
-	VMAXPS     Y0, Y10, Y7
-	VMINPS     Y7, Y5, Y7
-	VMULPS     Y5, Y13, Y5
-	VADDPS     Y5, Y7, Y5
-	VXORPS     Y9, Y9, Y9
-	VCMPPS     $0x04, Y9, Y7, Y10
-	VPTEST     Y10, Y10
-	JZ         none2799
-	VDIVPS     Y5, Y7, Y9
-	VANDPS     Y10, Y9, Y9
 
-none2799:
-	VADDPS     Y9, Y1, Y1
-	VMAXPS     Y2, Y6, Y5
-	VMAXPS     Y6, Y2, Y7
-	VANDPS     Y7, Y5, Y5
-	VBLENDVPS  Y8, Y5, Y2, Y2
-	VMOVUPS    Y2, 6976(DX)(BX*4)
-	VMINPS     Y3, Y6, Y2
-	VMINPS     Y6, Y3, Y5
-	VORPS      Y5, Y2, Y2
-	VBLENDVPS  Y8, Y2, Y3, Y2
-	VMOVUPS    Y2, 8512(DX)(BX*4)
-	VMOVUPS    7040(DX)(BX*4), Y2
-	VMOVUPS    8576(DX)(BX*4), Y3
-	VSUBPS     Y3, Y2, Y5
-	VADDPS     Y5, Y4, Y4
+none2832:
+	VADDPS     Y10, Y2, Y2
+	VMAXPS     Y0, Y7, Y5
+	VMAXPS     Y7, Y0, Y8
+	VANDPS     Y8, Y5, Y5
+	VBLENDVPS  Y9, Y5, Y0, Y0
+	VMOVUPS    Y0, 6976(DX)(BX*4)
+	VMINPS     Y4, Y7, Y0
+	VMINPS     Y7, Y4, Y5
+	VORPS      Y5, Y0, Y0
+	VBLENDVPS  Y9, Y0, Y4, Y0
+	VMOVUPS    Y0, 8512(DX)(BX*4)
+	VMOVUPS    7040(DX)(BX*4), Y0
+	VMOVUPS    8576(DX)(BX*4), Y4
+	VSUBPS     Y4, Y0, Y5
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y3, Y6, Y3
 	VMOVUPS    160(AX), Y5
-	VSUBPS     Y2, Y5, Y6
-	VSUBPS     Y5, Y3, Y7
-	VMAXPS     Y7, Y6, Y9
-	VMAXPS     Y6, Y7, Y10
-	VANDPS     Y10, Y9, Y9
+	VSUBPS     Y0, Y5, Y6
 	PREFETCHT0 17280(DX)(BX*4)
-	VMAXPS     Y0, Y9, Y6
-	VMINPS     Y6, Y4, Y6
-	VMULPS     Y4, Y13, Y4
-	VADDPS     Y4, Y6, Y4
+	VSUBPS     Y5, Y4, Y7
+	VMAXPS     Y7, Y6, Y8
+	VMAXPS     Y6, Y7, Y10
+	VANDPS     Y10, Y8, Y8
+	VMAXPS     Y1, Y8, Y6
+	VMINPS     Y6, Y3, Y6
+	VMULPS     Y3, Y14, Y3
+	VADDPS     Y3, Y6, Y3
 	VXORPS     Y7, Y7, Y7
-	VCMPPS     $0x04, Y7, Y6, Y9
-	VPTEST     Y9, Y9
-	JZ         none2818
-	VDIVPS     Y4, Y6, Y7
-	VANDPS     Y9, Y7, Y7
+	VCMPPS     $0x04, Y7, Y6, Y8
+	VPTEST     Y8, Y8
+	JZ         none2852
+	VDIVPS     Y3, Y6, Y7
+	VANDPS     Y8, Y7, Y7
 
-none2818:
-	VADDPS       Y7, Y1, Y1
-	VMAXPS       Y2, Y5, Y4
-	VMAXPS       Y5, Y2, Y6
-	VANDPS       Y6, Y4, Y4
-	VBLENDVPS    Y8, Y4, Y2, Y2
-	VMOVUPS      Y2, 7040(DX)(BX*4)
-	VMINPS       Y3, Y5, Y2
-	VMINPS       Y5, Y3, Y4
-	VORPS        Y4, Y2, Y2
-	VBLENDVPS    Y8, Y2, Y3, Y2
-	VMOVUPS      Y2, 8576(DX)(BX*4)
-	VBROADCASTSS narrow<>+448(SB), Y2
-	VMOVUPS      928(AX), Y3
-	VCMPPS       $0x01, Y3, Y2, Y2
-	VANDPS       Y1, Y2, Y1
-	VMOVUPS      704(AX), Y2
+none2852:
+	VADDPS       Y7, Y2, Y2
+	VMAXPS       Y0, Y5, Y3
+	VMAXPS       Y5, Y0, Y6
+	VANDPS       Y6, Y3, Y3
+	VBLENDVPS    Y9, Y3, Y0, Y0
+	VMOVUPS      Y0, 7040(DX)(BX*4)
+	VMINPS       Y4, Y5, Y0
+	VMINPS       Y5, Y4, Y3
+	VORPS        Y3, Y0, Y0
+	VBLENDVPS    Y9, Y0, Y4, Y0
+	VMOVUPS      Y0, 8576(DX)(BX*4)
+	VBROADCASTSS narrow<>+448(SB), Y0
+	VMOVUPS      1056(AX), Y3
+	VCMPPS       $0x01, Y3, Y0, Y0
+	VANDPS       Y2, Y0, Y0
+	VMOVUPS      832(AX), Y2
 	VBROADCASTSS 128(SI), Y4
 	VMULPS       Y4, Y2, Y2
 	VMAXPS       narrow<>+2080(SB), Y2, Y2
 	VBROADCASTSS narrow<>+1920(SB), Y4
 	VMINPS       Y2, Y4, Y2
 	VMULPS       narrow<>+2112(SB), Y3, Y4
+	PREFETCHT0   17344(DX)(BX*4)
 	VBROADCASTSS narrow<>+0(SB), Y5
 	VADDPS       Y4, Y5, Y4
 	VDIVPS       Y4, Y3, Y4
-	VMOVUPS      1216(AX), Y6
+	VMOVUPS      1376(AX), Y6
 	VMULPS       narrow<>+1408(SB), Y6, Y6
-	PREFETCHT0   17344(DX)(BX*4)
 	VMAXPS       narrow<>+736(SB), Y6, Y6
 	VBROADCASTSS narrow<>+768(SB), Y7
 	VMINPS       Y6, Y7, Y6
@@ -3895,11 +3965,11 @@ none2818:
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y6, Y6
 	VMULPS       narrow<>+2144(SB), Y6, Y6
-	VMULPS       Y2, Y1, Y1
-	VADDPS       Y1, Y6, Y1
-	VMULPS       Y1, Y4, Y1
-	VADDPS       narrow<>+384(SB), Y1, Y2
+	VMULPS       Y2, Y0, Y0
+	VADDPS       Y0, Y6, Y0
 	PREFETCHT0   17408(DX)(BX*4)
+	VMULPS       Y0, Y4, Y0
+	VADDPS       narrow<>+384(SB), Y0, Y2
 	VPSUBD       narrow<>+992(SB), Y2, Y6
 	VPSRAD       $0x17, Y6, Y6
 	VPSLLD       $0x17, Y6, Y9
@@ -3920,27 +3990,27 @@ none2818:
 	VMULPS       Y9, Y2, Y2
 	VADDPS       Y2, Y6, Y2
 	VMULPS       narrow<>+1696(SB), Y2, Y2
+	PREFETCHT0   17472(DX)(BX*4)
 	VMOVUPS      8640(DX)(BX*4), Y6
-	VCMPPS       $0x01, Y1, Y6, Y9
+	VCMPPS       $0x01, Y0, Y6, Y9
 	VBROADCASTSS narrow<>+2176(SB), Y11
 	VBLENDVPS    Y9, Y2, Y11, Y9
-	PREFETCHT0   17472(DX)(BX*4)
 	VBROADCASTSS 92(SI), Y11
 	VMULPS       Y11, Y6, Y11
-	VMAXPS       Y11, Y1, Y12
-	VMAXPS       Y1, Y11, Y14
-	VANDPS       Y14, Y12, Y12
-	VBROADCASTSS narrow<>+480(SB), Y1
-	VADDPS       Y12, Y1, Y11
-	VSUBPS       Y1, Y11, Y1
-	VMOVUPS      576(AX), Y11
-	VBLENDVPS    Y11, Y1, Y6, Y1
-	VMOVUPS      Y1, 8640(DX)(BX*4)
-	VBROADCASTSS narrow<>+544(SB), Y1
-	VMOVUPS      32(AX), Y6
-	VMULPS       Y6, Y1, Y6
+	VMAXPS       Y11, Y0, Y12
+	VMAXPS       Y0, Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VBROADCASTSS narrow<>+480(SB), Y0
+	VADDPS       Y12, Y0, Y11
+	VSUBPS       Y0, Y11, Y0
+	VMOVUPS      736(AX), Y11
+	VBLENDVPS    Y11, Y0, Y6, Y0
+	VMOVUPS      Y0, 8640(DX)(BX*4)
+	VBROADCASTSS narrow<>+544(SB), Y0
+	VMOVUPS      1216(AX), Y6
+	VMULPS       Y6, Y0, Y6
 	VADDPS       Y6, Y2, Y6
-	VSUBPS       Y1, Y6, Y6
+	VSUBPS       Y0, Y6, Y6
 	VMULPS       narrow<>+2208(SB), Y6, Y6
 	VMULPS       narrow<>+1472(SB), Y6, Y12
 	VADDPS       Y12, Y5, Y12
@@ -3952,8 +4022,8 @@ none2818:
 	VPSUBD       narrow<>+992(SB), Y4, Y6
 	VPSRAD       $0x17, Y6, Y6
 	VPSLLD       $0x17, Y6, Y12
-	VPSUBD       Y12, Y4, Y4
 	PREFETCHT0   17536(DX)(BX*4)
+	VPSUBD       Y12, Y4, Y4
 	VSUBPS       Y5, Y4, Y4
 	VMULPS       narrow<>+1024(SB), Y4, Y12
 	VSUBPS       Y12, Y10, Y10
@@ -3969,21 +4039,21 @@ none2818:
 	VMULPS       Y10, Y4, Y4
 	VADDPS       Y4, Y6, Y4
 	VMULPS       narrow<>+1696(SB), Y4, Y4
-	VMOVUPS      608(AX), Y6
+	VMOVUPS      1024(AX), Y6
 	VMOVUPS      8704(DX)(BX*4), Y10
 	VBLENDVPS    Y6, narrow<>+608(SB), Y10, Y12
-	VADDPS       Y12, Y4, Y14
+	VADDPS       Y12, Y4, Y13
 	VMOVUPS      8768(DX)(BX*4), Y15
 	VBLENDVPS    Y6, narrow<>+2240(SB), Y15, Y6
 	VADDPS       Y6, Y4, Y15
-	VBROADCASTSS 152(SI), Y10
-	VSUBPS       narrow<>+2272(SB), Y10, Y13
-	VMINPS       Y13, Y14, Y3
-	VMINPS       Y14, Y13, Y11
-	VORPS        Y11, Y3, Y3
 	PREFETCHT0   17600(DX)(BX*4)
+	VBROADCASTSS 152(SI), Y10
+	VSUBPS       narrow<>+2272(SB), Y10, Y14
+	VMINPS       Y14, Y13, Y3
+	VMINPS       Y13, Y14, Y11
+	VORPS        Y11, Y3, Y3
 	VBROADCASTSS 156(SI), Y11
-	VCMPPS       $0x01, Y11, Y0, Y0
+	VCMPPS       $0x01, Y11, Y1, Y1
 	VSUBPS       narrow<>+256(SB), Y10, Y10
 	VMINPS       Y10, Y15, Y11
 	VMINPS       Y15, Y10, Y13
@@ -3991,27 +4061,27 @@ none2818:
 	VADDPS       narrow<>+352(SB), Y3, Y10
 	VMAXPS       Y10, Y11, Y10
 	VBROADCASTSS 136(SI), Y11
-	VBLENDVPS    Y0, Y10, Y11, Y0
-	VSUBPS       Y3, Y0, Y10
-	VCMPPS       $0x01, Y9, Y0, Y11
-	VBLENDVPS    Y11, Y0, Y3, Y13
+	VBLENDVPS    Y1, Y10, Y11, Y1
+	VSUBPS       Y3, Y1, Y10
+	VCMPPS       $0x01, Y9, Y1, Y11
+	VBLENDVPS    Y11, Y1, Y3, Y13
 	VBROADCASTSS 140(SI), Y14
-	VSUBPS       Y0, Y14, Y15
-	VMOVUPS      Y4, 608(AX)
+	VSUBPS       Y1, Y14, Y15
+	VMOVUPS      Y4, 1024(AX)
 	VBLENDVPS    Y11, Y15, Y10, Y4
-	VBLENDVPS    Y11, Y1, Y5, Y11
-	VMOVUPS      Y6, 32(AX)
+	VBLENDVPS    Y11, Y0, Y5, Y11
+	VMOVUPS      Y6, 1216(AX)
 	VCMPPS       $0x01, Y9, Y14, Y6
 	VBLENDVPS    Y6, narrow<>+1344(SB), Y11, Y11
 	VBLENDVPS    Y6, Y14, Y13, Y13
-	VMOVUPS      Y12, 1216(AX)
+	VMOVUPS      Y12, 1376(AX)
 	VBROADCASTSS 144(SI), Y12
 	VSUBPS       Y14, Y12, Y8
 	VBLENDVPS    Y6, Y8, Y4, Y4
 	VCMPPS       $0x01, Y9, Y12, Y6
 	VBLENDVPS    Y6, narrow<>+2304(SB), Y11, Y11
-	VBLENDVPS    Y6, Y12, Y13, Y13
 	PREFETCHT0   17664(DX)(BX*4)
+	VBLENDVPS    Y6, Y12, Y13, Y13
 	VBROADCASTSS 148(SI), Y14
 	VSUBPS       Y12, Y14, Y14
 	VBLENDVPS    Y6, Y14, Y4, Y4
@@ -4020,13 +4090,13 @@ none2818:
 	VADDPS       Y4, Y11, Y4
 	VCMPPS       $0x01, Y5, Y4, Y6
 	VSUBPS       Y3, Y9, Y11
-	VMULPS       Y11, Y1, Y11
+	VMULPS       Y11, Y0, Y11
 	VMULPS       narrow<>+704(SB), Y11, Y11
 	VMAXPS       narrow<>+736(SB), Y11, Y11
 	VMINPS       Y11, Y7, Y11
 	VBROADCASTSS narrow<>+800(SB), Y13
 	VADDPS       Y11, Y13, Y7
-	VMOVUPS      Y9, 704(AX)
+	VMOVUPS      Y9, 832(AX)
 	VSUBPS       Y13, Y7, Y9
 	VSUBPS       Y9, Y11, Y9
 	VMULPS       narrow<>+832(SB), Y9, Y11
@@ -4035,61 +4105,61 @@ none2818:
 	VADDPS       narrow<>+896(SB), Y11, Y11
 	VMULPS       Y11, Y9, Y11
 	VADDPS       narrow<>+928(SB), Y11, Y11
-	VMULPS       Y11, Y9, Y9
 	PREFETCHT0   17728(DX)(BX*4)
+	VMULPS       Y11, Y9, Y9
 	VADDPS       Y9, Y5, Y9
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y9, Y7
 	VBLENDVPS    Y6, Y7, Y4, Y4
-	VCMPPS       $0x01, Y2, Y0, Y6
-	VBLENDVPS    Y6, Y0, Y3, Y0
+	VCMPPS       $0x01, Y2, Y1, Y6
+	VBLENDVPS    Y6, Y1, Y3, Y1
 	VBLENDVPS    Y6, Y15, Y10, Y7
-	VBLENDVPS    Y6, Y1, Y5, Y6
+	VBLENDVPS    Y6, Y0, Y5, Y6
 	VBROADCASTSS 140(SI), Y9
 	VCMPPS       $0x01, Y2, Y9, Y10
 	VBLENDVPS    Y10, narrow<>+1344(SB), Y6, Y6
-	VBLENDVPS    Y10, Y9, Y0, Y0
+	VBLENDVPS    Y10, Y9, Y1, Y1
 	VBLENDVPS    Y10, Y8, Y7, Y7
 	VCMPPS       $0x01, Y2, Y12, Y8
 	VBLENDVPS    Y8, narrow<>+2304(SB), Y6, Y6
-	VBLENDVPS    Y8, Y12, Y0, Y0
+	VBLENDVPS    Y8, Y12, Y1, Y1
 	VBLENDVPS    Y8, Y14, Y7, Y7
-	VSUBPS       Y0, Y2, Y0
-	VDIVPS       Y7, Y0, Y0
-	VADDPS       Y0, Y6, Y0
-	VCMPPS       $0x01, Y5, Y0, Y6
+	VSUBPS       Y1, Y2, Y1
+	VDIVPS       Y7, Y1, Y1
+	VADDPS       Y1, Y6, Y1
 	PREFETCHT0   92160(DI)(BX*4)
+	VCMPPS       $0x01, Y5, Y1, Y6
 	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VMULPS       narrow<>+704(SB), Y1, Y1
-	VMAXPS       narrow<>+736(SB), Y1, Y1
+	VMULPS       Y2, Y0, Y0
+	VMULPS       narrow<>+704(SB), Y0, Y0
+	VMAXPS       narrow<>+736(SB), Y0, Y0
 	VBROADCASTSS narrow<>+768(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VADDPS       Y1, Y13, Y2
+	VMINPS       Y0, Y2, Y0
+	VADDPS       Y0, Y13, Y2
 	VSUBPS       Y13, Y2, Y3
-	VSUBPS       Y3, Y1, Y1
-	VMULPS       narrow<>+832(SB), Y1, Y3
+	VSUBPS       Y3, Y0, Y0
+	VMULPS       narrow<>+832(SB), Y0, Y3
 	VADDPS       narrow<>+864(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y3
+	VMULPS       Y3, Y0, Y3
 	VADDPS       narrow<>+896(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y3
+	VMULPS       Y3, Y0, Y3
 	VADDPS       narrow<>+928(SB), Y3, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y5, Y1
+	VMULPS       Y3, Y0, Y0
+	VADDPS       Y0, Y5, Y0
 	VPSLLD       $0x17, Y2, Y2
-	VPADDD       Y2, Y1, Y1
-	VBLENDVPS    Y6, Y1, Y0, Y0
+	VPADDD       Y2, Y0, Y0
+	VBLENDVPS    Y6, Y0, Y1, Y0
 	VMOVUPS      128(AX), Y1
 	VADDPS       narrow<>+2336(SB), Y1, Y1
-	VMOVUPS      32(AX), Y2
-	VMOVUPS      1216(AX), Y3
-	VSUBPS       Y3, Y2, Y6
 	PREFETCHT0   98304(DI)(BX*4)
+	VMOVUPS      1216(AX), Y2
+	VMOVUPS      1376(AX), Y3
+	VSUBPS       Y3, Y2, Y6
 	VMAXPS       narrow<>+2368(SB), Y6, Y6
 	VBROADCASTSS narrow<>+1472(SB), Y7
 	VMINPS       Y6, Y7, Y6
-	VMOVUPS      704(AX), Y7
-	VMOVUPS      608(AX), Y8
+	VMOVUPS      832(AX), Y7
+	VMOVUPS      1024(AX), Y8
 	VSUBPS       Y8, Y7, Y7
 	VMULPS       narrow<>+192(SB), Y1, Y8
 	VADDPS       Y8, Y5, Y8
@@ -4100,7 +4170,7 @@ none2818:
 	VBLENDVPS    Y9, narrow<>+576(SB), Y10, Y9
 	VMULPS       Y9, Y8, Y8
 	VADDPS       Y8, Y3, Y3
-	VMOVUPS      576(AX), Y8
+	VMOVUPS      736(AX), Y8
 	VMOVUPS      8704(DX)(BX*4), Y9
 	VBLENDVPS    Y8, Y3, Y9, Y9
 	VMOVUPS      Y9, 8704(DX)(BX*4)
@@ -4119,11 +4189,11 @@ none2818:
 	VMOVUPS      8768(DX)(BX*4), Y1
 	VBLENDVPS    Y8, Y2, Y1, Y1
 	VMOVUPS      Y1, 8768(DX)(BX*4)
-	VMOVUPS      992(AX), Y1
-	VMOVUPS      1024(AX), Y2
+	VMOVUPS      1184(AX), Y1
+	VMOVUPS      1152(AX), Y2
 	VSUBPS       Y2, Y1, Y3
 	VADDPS       Y2, Y1, Y2
-	VMOVUPS      928(AX), Y5
+	VMOVUPS      1056(AX), Y5
 	VBROADCASTSS 164(SI), Y6
 	VCMPPS       $0x02, Y6, Y5, Y5
 	VBROADCASTSS narrow<>+2400(SB), Y6
@@ -4162,7 +4232,7 @@ none2818:
 
 // func tickAVX512(n int, news *float32, score *float32, center *float32, lower *float32, upper *float32, b *float32, s *float32, y *float32, p *float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+, SSE
-TEXT ·tickAVX512(SB), $2392-80
+TEXT ·tickAVX512(SB), $2584-80
 	MOVQ    y+64(FP), BX
 	MOVQ    b+48(FP), CX
 	MOVQ    p+72(FP), DX
@@ -4225,7 +4295,6 @@ block:
 	VBROADCASTSS   160(DX), Z12
 	VADDPS.BCST    wide<>+16(SB), Z12, Z12
 	VMULPS         Z12, Z11, Z11
-	VADDPS         (CX), Z11, Z11
 	VADDPS.BCST    wide<>+20(SB), Z11, Z11
 	VMOVUPS        896(CX), Z12
 	VBROADCASTSS   wide<>+24(SB), Z13
@@ -4247,8 +4316,8 @@ block:
 	VMULPS         Z18, Z13, Z19
 	VADDPS         Z19, Z4, Z19
 	VDIVPS         Z19, Z4, Z19
-	PREFETCHT0     9024(CX)
 	VMULPS.BCST    wide<>+44(SB), Z18, Z20
+	PREFETCHT0     9024(CX)
 	VADDPS         Z20, Z4, Z20
 	VDIVPS         Z20, Z4, Z20
 	VMULPS.BCST    wide<>+48(SB), Z18, Z18
@@ -4268,3028 +4337,3078 @@ block:
 	VMOVUPS        512(CX), Z28
 	VBLENDMPS      Z0, Z28, K2, Z28
 	VSUBPS         Z28, Z0, Z29
+	VMOVUPS        (CX), Z30
+	VRANGEPS       $0x05, 640(CX), Z30, Z31
+	VRANGEPS       $0x05, 704(CX), Z30, Z3
+	VMOVUPS        Z17, (AX)
+	VRANGEPS       $0x05, 768(CX), Z30, Z17
+	VMOVUPS        Z15, 64(AX)
+	VRANGEPS       $0x05, 832(CX), Z30, Z15
+	VMOVUPS        Z1, 128(AX)
+	VRANGEPS       $0x05, Z12, Z30, Z1
+	PREFETCHT0     9088(CX)
 	VCMPPS         $0x01, 6144(SI), Z7, K2
 	KANDW          K2, K1, K3
-	VSUBPS         (SI), Z0, Z30
-	PREFETCHT0     9088(CX)
-	VBROADCASTSS   112(DX), Z31
-	VCMPPS         $0x02, Z5, Z31, K4
+	VMOVUPS        Z10, 192(AX)
+	VSUBPS         (SI), Z0, Z10
+	VMOVUPS        Z28, 256(AX)
+	VBROADCASTSS   112(DX), Z28
+	VCMPPS         $0x02, Z5, Z28, K4
 	KANDW          K4, K2, K5
 	KANDW          K5, K1, K6
-	VADDPS         Z11, Z12, Z3
-	VMOVUPS        Z17, (AX)
-	VMULPS         Z3, Z21, Z17
-	VSUBPS         1408(CX), Z30, Z21
-	VMOVUPS        Z15, 64(AX)
-	VSUBPS         12288(DI), Z30, Z15
-	VSUBPS         1536(CX), Z15, Z12
-	VMOVUPS        Z1, 128(AX)
-	VBROADCASTSS   wide<>+12(SB), Z1
-	VMOVUPS        Z15, 192(AX)
-	VPANDD         Z21, Z1, Z15
-	VMINPS         Z17, Z15, Z15
-	VMOVUPS        Z10, 256(AX)
-	VMOVUPS        1472(CX), Z10
-	VSUBPS         Z10, Z15, Z15
-	VMOVUPS        Z28, 320(AX)
-	VBROADCASTSS   124(DX), Z28
-	VMULPS         Z15, Z28, Z15
-	VADDPS         Z15, Z10, Z10
+	VMOVUPS        Z24, 320(AX)
+	VADDPS         Z11, Z12, Z24
+	VMULPS         Z24, Z21, Z24
+	VSUBPS         1408(CX), Z10, Z21
+	VSUBPS         12288(DI), Z10, Z12
+	VMOVUPS        Z9, 384(AX)
+	VSUBPS         1536(CX), Z12, Z9
+	VMOVUPS        Z12, 448(AX)
+	VBROADCASTSS   wide<>+12(SB), Z12
+	VMOVUPS        Z6, 512(AX)
+	VPANDD         Z21, Z12, Z6
+	VMINPS         Z24, Z6, Z6
+	VMOVUPS        Z15, 576(AX)
+	VMOVUPS        1472(CX), Z15
+	VSUBPS         Z15, Z6, Z6
+	VMOVUPS        Z29, 640(AX)
+	VBROADCASTSS   124(DX), Z29
+	VMULPS         Z6, Z29, Z6
+	VADDPS         Z6, Z15, Z6
 	VBROADCASTSS   wide<>+60(SB), Z15
-	VADDPS         Z15, Z10, Z10
-	VSUBPS         Z15, Z10, Z10
-	VMOVUPS        Z10, K6, 1472(CX)
-	VMOVUPS        Z24, 384(AX)
-	VPANDD         Z12, Z1, Z24
-	VMINPS         Z17, Z24, Z24
-	VMOVUPS        Z9, 448(AX)
-	VMOVUPS        1600(CX), Z9
-	VSUBPS         Z9, Z24, Z24
-	VMULPS         Z24, Z28, Z24
+	VADDPS         Z15, Z6, Z6
+	VSUBPS         Z15, Z6, Z6
+	VMOVUPS        Z6, K6, 1472(CX)
+	VMOVUPS        Z27, 704(AX)
+	VPANDD         Z9, Z12, Z27
 	PREFETCHT0     9152(CX)
-	VADDPS         Z24, Z9, Z9
-	VADDPS         Z9, Z15, Z9
-	VSUBPS         Z15, Z9, Z9
-	VMOVUPS        Z9, K6, 1600(CX)
-	VCMPPS         $0x01, Z21, Z17, K7
-	VPXORD.BCST    wide<>+64(SB), Z17, Z24
-	VMAXPS         Z21, Z24, Z21
-	VBLENDMPS      Z17, Z21, K7, Z21
-	VMULPS         Z21, Z28, Z21
+	VMINPS         Z24, Z27, Z27
+	VMOVUPS        1600(CX), Z13
+	VSUBPS         Z13, Z27, Z27
+	VMULPS         Z27, Z29, Z27
+	VADDPS         Z27, Z13, Z13
+	VADDPS         Z13, Z15, Z13
+	VSUBPS         Z15, Z13, Z13
+	VMOVUPS        Z13, K6, 1600(CX)
+	VCMPPS         $0x01, Z21, Z24, K7
+	VPXORD.BCST    wide<>+64(SB), Z24, Z27
+	VMAXPS         Z21, Z27, Z21
+	VBLENDMPS      Z24, Z21, K7, Z21
+	VMULPS         Z21, Z29, Z21
 	VADDPS         1408(CX), Z21, Z21
 	VADDPS         Z21, Z15, Z21
 	VSUBPS         Z15, Z21, Z21
 	VMOVUPS        Z21, K6, 1408(CX)
-	VCMPPS         $0x01, Z12, Z17, K7
-	VMAXPS         Z12, Z24, Z12
-	VBLENDMPS      Z17, Z12, K7, Z12
-	VMULPS         Z12, Z28, Z12
-	VADDPS         1536(CX), Z12, Z12
-	VADDPS         Z12, Z15, Z12
-	VSUBPS         Z15, Z12, Z12
+	VCMPPS         $0x01, Z9, Z24, K7
+	VMAXPS         Z9, Z27, Z9
+	VBLENDMPS      Z24, Z9, K7, Z9
+	VMULPS         Z9, Z29, Z9
 	PREFETCHT0     9216(CX)
-	VMOVUPS        Z12, K6, 1536(CX)
-	VMULPS.BCST    wide<>+68(SB), Z31, Z12
-	VCMPPS         $0x02, Z5, Z12, K7
-	VMULPS.BCST    wide<>+72(SB), Z10, Z10
+	VADDPS         1536(CX), Z9, Z9
+	VADDPS         Z9, Z15, Z9
+	VSUBPS         Z15, Z9, Z9
+	VMOVUPS        Z9, K6, 1536(CX)
+	VMULPS.BCST    wide<>+68(SB), Z28, Z9
+	VCMPPS         $0x02, Z5, Z9, K7
+	VMULPS.BCST    wide<>+72(SB), Z6, Z6
 	KMOVW          K1, 8(SP)
-	VCMPPS         $0x01, Z10, Z9, K1
+	VCMPPS         $0x01, Z6, Z13, K1
 	KANDW          K1, K7, K1
-	VMOVAPS.Z      Z4, K1, Z9
-	VMOVUPS        1664(CX), Z10
-	VSUBPS         Z9, Z10, Z10
-	VMOVUPS        Z9, K6, 1664(CX)
-	VMOVUPS        12288(DI), Z12
-	VMULPS         Z10, Z12, Z10
+	VMOVAPS.Z      Z4, K1, Z6
+	VMOVUPS        1664(CX), Z9
+	VSUBPS         Z6, Z9, Z9
+	VMOVUPS        Z6, K6, 1664(CX)
+	VMOVUPS        12288(DI), Z13
+	VMULPS         Z9, Z13, Z9
 	VMOVUPS        1280(CX), Z21
-	VADDPS         Z10, Z21, Z10
-	VADDPS         Z10, Z15, Z10
-	VSUBPS         Z15, Z10, Z10
-	VBLENDMPS      Z10, Z21, K4, Z24
-	VBLENDMPS      Z10, Z21, K5, Z10
-	VMULPS         Z9, Z12, Z9
-	VSUBPS         Z9, Z30, Z9
-	VBLENDMPS      Z9, Z30, K4, Z9
-	VBLENDMPS      Z9, Z23, K2, Z21
+	VADDPS         Z9, Z21, Z9
+	VADDPS         Z9, Z15, Z9
+	VSUBPS         Z15, Z9, Z9
+	VBLENDMPS      Z9, Z21, K4, Z27
+	VBLENDMPS      Z9, Z21, K5, Z9
+	VMULPS         Z6, Z13, Z6
+	VSUBPS         Z6, Z10, Z6
 	PREFETCHT0     9280(CX)
-	VMOVUPS        1344(CX), Z28
-	VSUBPS         Z28, Z9, Z30
-	VMULPS.BCST    wide<>+76(SB), Z30, Z30
-	VADDPS         Z30, Z28, Z30
-	VADDPS         Z30, Z15, Z30
-	VSUBPS         Z15, Z30, Z30
-	VBLENDMPS      Z30, Z28, K2, Z28
-	VMOVUPS        Z30, K3, 1344(CX)
-	VRANGEPS.BCST  $0x05, 108(DX), Z8, Z12
-	VPANDD         Z23, Z1, Z31
-	VMOVUPS        Z28, 512(AX)
-	VMINPS         Z17, Z31, Z28
-	VMOVUPS        Z8, 576(AX)
+	VBLENDMPS      Z6, Z10, K4, Z6
+	VBLENDMPS      Z6, Z23, K2, Z10
+	VMOVUPS        1344(CX), Z21
+	VSUBPS         Z21, Z6, Z29
+	VMULPS.BCST    wide<>+76(SB), Z29, Z29
+	VADDPS         Z29, Z21, Z29
+	VADDPS         Z29, Z15, Z29
+	VSUBPS         Z15, Z29, Z29
+	VBLENDMPS      Z29, Z21, K2, Z21
+	VMOVUPS        Z29, K3, 1344(CX)
+	VRANGEPS.BCST  $0x05, 108(DX), Z8, Z13
+	VPANDD         Z23, Z12, Z28
+	VMOVUPS        Z21, 768(AX)
+	VMINPS         Z24, Z28, Z21
+	VMOVUPS        Z8, 832(AX)
 	VMOVUPS        1856(CX), Z8
-	VSUBPS         Z8, Z28, Z28
-	VMULPS         Z28, Z12, Z28
-	VADDPS         Z28, Z8, Z28
-	VADDPS         Z28, Z15, Z28
-	VSUBPS         Z15, Z28, Z28
-	VBLENDMPS      Z28, Z8, K2, Z8
-	VMOVUPS        Z28, K3, 1856(CX)
-	VSUBPS         Z24, Z9, Z9
-	VMOVUPS        Z10, 640(AX)
-	VPANDD         Z9, Z1, Z10
-	VMINPS         Z17, Z10, Z10
+	VSUBPS         Z8, Z21, Z21
+	VMULPS         Z21, Z13, Z21
+	VADDPS         Z21, Z8, Z21
+	VADDPS         Z21, Z15, Z21
+	VSUBPS         Z15, Z21, Z21
+	VBLENDMPS      Z21, Z8, K2, Z8
+	VMOVUPS        Z21, K3, 1856(CX)
+	VSUBPS         Z27, Z6, Z6
 	PREFETCHT0     9344(CX)
-	VMOVUPS        1792(CX), Z17
-	VSUBPS         Z17, Z10, Z10
-	VMULPS         Z10, Z12, Z10
-	VADDPS         Z10, Z17, Z10
-	VADDPS         Z10, Z15, Z10
-	VSUBPS         Z15, Z10, Z10
-	VBLENDMPS      Z10, Z17, K2, Z12
-	VMOVUPS        Z10, K3, 1792(CX)
-	VCMPPS         $0x02, Z28, Z10, K1
+	VMOVUPS        Z9, 896(AX)
+	VPANDD         Z6, Z12, Z9
+	VMINPS         Z24, Z9, Z9
+	VMOVUPS        1792(CX), Z24
+	VSUBPS         Z24, Z9, Z9
+	VMULPS         Z9, Z13, Z9
+	VADDPS         Z9, Z24, Z9
+	VADDPS         Z9, Z15, Z9
+	VSUBPS         Z15, Z9, Z9
+	VBLENDMPS      Z9, Z24, K2, Z13
+	VMOVUPS        Z9, K3, 1792(CX)
+	VCMPPS         $0x02, Z21, Z9, K1
 	KANDW          K1, K2, K1
+	VBLENDMPS      Z6, Z23, K1, Z6
+	VSUBPS         Z27, Z29, Z9
 	VBLENDMPS      Z9, Z23, K1, Z9
-	VSUBPS         Z24, Z30, Z10
-	VBLENDMPS      Z10, Z23, K1, Z10
-	VMOVUPS        3968(CX), Z17
-	VMAXPS.BCST    wide<>+80(SB), Z17, Z24
-	VBROADCASTSS   wide<>+84(SB), Z28
-	VMINPS         Z24, Z28, Z24
-	VMULPS.BCST    wide<>+88(SB), Z24, Z24
-	VMAXPS.BCST    wide<>+92(SB), Z24, Z24
-	VBROADCASTSS   wide<>+96(SB), Z30
-	VMINPS         Z24, Z30, Z24
-	VBROADCASTSS   wide<>+100(SB), Z15
-	VMOVUPS        Z21, 704(AX)
-	VADDPS         Z15, Z24, Z21
-	VMOVUPS        Z23, 768(AX)
-	VSUBPS         Z15, Z21, Z23
+	VMOVUPS        6144(SI), Z21
+	VRANGEPS       $0x05, Z30, Z21, Z24
+	VBLENDMPS      Z24, Z1, K1, Z27
+	VMOVUPS        3968(CX), Z29
+	VMAXPS.BCST    wide<>+80(SB), Z29, Z30
+	VBROADCASTSS   wide<>+84(SB), Z15
+	VMINPS         Z30, Z15, Z30
+	VMULPS.BCST    wide<>+88(SB), Z30, Z30
 	PREFETCHT0     9408(CX)
-	VSUBPS         Z23, Z24, Z23
-	VMULPS.BCST    wide<>+104(SB), Z23, Z24
-	VADDPS.BCST    wide<>+108(SB), Z24, Z24
-	VMULPS         Z24, Z23, Z24
-	VADDPS.BCST    wide<>+112(SB), Z24, Z24
-	VMULPS         Z24, Z23, Z24
-	VADDPS.BCST    wide<>+116(SB), Z24, Z24
-	VMULPS         Z24, Z23, Z23
-	VADDPS         Z23, Z4, Z23
-	VPSLLD         $0x17, Z21, Z21
-	VPADDD         Z21, Z23, Z21
-	VMOVUPS        768(CX), Z23
-	VADDPS         Z23, Z14, Z24
-	VMULPS         Z24, Z21, Z21
-	VMOVUPS        Z6, 832(AX)
-	VMOVUPS        6144(SI), Z6
-	VCMPPS         $0x01, Z23, Z6, K4
-	KANDW          K4, K1, K4
-	VMULPS.BCST    wide<>+120(SB), Z8, Z8
-	VCMPPS         $0x01, Z8, Z12, K5
-	KANDW          K5, K4, K4
-	VSUBPS         Z9, Z0, Z8
-	VBLENDMPS      Z8, Z26, K4, Z8
-	PREFETCHT0     9472(CX)
-	VMOVUPS        4544(CX), Z12
-	VMAXPS.BCST    wide<>+80(SB), Z12, Z0
-	VMINPS         Z0, Z28, Z0
-	VMULPS.BCST    wide<>+88(SB), Z0, Z0
-	VMAXPS.BCST    wide<>+92(SB), Z0, Z0
-	VMINPS         Z0, Z30, Z0
-	VADDPS         Z0, Z15, Z28
-	VSUBPS         Z15, Z28, Z30
-	VSUBPS         Z30, Z0, Z0
-	VMULPS.BCST    wide<>+104(SB), Z0, Z30
+	VMAXPS.BCST    wide<>+92(SB), Z30, Z30
+	VMOVUPS        Z10, 960(AX)
+	VBROADCASTSS   wide<>+96(SB), Z10
+	VMINPS         Z30, Z10, Z30
+	VMOVUPS        Z23, 1024(AX)
+	VBROADCASTSS   wide<>+100(SB), Z23
+	VMOVUPS        Z5, 1088(AX)
+	VADDPS         Z23, Z30, Z5
+	VMOVUPS        Z9, 1152(AX)
+	VSUBPS         Z23, Z5, Z9
+	VSUBPS         Z9, Z30, Z9
+	VMULPS.BCST    wide<>+104(SB), Z9, Z30
 	VADDPS.BCST    wide<>+108(SB), Z30, Z30
-	VMULPS         Z30, Z0, Z30
+	VMULPS         Z30, Z9, Z30
 	VADDPS.BCST    wide<>+112(SB), Z30, Z30
-	VMULPS         Z30, Z0, Z30
+	VMULPS         Z30, Z9, Z30
 	VADDPS.BCST    wide<>+116(SB), Z30, Z30
-	VMULPS         Z30, Z0, Z0
-	VADDPS         Z0, Z4, Z0
-	VPSLLD         $0x17, Z28, Z28
-	VPADDD         Z28, Z0, Z0
-	VADDPS         Z14, Z6, Z28
-	VMULPS         Z28, Z0, Z0
+	VMULPS         Z30, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z5, Z5
+	VPADDD         Z5, Z9, Z5
+	VADDPS         Z17, Z14, Z9
+	VMULPS         Z9, Z5, Z5
+	VCMPPS         $0x01, Z17, Z21, K4
+	KANDW          K4, K1, K1
+	VMULPS.BCST    wide<>+120(SB), Z8, Z8
+	PREFETCHT0     9472(CX)
+	VCMPPS         $0x01, Z8, Z13, K4
+	KANDW          K4, K1, K1
+	VSUBPS         Z6, Z0, Z8
+	VBLENDMPS      Z8, Z26, K1, Z8
+	VMOVUPS        4544(CX), Z13
+	VMAXPS.BCST    wide<>+80(SB), Z13, Z30
+	VMINPS         Z30, Z15, Z15
+	VMULPS.BCST    wide<>+88(SB), Z15, Z15
+	VMAXPS.BCST    wide<>+92(SB), Z15, Z15
+	VMINPS         Z15, Z10, Z15
+	VADDPS         Z15, Z23, Z30
+	VSUBPS         Z23, Z30, Z10
+	VSUBPS         Z10, Z15, Z10
+	VMULPS.BCST    wide<>+104(SB), Z10, Z15
+	VADDPS.BCST    wide<>+108(SB), Z15, Z15
+	VMULPS         Z15, Z10, Z15
+	VADDPS.BCST    wide<>+112(SB), Z15, Z15
+	VMULPS         Z15, Z10, Z15
+	VADDPS.BCST    wide<>+116(SB), Z15, Z15
+	VMULPS         Z15, Z10, Z10
+	VADDPS         Z10, Z4, Z10
 	PREFETCHT0     9536(CX)
-	VBLENDMPS      Z0, Z21, K4, Z0
-	VPANDD         Z1, Z2, Z21
-	VADDPS         640(CX), Z11, Z28
-	VDIVPS         Z28, Z21, Z30
+	VPSLLD         $0x17, Z30, Z15
+	VPADDD         Z15, Z10, Z10
+	VADDPS         Z24, Z14, Z15
+	VMULPS         Z15, Z10, Z10
+	VBLENDMPS      Z10, Z5, K1, Z5
+	VPANDD         Z12, Z2, Z10
+	VADDPS         Z31, Z11, Z15
+	VDIVPS         Z15, Z10, Z30
 	VADDPS.BCST    wide<>+16(SB), Z30, Z30
-	VMOVUPS        Z0, 896(AX)
-	VPSUBD.BCST    wide<>+124(SB), Z30, Z0
-	VPSRAD         $0x17, Z0, Z0
-	VMOVUPS        Z8, 960(AX)
-	VPSLLD         $0x17, Z0, Z8
-	VPSUBD         Z8, Z30, Z8
-	VSUBPS         Z4, Z8, Z8
-	VMULPS.BCST    wide<>+128(SB), Z8, Z30
-	VBROADCASTSS   wide<>+132(SB), Z12
-	VSUBPS         Z30, Z12, Z30
-	VMULPS         Z30, Z8, Z30
-	VADDPS.BCST    wide<>+136(SB), Z30, Z30
-	VMULPS         Z30, Z8, Z30
-	VADDPS.BCST    wide<>+140(SB), Z30, Z30
-	VMULPS         Z30, Z8, Z30
-	VADDPS.BCST    wide<>+144(SB), Z30, Z30
-	VMULPS         Z30, Z8, Z30
-	PREFETCHT0     9600(CX)
-	VADDPS.BCST    wide<>+148(SB), Z30, Z30
-	VCVTDQ2PS      Z0, Z0
-	VMULPS         Z30, Z8, Z8
-	VADDPS         Z8, Z0, Z0
-	VMULPS.BCST    wide<>+152(SB), Z0, Z0
-	VMOVUPS        1920(CX), Z8
-	VMAXPS.BCST    wide<>+156(SB), Z8, Z30
-	VMOVUPS        1984(CX), Z6
-	VMOVUPS        Z2, 1024(AX)
-	VMAXPS.BCST    wide<>+160(SB), Z6, Z2
-	VMOVUPS        Z26, 1088(AX)
-	VSUBPS         Z30, Z2, Z26
-	VMAXPS         Z16, Z26, Z26
-	VMOVUPS        Z28, 1152(AX)
-	VMOVUPS        2048(CX), Z28
+	VPSUBD.BCST    wide<>+124(SB), Z30, Z21
+	VPSRAD         $0x17, Z21, Z21
+	VPSLLD         $0x17, Z21, Z0
+	VPSUBD         Z0, Z30, Z0
+	VSUBPS         Z4, Z0, Z0
+	VMULPS.BCST    wide<>+128(SB), Z0, Z30
 	VMOVUPS        Z5, 1216(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z28, Z5
-	VMOVUPS        Z10, 1280(AX)
-	VSUBPS         Z2, Z5, Z10
-	VMAXPS         Z16, Z10, Z10
-	VCMPPS         $0x01, Z0, Z2, K4
-	VBLENDMPS      Z2, Z30, K4, Z2
-	VBLENDMPS      Z10, Z26, K4, Z26
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z30
-	VCMPPS         $0x01, Z0, Z5, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K4, Z30
-	VBLENDMPS      Z5, Z2, K4, Z2
-	VMAXPS.BCST    wide<>+172(SB), Z10, Z5
+	VBROADCASTSS   wide<>+132(SB), Z5
+	VSUBPS         Z30, Z5, Z30
+	VMULPS         Z30, Z0, Z30
+	VADDPS.BCST    wide<>+136(SB), Z30, Z30
+	VMULPS         Z30, Z0, Z30
+	VADDPS.BCST    wide<>+140(SB), Z30, Z30
+	PREFETCHT0     9600(CX)
+	VMULPS         Z30, Z0, Z30
+	VADDPS.BCST    wide<>+144(SB), Z30, Z30
+	VMULPS         Z30, Z0, Z30
+	VADDPS.BCST    wide<>+148(SB), Z30, Z30
+	VCVTDQ2PS      Z21, Z21
+	VMULPS         Z30, Z0, Z0
+	VADDPS         Z0, Z21, Z0
+	VMULPS.BCST    wide<>+152(SB), Z0, Z0
+	VMOVUPS        1920(CX), Z21
+	VMAXPS.BCST    wide<>+156(SB), Z21, Z30
+	VMOVUPS        Z8, 1280(AX)
+	VMOVUPS        1984(CX), Z8
+	VMAXPS.BCST    wide<>+160(SB), Z8, Z13
+	VMOVUPS        Z2, 1344(AX)
+	VSUBPS         Z30, Z13, Z2
+	VMAXPS         Z16, Z2, Z2
+	VMOVUPS        Z24, 1408(AX)
+	VMOVUPS        2048(CX), Z24
+	VMOVUPS        Z26, 1472(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z24, Z26
+	VMOVUPS        Z15, 1536(AX)
+	VSUBPS         Z13, Z26, Z15
+	VMAXPS         Z16, Z15, Z15
+	VCMPPS         $0x01, Z0, Z13, K1
+	VBLENDMPS      Z13, Z30, K1, Z13
+	VBLENDMPS      Z15, Z2, K1, Z2
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z30
+	VCMPPS         $0x01, Z0, Z26, K1
 	PREFETCHT0     9664(CX)
-	VMINPS         Z5, Z4, Z5
-	VBLENDMPS      Z5, Z26, K4, Z5
-	VSUBPS         Z2, Z0, Z2
-	VDIVPS         Z5, Z2, Z2
+	VBLENDMPS.BCST wide<>+168(SB), Z30, K1, Z30
+	VBLENDMPS      Z26, Z13, K1, Z13
+	VMAXPS.BCST    wide<>+172(SB), Z15, Z15
+	VMINPS         Z15, Z4, Z15
+	VBLENDMPS      Z15, Z2, K1, Z2
+	VSUBPS         Z13, Z0, Z13
+	VDIVPS         Z2, Z13, Z2
 	VADDPS         Z2, Z30, Z2
-	VCMPPS         $0x01, Z4, Z2, K4
-	VSUBPS         Z4, Z2, Z5
-	VMULPS.BCST    wide<>+88(SB), Z5, Z5
-	VMAXPS.BCST    wide<>+92(SB), Z5, Z5
-	VADDPS         Z5, Z15, Z10
-	VSUBPS         Z15, Z10, Z26
-	VSUBPS         Z26, Z5, Z5
+	VCMPPS         $0x01, Z4, Z2, K1
+	VSUBPS         Z4, Z2, Z13
+	VMULPS.BCST    wide<>+88(SB), Z13, Z13
+	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
+	VADDPS         Z13, Z23, Z15
+	VSUBPS         Z23, Z15, Z26
+	VSUBPS         Z26, Z13, Z13
 	VBROADCASTSS   wide<>+104(SB), Z26
-	VMULPS         Z5, Z26, Z30
-	VBROADCASTSS   wide<>+108(SB), Z17
-	VADDPS         Z30, Z17, Z30
-	VMULPS         Z30, Z5, Z30
-	VMOVUPS        Z9, 1344(AX)
-	VBROADCASTSS   wide<>+112(SB), Z9
-	VADDPS         Z30, Z9, Z30
-	VMULPS         Z30, Z5, Z30
-	VMOVUPS        Z3, 1408(AX)
-	VBROADCASTSS   wide<>+116(SB), Z3
-	VADDPS         Z30, Z3, Z30
-	VMULPS         Z30, Z5, Z5
-	VADDPS         Z5, Z4, Z5
+	VMULPS         Z13, Z26, Z30
+	VBROADCASTSS   wide<>+108(SB), Z29
+	VADDPS         Z30, Z29, Z30
+	VMULPS         Z30, Z13, Z30
+	VMOVUPS        Z27, 1600(AX)
+	VBROADCASTSS   wide<>+112(SB), Z27
+	VADDPS         Z30, Z27, Z30
+	VMULPS         Z30, Z13, Z30
 	PREFETCHT0     9728(CX)
-	VPSLLD         $0x17, Z10, Z10
-	VPADDD         Z10, Z5, Z5
-	VBLENDMPS      Z5, Z2, K4, Z2
-	VBROADCASTSS   wide<>+52(SB), Z5
-	VMINPS         Z2, Z5, Z2
+	VMOVUPS        Z6, 1664(AX)
+	VBROADCASTSS   wide<>+116(SB), Z6
+	VADDPS         Z30, Z6, Z30
+	VMULPS         Z30, Z13, Z13
+	VADDPS         Z13, Z4, Z13
+	VPSLLD         $0x17, Z15, Z15
+	VPADDD         Z15, Z13, Z13
+	VBLENDMPS      Z13, Z2, K1, Z2
+	VBROADCASTSS   wide<>+52(SB), Z13
+	VMINPS         Z2, Z13, Z2
 	VMULPS.BCST    wide<>+176(SB), Z2, Z2
-	VADDPS         Z2, Z15, Z10
-	VSUBPS         Z15, Z10, Z30
+	VADDPS         Z2, Z23, Z15
+	VSUBPS         Z23, Z15, Z30
 	VSUBPS         Z30, Z2, Z2
 	VMULPS         Z2, Z26, Z30
-	VADDPS         Z30, Z17, Z30
+	VADDPS         Z30, Z29, Z30
 	VMULPS         Z30, Z2, Z30
-	VADDPS         Z30, Z9, Z30
+	VADDPS         Z30, Z27, Z30
 	VMULPS         Z30, Z2, Z30
-	VADDPS         Z30, Z3, Z30
+	VADDPS         Z30, Z6, Z30
 	VMULPS         Z30, Z2, Z2
 	VADDPS         Z2, Z4, Z2
-	VPSLLD         $0x17, Z10, Z10
-	VPADDD         Z10, Z2, Z2
-	VADDPS         Z2, Z7, Z2
+	VPSLLD         $0x17, Z15, Z15
 	PREFETCHT0     9792(CX)
-	VSUBPS         Z8, Z6, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z6, Z28, Z30
-	VMAXPS         Z13, Z30, Z30
-	VMINPS         Z30, Z4, Z30
-	VMOVUPS        Z31, 1472(AX)
-	VMULPS         Z10, Z19, Z31
-	VCMPPS         $0x01, Z0, Z8, K4
-	VBROADCASTSS   wide<>+180(SB), Z23
-	VMOVUPS        Z29, 1536(AX)
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K4, Z29
-	VMULPS         Z29, Z31, Z29
-	VADDPS         Z29, Z8, Z8
-	KMOVW          8(SP), K4
-	VMOVUPS        Z8, K4, 1920(CX)
-	VMULPS         Z10, Z20, Z10
-	VBROADCASTSS   wide<>+184(SB), Z29
-	VMINPS         Z10, Z29, Z10
-	VMULPS.BCST    wide<>+188(SB), Z22, Z31
-	VCMPPS         $0x01, Z0, Z6, K5
-	VMOVUPS        Z24, 1600(AX)
-	VBROADCASTSS   wide<>+192(SB), Z24
-	VBLENDMPS      Z31, Z24, K5, Z5
-	VMULPS         Z5, Z10, Z5
-	VADDPS         Z5, Z6, Z5
-	VRANGEPS       $0x05, Z5, Z8, Z5
-	PREFETCHT0     9856(CX)
-	VMOVUPS        Z5, K4, 1984(CX)
-	VMULPS         Z30, Z18, Z6
-	VMULPS.BCST    wide<>+196(SB), Z22, Z8
-	VCMPPS         $0x01, Z0, Z28, K5
-	VBROADCASTSS   wide<>+200(SB), Z0
-	VBLENDMPS      Z8, Z0, K5, Z10
-	VMULPS         Z10, Z6, Z6
-	VADDPS         Z6, Z28, Z6
-	VRANGEPS       $0x05, Z6, Z5, Z5
-	VMOVUPS        Z5, K4, 2048(CX)
-	VADDPS         640(CX), Z14, Z5
-	VDIVPS         Z5, Z21, Z5
-	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VPSUBD.BCST    wide<>+124(SB), Z5, Z6
-	VPSRAD         $0x17, Z6, Z6
-	VPSLLD         $0x17, Z6, Z10
-	VPSUBD         Z10, Z5, Z5
-	VSUBPS         Z4, Z5, Z5
-	VMULPS.BCST    wide<>+128(SB), Z5, Z10
-	VSUBPS         Z10, Z12, Z10
-	PREFETCHT0     9920(CX)
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+136(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+140(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+144(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+148(SB), Z10, Z10
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z10, Z5, Z5
-	VADDPS         Z5, Z6, Z5
-	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	VMOVUPS        3456(CX), Z6
-	VMAXPS.BCST    wide<>+156(SB), Z6, Z10
-	VMOVUPS        3520(CX), Z22
-	VMAXPS.BCST    wide<>+160(SB), Z22, Z28
-	VSUBPS         Z10, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	VMOVUPS        Z21, 1664(AX)
-	VMOVUPS        3584(CX), Z21
-	VMOVUPS        Z27, 1728(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z21, Z27
-	VMOVUPS        Z14, 1792(AX)
-	VSUBPS         Z28, Z27, Z14
-	VMAXPS         Z16, Z14, Z14
-	VCMPPS         $0x01, Z5, Z28, K5
-	PREFETCHT0     9984(CX)
-	VBLENDMPS      Z28, Z10, K5, Z10
-	VBLENDMPS      Z14, Z30, K5, Z28
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z30
-	VCMPPS         $0x01, Z5, Z27, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K5, Z30
-	VBLENDMPS      Z27, Z10, K5, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VBLENDMPS      Z14, Z28, K5, Z14
-	VSUBPS         Z10, Z5, Z10
-	VDIVPS         Z14, Z10, Z10
-	VADDPS         Z10, Z30, Z10
-	VCMPPS         $0x01, Z4, Z10, K5
-	VSUBPS         Z4, Z10, Z14
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
-	VADDPS         Z14, Z15, Z27
-	VSUBPS         Z15, Z27, Z28
-	VSUBPS         Z28, Z14, Z14
-	VMULPS         Z14, Z26, Z28
-	PREFETCHT0     10048(CX)
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z14, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z14, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z27, Z27
-	VPADDD         Z27, Z14, Z14
-	VBLENDMPS      Z14, Z10, K5, Z10
-	VBROADCASTSS   wide<>+204(SB), Z14
-	VMINPS         Z10, Z14, Z10
-	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z15, Z27
-	VSUBPS         Z15, Z27, Z28
-	VSUBPS         Z28, Z10, Z10
-	VMULPS         Z10, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z10, Z28
-	VADDPS         Z28, Z9, Z28
-	PREFETCHT0     10112(CX)
-	VMULPS         Z28, Z10, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z10, Z10
-	VADDPS         Z10, Z4, Z10
-	VPSLLD         $0x17, Z27, Z27
-	VPADDD         Z27, Z10, Z10
-	VADDPS         Z10, Z7, Z10
-	VSUBPS         Z6, Z22, Z27
-	VMAXPS         Z13, Z27, Z27
-	VMINPS         Z27, Z4, Z27
-	VSUBPS         Z22, Z21, Z28
-	VMAXPS         Z13, Z28, Z28
+	VPADDD         Z15, Z2, Z2
+	VADDPS         Z2, Z7, Z2
+	VSUBPS         Z21, Z8, Z15
+	VBROADCASTSS   wide<>+24(SB), Z30
+	VMAXPS         Z30, Z15, Z15
+	VMINPS         Z15, Z4, Z15
+	VMOVUPS        Z28, 1728(AX)
+	VSUBPS         Z8, Z24, Z28
+	VMAXPS         Z30, Z28, Z28
 	VMINPS         Z28, Z4, Z28
-	VMULPS         Z27, Z19, Z30
-	VCMPPS         $0x01, Z5, Z6, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z7
-	VMULPS         Z7, Z30, Z7
-	VADDPS         Z7, Z6, Z6
-	VMOVUPS        Z6, K4, 3456(CX)
-	VMULPS         Z27, Z20, Z7
-	PREFETCHT0     10176(CX)
-	VMINPS         Z7, Z29, Z7
-	VCMPPS         $0x01, Z5, Z22, K5
-	VBLENDMPS      Z31, Z24, K5, Z27
-	VMULPS         Z27, Z7, Z7
-	VADDPS         Z7, Z22, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMOVUPS        Z6, K4, 3520(CX)
-	VMULPS         Z28, Z18, Z7
-	VCMPPS         $0x01, Z5, Z21, K5
-	VBLENDMPS      Z8, Z0, K5, Z5
-	VMULPS         Z5, Z7, Z5
-	VADDPS         Z5, Z21, Z5
-	VRANGEPS       $0x05, Z5, Z6, Z5
-	VMOVUPS        Z5, K4, 3584(CX)
-	VPANDD         Z25, Z1, Z5
-	VADDPS         704(CX), Z11, Z6
-	VDIVPS         Z6, Z5, Z7
-	VADDPS.BCST    wide<>+16(SB), Z7, Z7
-	VPSUBD.BCST    wide<>+124(SB), Z7, Z21
-	PREFETCHT0     10240(CX)
-	VPSRAD         $0x17, Z21, Z21
-	VPSLLD         $0x17, Z21, Z22
-	VPSUBD         Z22, Z7, Z7
-	VSUBPS         Z4, Z7, Z7
-	VMULPS.BCST    wide<>+128(SB), Z7, Z22
-	VSUBPS         Z22, Z12, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+136(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+140(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+144(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+148(SB), Z22, Z22
-	VCVTDQ2PS      Z21, Z21
-	VMULPS         Z22, Z7, Z7
-	VADDPS         Z7, Z21, Z7
-	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	VMOVUPS        2112(CX), Z21
-	VMAXPS.BCST    wide<>+156(SB), Z21, Z22
-	VMOVUPS        2176(CX), Z27
-	VMAXPS.BCST    wide<>+160(SB), Z27, Z28
-	PREFETCHT0     10304(CX)
-	VSUBPS         Z22, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	VMOVUPS        Z25, 1856(AX)
-	VMOVUPS        2240(CX), Z25
-	VMOVUPS        Z6, 1920(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z6
-	VSUBPS         Z28, Z6, Z1
-	VMAXPS         Z16, Z1, Z1
-	VCMPPS         $0x01, Z7, Z28, K5
-	VBLENDMPS      Z28, Z22, K5, Z22
-	VBLENDMPS      Z1, Z30, K5, Z28
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z30
-	VCMPPS         $0x01, Z7, Z6, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K5, Z30
-	VBLENDMPS      Z6, Z22, K5, Z6
-	VMAXPS.BCST    wide<>+172(SB), Z1, Z1
-	VMINPS         Z1, Z4, Z1
-	VBLENDMPS      Z1, Z28, K5, Z1
-	VSUBPS         Z6, Z7, Z6
-	VDIVPS         Z1, Z6, Z1
-	VADDPS         Z1, Z30, Z1
-	VCMPPS         $0x01, Z4, Z1, K5
-	VSUBPS         Z4, Z1, Z6
-	PREFETCHT0     10368(CX)
-	VMULPS.BCST    wide<>+88(SB), Z6, Z6
-	VMAXPS.BCST    wide<>+92(SB), Z6, Z6
-	VADDPS         Z6, Z15, Z22
-	VSUBPS         Z15, Z22, Z28
-	VSUBPS         Z28, Z6, Z6
-	VMULPS         Z6, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z6, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z6, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z6, Z6
-	VADDPS         Z6, Z4, Z6
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z6, Z6
-	VBLENDMPS      Z6, Z1, K5, Z1
-	VBROADCASTSS   wide<>+52(SB), Z6
-	VMINPS         Z1, Z6, Z1
-	VMULPS.BCST    wide<>+176(SB), Z1, Z1
-	VADDPS         Z1, Z15, Z22
-	PREFETCHT0     10432(CX)
-	VSUBPS         Z15, Z22, Z28
-	VSUBPS         Z28, Z1, Z1
-	VMULPS         Z1, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z1, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z1, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z1, Z1
-	VADDPS         Z1, Z4, Z1
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z1, Z1
-	VADDPS         Z1, Z2, Z1
-	VSUBPS         Z21, Z27, Z2
-	VMAXPS         Z13, Z2, Z2
-	VMINPS         Z2, Z4, Z2
-	VSUBPS         Z27, Z25, Z22
-	VMAXPS         Z13, Z22, Z22
-	VMINPS         Z22, Z4, Z22
-	VMULPS         Z2, Z19, Z28
-	PREFETCHT0     10496(CX)
-	VCMPPS         $0x01, Z7, Z21, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z30
-	VMULPS         Z30, Z28, Z28
-	VADDPS         Z28, Z21, Z21
-	VMOVUPS        Z21, K4, 2112(CX)
-	VMULPS         Z2, Z20, Z2
-	VMINPS         Z2, Z29, Z2
-	VCMPPS         $0x01, Z7, Z27, K5
-	VBLENDMPS      Z31, Z24, K5, Z28
-	VMULPS         Z28, Z2, Z2
-	VADDPS         Z2, Z27, Z2
-	VRANGEPS       $0x05, Z2, Z21, Z2
-	VMOVUPS        Z2, K4, 2176(CX)
-	VMULPS         Z22, Z18, Z21
-	VCMPPS         $0x01, Z7, Z25, K5
-	VBLENDMPS      Z8, Z0, K5, Z7
-	VMULPS         Z7, Z21, Z7
-	VADDPS         Z7, Z25, Z7
-	VRANGEPS       $0x05, Z7, Z2, Z2
-	VMOVUPS        Z2, K4, 2240(CX)
-	PREFETCHT0     10560(CX)
-	VMOVUPS        1792(AX), Z2
-	VADDPS         704(CX), Z2, Z7
-	VDIVPS         Z7, Z5, Z7
-	VADDPS.BCST    wide<>+16(SB), Z7, Z7
-	VPSUBD.BCST    wide<>+124(SB), Z7, Z21
-	VPSRAD         $0x17, Z21, Z21
-	VPSLLD         $0x17, Z21, Z22
-	VPSUBD         Z22, Z7, Z7
-	VSUBPS         Z4, Z7, Z7
-	VMULPS.BCST    wide<>+128(SB), Z7, Z22
-	VSUBPS         Z22, Z12, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+136(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+140(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+144(SB), Z22, Z22
-	VMULPS         Z22, Z7, Z22
-	VADDPS.BCST    wide<>+148(SB), Z22, Z22
-	VCVTDQ2PS      Z21, Z21
-	PREFETCHT0     10624(CX)
-	VMULPS         Z22, Z7, Z7
-	VADDPS         Z7, Z21, Z7
-	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	VMOVUPS        3648(CX), Z21
-	VMAXPS.BCST    wide<>+156(SB), Z21, Z22
-	VMOVUPS        3712(CX), Z25
-	VMAXPS.BCST    wide<>+160(SB), Z25, Z27
-	VSUBPS         Z22, Z27, Z28
+	VMOVUPS        Z1, 1792(AX)
+	VMULPS         Z15, Z19, Z1
+	VCMPPS         $0x01, Z0, Z21, K1
+	VMOVUPS        Z9, 1856(AX)
+	VBROADCASTSS   wide<>+180(SB), Z9
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K1, Z13
+	VMULPS         Z13, Z1, Z1
+	VADDPS         Z1, Z21, Z1
+	KMOVW          8(SP), K1
+	VMOVUPS        Z1, K1, 1920(CX)
+	VMULPS         Z15, Z20, Z13
+	VBROADCASTSS   wide<>+184(SB), Z15
+	VMINPS         Z13, Z15, Z13
+	VMULPS.BCST    wide<>+188(SB), Z22, Z21
+	VCMPPS         $0x01, Z0, Z8, K4
+	VMOVUPS        Z17, 1920(AX)
+	VBROADCASTSS   wide<>+192(SB), Z17
+	VBLENDMPS      Z21, Z17, K4, Z12
+	PREFETCHT0     9856(CX)
+	VMULPS         Z12, Z13, Z12
+	VADDPS         Z12, Z8, Z8
+	VRANGEPS       $0x05, Z8, Z1, Z1
+	VMOVUPS        Z1, K1, 1984(CX)
+	VMULPS         Z28, Z18, Z8
+	VMULPS.BCST    wide<>+196(SB), Z22, Z12
+	VCMPPS         $0x01, Z0, Z24, K4
+	VBROADCASTSS   wide<>+200(SB), Z0
+	VBLENDMPS      Z12, Z0, K4, Z13
+	VMULPS         Z13, Z8, Z8
+	VADDPS         Z8, Z24, Z8
+	VRANGEPS       $0x05, Z8, Z1, Z1
+	VMOVUPS        Z1, K1, 2048(CX)
+	VADDPS         Z31, Z14, Z1
+	VDIVPS         Z1, Z10, Z1
+	VADDPS.BCST    wide<>+16(SB), Z1, Z1
+	VPSUBD.BCST    wide<>+124(SB), Z1, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z13
+	VPSUBD         Z13, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	PREFETCHT0     9920(CX)
+	VMULPS.BCST    wide<>+128(SB), Z1, Z13
+	VSUBPS         Z13, Z5, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+136(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+140(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+144(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+148(SB), Z13, Z13
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z13, Z1, Z1
+	VADDPS         Z1, Z8, Z1
+	VMULPS.BCST    wide<>+152(SB), Z1, Z1
+	VMOVUPS        3456(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z13
+	VMOVUPS        3520(CX), Z22
+	VMAXPS.BCST    wide<>+160(SB), Z22, Z24
+	VSUBPS         Z13, Z24, Z28
 	VMAXPS         Z16, Z28, Z28
-	VMOVUPS        3776(CX), Z30
-	VMOVUPS        Z5, 1984(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z30, Z5
-	VSUBPS         Z27, Z5, Z2
-	VMAXPS         Z16, Z2, Z2
-	VCMPPS         $0x01, Z7, Z27, K5
-	VBLENDMPS      Z27, Z22, K5, Z22
-	VBLENDMPS      Z2, Z28, K5, Z27
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z28
-	VCMPPS         $0x01, Z7, Z5, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K5, Z28
-	VBLENDMPS      Z5, Z22, K5, Z5
-	VMAXPS.BCST    wide<>+172(SB), Z2, Z2
-	VMINPS         Z2, Z4, Z2
-	VBLENDMPS      Z2, Z27, K5, Z2
-	PREFETCHT0     10688(CX)
-	VSUBPS         Z5, Z7, Z5
-	VDIVPS         Z2, Z5, Z2
-	VADDPS         Z2, Z28, Z2
-	VCMPPS         $0x01, Z4, Z2, K5
-	VSUBPS         Z4, Z2, Z5
-	VMULPS.BCST    wide<>+88(SB), Z5, Z5
-	VMAXPS.BCST    wide<>+92(SB), Z5, Z5
-	VADDPS         Z5, Z15, Z22
-	VSUBPS         Z15, Z22, Z27
-	VSUBPS         Z27, Z5, Z5
-	VMULPS         Z5, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z27, Z5, Z27
-	VADDPS         Z27, Z9, Z27
-	VMULPS         Z27, Z5, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z5, Z5
-	VADDPS         Z5, Z4, Z5
-	VPSLLD         $0x17, Z22, Z22
-	PREFETCHT0     10752(CX)
-	VPADDD         Z22, Z5, Z5
-	VBLENDMPS      Z5, Z2, K5, Z2
-	VMINPS         Z2, Z14, Z2
-	VMULPS.BCST    wide<>+176(SB), Z2, Z2
-	VADDPS         Z2, Z15, Z5
-	VSUBPS         Z15, Z5, Z22
-	VSUBPS         Z22, Z2, Z2
-	VMULPS         Z2, Z26, Z22
-	VADDPS         Z22, Z17, Z22
-	VMULPS         Z22, Z2, Z22
-	VADDPS         Z22, Z9, Z22
-	VMULPS         Z22, Z2, Z22
-	VADDPS         Z22, Z3, Z22
-	VMULPS         Z22, Z2, Z2
-	VADDPS         Z2, Z4, Z2
-	VPSLLD         $0x17, Z5, Z5
-	VPADDD         Z5, Z2, Z2
-	VADDPS         Z2, Z10, Z2
-	VSUBPS         Z21, Z25, Z5
-	VMAXPS         Z13, Z5, Z5
-	PREFETCHT0     10816(CX)
-	VMINPS         Z5, Z4, Z5
-	VSUBPS         Z25, Z30, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VMULPS         Z5, Z19, Z22
-	VCMPPS         $0x01, Z7, Z21, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z27
-	VMULPS         Z27, Z22, Z22
-	VADDPS         Z22, Z21, Z21
-	VMOVUPS        Z21, K4, 3648(CX)
-	VMULPS         Z5, Z20, Z5
-	VMINPS         Z5, Z29, Z5
-	VCMPPS         $0x01, Z7, Z25, K5
-	VBLENDMPS      Z31, Z24, K5, Z22
-	VMULPS         Z22, Z5, Z5
-	VADDPS         Z5, Z25, Z5
-	VRANGEPS       $0x05, Z5, Z21, Z5
-	VMOVUPS        Z5, K4, 3712(CX)
-	VMULPS         Z10, Z18, Z10
-	VCMPPS         $0x01, Z7, Z30, K5
-	PREFETCHT0     10880(CX)
-	VBLENDMPS      Z8, Z0, K5, Z7
-	VMULPS         Z7, Z10, Z7
-	VADDPS         Z7, Z30, Z7
-	VRANGEPS       $0x05, Z7, Z5, Z5
-	VMOVUPS        Z5, K4, 3776(CX)
-	VMOVUPS        1728(AX), Z5
-	VPANDD.BCST    wide<>+12(SB), Z5, Z7
-	VADDPS         768(CX), Z11, Z10
-	VDIVPS         Z10, Z7, Z21
-	VADDPS.BCST    wide<>+16(SB), Z21, Z21
-	VPSUBD.BCST    wide<>+124(SB), Z21, Z22
-	VPSRAD         $0x17, Z22, Z22
-	VPSLLD         $0x17, Z22, Z25
-	VPSUBD         Z25, Z21, Z21
-	VSUBPS         Z4, Z21, Z21
-	VMULPS.BCST    wide<>+128(SB), Z21, Z25
-	VSUBPS         Z25, Z12, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+136(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	PREFETCHT0     10944(CX)
-	VADDPS.BCST    wide<>+140(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+144(SB), Z25, Z25
-	VMULPS         Z25, Z21, Z25
-	VADDPS.BCST    wide<>+148(SB), Z25, Z25
-	VCVTDQ2PS      Z22, Z22
-	VMULPS         Z25, Z21, Z21
-	VADDPS         Z21, Z22, Z21
-	VMULPS.BCST    wide<>+152(SB), Z21, Z21
-	VMOVUPS        2304(CX), Z22
-	VMAXPS.BCST    wide<>+156(SB), Z22, Z25
-	VMOVUPS        2368(CX), Z27
-	VMAXPS.BCST    wide<>+160(SB), Z27, Z28
-	VSUBPS         Z25, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	VMOVUPS        2432(CX), Z5
-	VMOVUPS        Z10, 2048(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z5, Z10
-	VSUBPS         Z28, Z10, Z14
+	VMOVUPS        3584(CX), Z31
+	VMOVUPS        Z10, 1984(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z31, Z10
+	VMOVUPS        Z14, 2048(AX)
+	VSUBPS         Z24, Z10, Z14
+	PREFETCHT0     9984(CX)
 	VMAXPS         Z16, Z14, Z14
-	VCMPPS         $0x01, Z21, Z28, K5
-	VBLENDMPS      Z28, Z25, K5, Z25
-	VBLENDMPS      Z14, Z30, K5, Z28
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z30
-	PREFETCHT0     11008(CX)
-	VCMPPS         $0x01, Z21, Z10, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K5, Z30
-	VBLENDMPS      Z10, Z25, K5, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VBLENDMPS      Z14, Z28, K5, Z14
-	VSUBPS         Z10, Z21, Z10
-	VDIVPS         Z14, Z10, Z10
-	VADDPS         Z10, Z30, Z10
-	VCMPPS         $0x01, Z4, Z10, K5
-	VSUBPS         Z4, Z10, Z14
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
-	VADDPS         Z14, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z14, Z14
-	VMULPS         Z14, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z14, Z28
-	PREFETCHT0     11072(CX)
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z14, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z14, Z14
-	VBLENDMPS      Z14, Z10, K5, Z10
-	VMINPS         Z10, Z6, Z10
+	VCMPPS         $0x01, Z1, Z24, K4
+	VBLENDMPS      Z24, Z13, K4, Z13
+	VBLENDMPS      Z14, Z28, K4, Z24
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z1, Z10, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
+	VBLENDMPS      Z10, Z13, K4, Z10
+	VMAXPS.BCST    wide<>+172(SB), Z14, Z13
+	VMINPS         Z13, Z4, Z13
+	VBLENDMPS      Z13, Z24, K4, Z13
+	VSUBPS         Z10, Z1, Z10
+	VDIVPS         Z13, Z10, Z10
+	VADDPS         Z10, Z28, Z10
+	VCMPPS         $0x01, Z4, Z10, K4
+	VSUBPS         Z4, Z10, Z13
+	VMULPS.BCST    wide<>+88(SB), Z13, Z13
+	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
+	VADDPS         Z13, Z23, Z14
+	VSUBPS         Z23, Z14, Z24
+	PREFETCHT0     10048(CX)
+	VSUBPS         Z24, Z13, Z13
+	VMULPS         Z13, Z26, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z13, Z24
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z13, Z24
+	VADDPS         Z24, Z6, Z24
+	VMULPS         Z24, Z13, Z13
+	VADDPS         Z13, Z4, Z13
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z13, Z13
+	VBLENDMPS      Z13, Z10, K4, Z10
+	VBROADCASTSS   wide<>+204(SB), Z13
+	VMINPS         Z10, Z13, Z10
 	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z15, Z14
-	VSUBPS         Z15, Z14, Z25
-	VSUBPS         Z25, Z10, Z10
-	VMULPS         Z10, Z26, Z25
-	VADDPS         Z25, Z17, Z25
-	VMULPS         Z25, Z10, Z25
-	VADDPS         Z25, Z9, Z25
-	VMULPS         Z25, Z10, Z25
-	VADDPS         Z25, Z3, Z25
-	VMULPS         Z25, Z10, Z10
-	PREFETCHT0     11136(CX)
+	VADDPS         Z10, Z23, Z14
+	VSUBPS         Z23, Z14, Z24
+	VSUBPS         Z24, Z10, Z10
+	VMULPS         Z10, Z26, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z10, Z24
+	PREFETCHT0     10112(CX)
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z10, Z24
+	VADDPS         Z24, Z6, Z24
+	VMULPS         Z24, Z10, Z10
 	VADDPS         Z10, Z4, Z10
 	VPSLLD         $0x17, Z14, Z14
 	VPADDD         Z14, Z10, Z10
-	VADDPS         Z10, Z1, Z1
-	VSUBPS         Z22, Z27, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z27, Z5, Z14
-	VMAXPS         Z13, Z14, Z14
+	VADDPS         Z10, Z7, Z10
+	VSUBPS         Z8, Z22, Z14
+	VMAXPS         Z30, Z14, Z14
 	VMINPS         Z14, Z4, Z14
-	VMULPS         Z10, Z19, Z25
-	VCMPPS         $0x01, Z21, Z22, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z28
-	VMULPS         Z28, Z25, Z25
-	VADDPS         Z25, Z22, Z22
-	VMOVUPS        Z22, K4, 2304(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z29, Z10
-	VCMPPS         $0x01, Z21, Z27, K5
-	VBLENDMPS      Z31, Z24, K5, Z25
-	PREFETCHT0     11200(CX)
-	VMULPS         Z25, Z10, Z10
-	VADDPS         Z10, Z27, Z10
-	VRANGEPS       $0x05, Z10, Z22, Z10
-	VMOVUPS        Z10, K4, 2368(CX)
-	VMULPS         Z14, Z18, Z14
-	VCMPPS         $0x01, Z21, Z5, K5
-	VBLENDMPS      Z8, Z0, K5, Z21
-	VMULPS         Z21, Z14, Z14
-	VADDPS         Z14, Z5, Z5
-	VRANGEPS       $0x05, Z5, Z10, Z5
-	VMOVUPS        Z5, K4, 2432(CX)
-	VMOVUPS        1600(AX), Z5
-	VDIVPS         Z5, Z7, Z5
-	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VPSUBD.BCST    wide<>+124(SB), Z5, Z10
-	VPSRAD         $0x17, Z10, Z10
-	VPSLLD         $0x17, Z10, Z14
-	VPSUBD         Z14, Z5, Z5
-	VSUBPS         Z4, Z5, Z5
-	VMULPS.BCST    wide<>+128(SB), Z5, Z14
-	PREFETCHT0     11264(CX)
-	VSUBPS         Z14, Z12, Z14
-	VMULPS         Z14, Z5, Z14
-	VADDPS.BCST    wide<>+136(SB), Z14, Z14
-	VMULPS         Z14, Z5, Z14
-	VADDPS.BCST    wide<>+140(SB), Z14, Z14
-	VMULPS         Z14, Z5, Z14
-	VADDPS.BCST    wide<>+144(SB), Z14, Z14
-	VMULPS         Z14, Z5, Z14
-	VADDPS.BCST    wide<>+148(SB), Z14, Z14
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z14, Z5, Z5
-	VADDPS         Z5, Z10, Z5
-	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	VMOVUPS        3840(CX), Z10
-	VMAXPS.BCST    wide<>+156(SB), Z10, Z14
-	VMOVUPS        3904(CX), Z21
-	VMAXPS.BCST    wide<>+160(SB), Z21, Z22
-	VSUBPS         Z14, Z22, Z25
-	VMAXPS         Z16, Z25, Z25
-	VMOVUPS        3968(CX), Z27
-	VMAXPS.BCST    wide<>+164(SB), Z27, Z28
-	VSUBPS         Z22, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	PREFETCHT0     11328(CX)
-	VCMPPS         $0x01, Z5, Z22, K5
-	VBLENDMPS      Z22, Z14, K5, Z14
-	VBLENDMPS      Z30, Z25, K5, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z25
-	VCMPPS         $0x01, Z5, Z28, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z25, K5, Z25
-	VBLENDMPS      Z28, Z14, K5, Z14
-	VMAXPS.BCST    wide<>+172(SB), Z30, Z28
-	VMINPS         Z28, Z4, Z28
-	VBLENDMPS      Z28, Z22, K5, Z22
+	VSUBPS         Z22, Z31, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z14, Z19, Z28
+	VCMPPS         $0x01, Z1, Z8, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z7
+	VMULPS         Z7, Z28, Z7
+	VADDPS         Z7, Z8, Z7
+	VMOVUPS        Z7, K1, 3456(CX)
+	PREFETCHT0     10176(CX)
+	VMULPS         Z14, Z20, Z8
+	VMINPS         Z8, Z15, Z8
+	VCMPPS         $0x01, Z1, Z22, K4
+	VBLENDMPS      Z21, Z17, K4, Z14
+	VMULPS         Z14, Z8, Z8
+	VADDPS         Z8, Z22, Z8
+	VRANGEPS       $0x05, Z8, Z7, Z7
+	VMOVUPS        Z7, K1, 3520(CX)
+	VMULPS         Z24, Z18, Z8
+	VCMPPS         $0x01, Z1, Z31, K4
+	VBLENDMPS      Z12, Z0, K4, Z1
+	VMULPS         Z1, Z8, Z1
+	VADDPS         Z1, Z31, Z1
+	VRANGEPS       $0x05, Z1, Z7, Z1
+	VMOVUPS        Z1, K1, 3584(CX)
+	VPANDD.BCST    wide<>+12(SB), Z25, Z1
+	VADDPS         Z3, Z11, Z7
+	VDIVPS         Z7, Z1, Z8
+	VADDPS.BCST    wide<>+16(SB), Z8, Z8
+	VPSUBD.BCST    wide<>+124(SB), Z8, Z14
+	PREFETCHT0     10240(CX)
+	VPSRAD         $0x17, Z14, Z14
+	VPSLLD         $0x17, Z14, Z22
+	VPSUBD         Z22, Z8, Z8
+	VSUBPS         Z4, Z8, Z8
+	VMULPS.BCST    wide<>+128(SB), Z8, Z22
+	VSUBPS         Z22, Z5, Z22
+	VMULPS         Z22, Z8, Z22
+	VADDPS.BCST    wide<>+136(SB), Z22, Z22
+	VMULPS         Z22, Z8, Z22
+	VADDPS.BCST    wide<>+140(SB), Z22, Z22
+	VMULPS         Z22, Z8, Z22
+	VADDPS.BCST    wide<>+144(SB), Z22, Z22
+	VMULPS         Z22, Z8, Z22
+	VADDPS.BCST    wide<>+148(SB), Z22, Z22
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z22, Z8, Z8
+	VADDPS         Z8, Z14, Z8
+	VMULPS.BCST    wide<>+152(SB), Z8, Z8
+	VMOVUPS        2112(CX), Z14
+	VMAXPS.BCST    wide<>+156(SB), Z14, Z22
+	PREFETCHT0     10304(CX)
+	VMOVUPS        2176(CX), Z24
+	VMAXPS.BCST    wide<>+160(SB), Z24, Z28
+	VSUBPS         Z22, Z28, Z31
+	VMAXPS         Z16, Z31, Z31
+	VMOVUPS        Z25, 2112(AX)
+	VMOVUPS        2240(CX), Z25
+	VMOVUPS        Z7, 2176(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z7
+	VSUBPS         Z28, Z7, Z13
+	VMAXPS         Z16, Z13, Z13
+	VCMPPS         $0x01, Z8, Z28, K4
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VBLENDMPS      Z13, Z31, K4, Z28
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
+	VCMPPS         $0x01, Z8, Z7, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
+	VBLENDMPS      Z7, Z22, K4, Z7
+	VMAXPS.BCST    wide<>+172(SB), Z13, Z13
+	VMINPS         Z13, Z4, Z13
+	VBLENDMPS      Z13, Z28, K4, Z13
+	VSUBPS         Z7, Z8, Z7
+	VDIVPS         Z13, Z7, Z7
+	VADDPS         Z7, Z31, Z7
+	VCMPPS         $0x01, Z4, Z7, K4
+	PREFETCHT0     10368(CX)
+	VSUBPS         Z4, Z7, Z13
+	VMULPS.BCST    wide<>+88(SB), Z13, Z13
+	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
+	VADDPS         Z13, Z23, Z22
+	VSUBPS         Z23, Z22, Z28
+	VSUBPS         Z28, Z13, Z13
+	VMULPS         Z13, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z13, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z13, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z13, Z13
+	VADDPS         Z13, Z4, Z13
+	VPSLLD         $0x17, Z22, Z22
+	VPADDD         Z22, Z13, Z13
+	VBLENDMPS      Z13, Z7, K4, Z7
+	VBROADCASTSS   wide<>+52(SB), Z13
+	VMINPS         Z7, Z13, Z7
+	VMULPS.BCST    wide<>+176(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z22
+	PREFETCHT0     10432(CX)
+	VSUBPS         Z23, Z22, Z28
+	VSUBPS         Z28, Z7, Z7
+	VMULPS         Z7, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z7, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z7, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z7, Z7
+	VADDPS         Z7, Z4, Z7
+	VPSLLD         $0x17, Z22, Z22
+	VPADDD         Z22, Z7, Z7
+	VADDPS         Z7, Z2, Z2
+	VSUBPS         Z14, Z24, Z7
+	VMAXPS         Z30, Z7, Z7
+	VMINPS         Z7, Z4, Z7
+	VSUBPS         Z24, Z25, Z22
+	VMAXPS         Z30, Z22, Z22
+	VMINPS         Z22, Z4, Z22
+	VMULPS         Z7, Z19, Z28
+	PREFETCHT0     10496(CX)
+	VCMPPS         $0x01, Z8, Z14, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z14, Z14
+	VMOVUPS        Z14, K1, 2112(CX)
+	VMULPS         Z7, Z20, Z7
+	VMINPS         Z7, Z15, Z7
+	VCMPPS         $0x01, Z8, Z24, K4
+	VBLENDMPS      Z21, Z17, K4, Z28
+	VMULPS         Z28, Z7, Z7
+	VADDPS         Z7, Z24, Z7
+	VRANGEPS       $0x05, Z7, Z14, Z7
+	VMOVUPS        Z7, K1, 2176(CX)
+	VMULPS         Z22, Z18, Z14
+	VCMPPS         $0x01, Z8, Z25, K4
+	VBLENDMPS      Z12, Z0, K4, Z8
+	VMULPS         Z8, Z14, Z8
+	VADDPS         Z8, Z25, Z8
+	VRANGEPS       $0x05, Z8, Z7, Z7
+	VMOVUPS        Z7, K1, 2240(CX)
+	PREFETCHT0     10560(CX)
+	VMOVUPS        2048(AX), Z7
+	VADDPS         Z3, Z7, Z3
+	VDIVPS         Z3, Z1, Z3
+	VADDPS.BCST    wide<>+16(SB), Z3, Z3
+	VPSUBD.BCST    wide<>+124(SB), Z3, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z14
+	VPSUBD         Z14, Z3, Z3
+	VSUBPS         Z4, Z3, Z3
+	VMULPS.BCST    wide<>+128(SB), Z3, Z14
 	VSUBPS         Z14, Z5, Z14
-	VDIVPS         Z22, Z14, Z14
-	VADDPS         Z14, Z25, Z14
-	VCMPPS         $0x01, Z4, Z14, K5
-	VSUBPS         Z4, Z14, Z22
+	VMULPS         Z14, Z3, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS.BCST    wide<>+148(SB), Z14, Z14
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z14, Z3, Z3
+	PREFETCHT0     10624(CX)
+	VADDPS         Z3, Z8, Z3
+	VMULPS.BCST    wide<>+152(SB), Z3, Z3
+	VMOVUPS        3648(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z14
+	VMOVUPS        3712(CX), Z22
+	VMAXPS.BCST    wide<>+160(SB), Z22, Z24
+	VSUBPS         Z14, Z24, Z25
+	VMAXPS         Z16, Z25, Z25
+	VMOVUPS        3776(CX), Z28
+	VMAXPS.BCST    wide<>+164(SB), Z28, Z31
+	VMOVUPS        Z1, 2240(AX)
+	VSUBPS         Z24, Z31, Z1
+	VMAXPS         Z16, Z1, Z1
+	VCMPPS         $0x01, Z3, Z24, K4
+	VBLENDMPS      Z24, Z14, K4, Z14
+	VBLENDMPS      Z1, Z25, K4, Z24
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z25
+	VCMPPS         $0x01, Z3, Z31, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z25, K4, Z25
+	VBLENDMPS      Z31, Z14, K4, Z14
+	VMAXPS.BCST    wide<>+172(SB), Z1, Z1
+	VMINPS         Z1, Z4, Z1
+	VBLENDMPS      Z1, Z24, K4, Z1
+	VSUBPS         Z14, Z3, Z14
+	PREFETCHT0     10688(CX)
+	VDIVPS         Z1, Z14, Z1
+	VADDPS         Z1, Z25, Z1
+	VCMPPS         $0x01, Z4, Z1, K4
+	VSUBPS         Z4, Z1, Z14
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
+	VADDPS         Z14, Z23, Z24
+	VSUBPS         Z23, Z24, Z25
+	VSUBPS         Z25, Z14, Z14
+	VMULPS         Z14, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z14, Z14
+	PREFETCHT0     10752(CX)
+	VBLENDMPS      Z14, Z1, K4, Z1
+	VBROADCASTSS   wide<>+204(SB), Z14
+	VMINPS         Z1, Z14, Z1
+	VMULPS.BCST    wide<>+176(SB), Z1, Z1
+	VADDPS         Z1, Z23, Z24
+	VSUBPS         Z23, Z24, Z25
+	VSUBPS         Z25, Z1, Z1
+	VMULPS         Z1, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z1, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z1, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z1, Z1
+	VADDPS         Z1, Z4, Z1
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z1, Z1
+	VADDPS         Z1, Z10, Z1
+	VSUBPS         Z8, Z22, Z10
+	VMAXPS         Z30, Z10, Z10
+	VMINPS         Z10, Z4, Z10
+	PREFETCHT0     10816(CX)
+	VSUBPS         Z22, Z28, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z10, Z19, Z25
+	VCMPPS         $0x01, Z3, Z8, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z25, Z25
+	VADDPS         Z25, Z8, Z8
+	VMOVUPS        Z8, K1, 3648(CX)
+	VMULPS         Z10, Z20, Z10
+	VMINPS         Z10, Z15, Z10
+	VCMPPS         $0x01, Z3, Z22, K4
+	VBLENDMPS      Z21, Z17, K4, Z25
+	VMULPS         Z25, Z10, Z10
+	VADDPS         Z10, Z22, Z10
+	VRANGEPS       $0x05, Z10, Z8, Z8
+	VMOVUPS        Z8, K1, 3712(CX)
+	VMULPS         Z24, Z18, Z10
+	VCMPPS         $0x01, Z3, Z28, K4
+	VBLENDMPS      Z12, Z0, K4, Z3
+	PREFETCHT0     10880(CX)
+	VMULPS         Z3, Z10, Z3
+	VADDPS         Z3, Z28, Z3
+	VRANGEPS       $0x05, Z3, Z8, Z3
+	VMOVUPS        Z3, K1, 3776(CX)
+	VMOVUPS        704(AX), Z3
+	VPANDD.BCST    wide<>+12(SB), Z3, Z8
+	VMOVUPS        1920(AX), Z10
+	VADDPS         Z10, Z11, Z10
+	VDIVPS         Z10, Z8, Z22
+	VADDPS.BCST    wide<>+16(SB), Z22, Z22
+	VPSUBD.BCST    wide<>+124(SB), Z22, Z24
+	VPSRAD         $0x17, Z24, Z24
+	VPSLLD         $0x17, Z24, Z25
+	VPSUBD         Z25, Z22, Z22
+	VSUBPS         Z4, Z22, Z22
+	VMULPS.BCST    wide<>+128(SB), Z22, Z25
+	VSUBPS         Z25, Z5, Z25
+	VMULPS         Z25, Z22, Z25
+	VADDPS.BCST    wide<>+136(SB), Z25, Z25
+	VMULPS         Z25, Z22, Z25
+	VADDPS.BCST    wide<>+140(SB), Z25, Z25
+	VMULPS         Z25, Z22, Z25
+	PREFETCHT0     10944(CX)
+	VADDPS.BCST    wide<>+144(SB), Z25, Z25
+	VMULPS         Z25, Z22, Z25
+	VADDPS.BCST    wide<>+148(SB), Z25, Z25
+	VCVTDQ2PS      Z24, Z24
+	VMULPS         Z25, Z22, Z22
+	VADDPS         Z22, Z24, Z22
+	VMULPS.BCST    wide<>+152(SB), Z22, Z22
+	VMOVUPS        2304(CX), Z24
+	VMAXPS.BCST    wide<>+156(SB), Z24, Z25
+	VMOVUPS        2368(CX), Z28
+	VMAXPS.BCST    wide<>+160(SB), Z28, Z31
+	VSUBPS         Z25, Z31, Z3
+	VMAXPS         Z16, Z3, Z3
+	VMOVUPS        Z10, 1920(AX)
+	VMOVUPS        2432(CX), Z10
+	VMAXPS.BCST    wide<>+164(SB), Z10, Z7
+	VSUBPS         Z31, Z7, Z14
+	VMAXPS         Z16, Z14, Z14
+	VCMPPS         $0x01, Z22, Z31, K4
+	VBLENDMPS      Z31, Z25, K4, Z25
+	VBLENDMPS      Z14, Z3, K4, Z3
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
+	VCMPPS         $0x01, Z22, Z7, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
+	PREFETCHT0     11008(CX)
+	VBLENDMPS      Z7, Z25, K4, Z7
+	VMAXPS.BCST    wide<>+172(SB), Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VBLENDMPS      Z14, Z3, K4, Z3
+	VSUBPS         Z7, Z22, Z7
+	VDIVPS         Z3, Z7, Z3
+	VADDPS         Z3, Z31, Z3
+	VCMPPS         $0x01, Z4, Z3, K4
+	VSUBPS         Z4, Z3, Z7
+	VMULPS.BCST    wide<>+88(SB), Z7, Z7
+	VMAXPS.BCST    wide<>+92(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z14
+	VSUBPS         Z23, Z14, Z25
+	VSUBPS         Z25, Z7, Z7
+	VMULPS         Z7, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z7, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z7, Z25
+	VADDPS         Z25, Z6, Z25
+	PREFETCHT0     11072(CX)
+	VMULPS         Z25, Z7, Z7
+	VADDPS         Z7, Z4, Z7
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z7, Z7
+	VBLENDMPS      Z7, Z3, K4, Z3
+	VMINPS         Z3, Z13, Z3
+	VMULPS.BCST    wide<>+176(SB), Z3, Z3
+	VADDPS         Z3, Z23, Z7
+	VSUBPS         Z23, Z7, Z14
+	VSUBPS         Z14, Z3, Z3
+	VMULPS         Z3, Z26, Z14
+	VADDPS         Z14, Z29, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z27, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z6, Z14
+	VMULPS         Z14, Z3, Z3
+	VADDPS         Z3, Z4, Z3
+	VPSLLD         $0x17, Z7, Z7
+	VPADDD         Z7, Z3, Z3
+	PREFETCHT0     11136(CX)
+	VADDPS         Z3, Z2, Z2
+	VSUBPS         Z24, Z28, Z3
+	VMAXPS         Z30, Z3, Z3
+	VMINPS         Z3, Z4, Z3
+	VSUBPS         Z28, Z10, Z7
+	VMAXPS         Z30, Z7, Z7
+	VMINPS         Z7, Z4, Z7
+	VMULPS         Z3, Z19, Z14
+	VCMPPS         $0x01, Z22, Z24, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VMULPS         Z25, Z14, Z14
+	VADDPS         Z14, Z24, Z14
+	VMOVUPS        Z14, K1, 2304(CX)
+	VMULPS         Z3, Z20, Z3
+	VMINPS         Z3, Z15, Z3
+	VCMPPS         $0x01, Z22, Z28, K4
+	VBLENDMPS      Z21, Z17, K4, Z24
+	VMULPS         Z24, Z3, Z3
+	VADDPS         Z3, Z28, Z3
+	PREFETCHT0     11200(CX)
+	VRANGEPS       $0x05, Z3, Z14, Z3
+	VMOVUPS        Z3, K1, 2368(CX)
+	VMULPS         Z7, Z18, Z7
+	VCMPPS         $0x01, Z22, Z10, K4
+	VBLENDMPS      Z12, Z0, K4, Z14
+	VMULPS         Z14, Z7, Z7
+	VADDPS         Z7, Z10, Z7
+	VRANGEPS       $0x05, Z7, Z3, Z3
+	VMOVUPS        Z3, K1, 2432(CX)
+	VMOVUPS        1856(AX), Z3
+	VDIVPS         Z3, Z8, Z3
+	VADDPS.BCST    wide<>+16(SB), Z3, Z3
+	VPSUBD.BCST    wide<>+124(SB), Z3, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z10
+	VPSUBD         Z10, Z3, Z3
+	VSUBPS         Z4, Z3, Z3
+	VMULPS.BCST    wide<>+128(SB), Z3, Z10
+	VSUBPS         Z10, Z5, Z10
+	VMULPS         Z10, Z3, Z10
+	VADDPS.BCST    wide<>+136(SB), Z10, Z10
+	PREFETCHT0     11264(CX)
+	VMULPS         Z10, Z3, Z10
+	VADDPS.BCST    wide<>+140(SB), Z10, Z10
+	VMULPS         Z10, Z3, Z10
+	VADDPS.BCST    wide<>+144(SB), Z10, Z10
+	VMULPS         Z10, Z3, Z10
+	VADDPS.BCST    wide<>+148(SB), Z10, Z10
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z10, Z3, Z3
+	VADDPS         Z3, Z7, Z3
+	VMULPS.BCST    wide<>+152(SB), Z3, Z3
+	VMOVUPS        3840(CX), Z7
+	VMAXPS.BCST    wide<>+156(SB), Z7, Z10
+	VMOVUPS        3904(CX), Z14
+	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
+	VSUBPS         Z10, Z22, Z24
+	VMAXPS         Z16, Z24, Z24
+	VMOVUPS        3968(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VSUBPS         Z22, Z28, Z31
+	VMAXPS         Z16, Z31, Z31
+	VCMPPS         $0x01, Z3, Z22, K4
+	VBLENDMPS      Z22, Z10, K4, Z10
+	VBLENDMPS      Z31, Z24, K4, Z22
+	PREFETCHT0     11328(CX)
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z3, Z28, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z10, K4, Z10
+	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VMINPS         Z28, Z4, Z28
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VSUBPS         Z10, Z3, Z10
+	VDIVPS         Z22, Z10, Z10
+	VADDPS         Z10, Z24, Z10
+	VCMPPS         $0x01, Z4, Z10, K4
+	VSUBPS         Z4, Z10, Z22
 	VMULPS.BCST    wide<>+88(SB), Z22, Z22
 	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
-	VADDPS         Z22, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
+	VADDPS         Z22, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
 	VSUBPS         Z28, Z22, Z22
-	PREFETCHT0     11392(CX)
 	VMULPS         Z22, Z26, Z28
-	VADDPS         Z28, Z17, Z28
+	VADDPS         Z28, Z29, Z28
 	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z9, Z28
+	PREFETCHT0     11392(CX)
+	VADDPS         Z28, Z27, Z28
 	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z3, Z28
+	VADDPS         Z28, Z6, Z28
 	VMULPS         Z28, Z22, Z22
 	VADDPS         Z22, Z4, Z22
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z22, Z22
-	VBLENDMPS      Z22, Z14, K5, Z14
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z22, Z22
+	VBLENDMPS      Z22, Z10, K4, Z10
 	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z14, Z22, Z14
-	VMULPS.BCST    wide<>+176(SB), Z14, Z14
-	VADDPS         Z14, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z14, Z14
-	VMULPS         Z14, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z14, Z28
+	VMINPS         Z10, Z22, Z10
+	VMULPS.BCST    wide<>+176(SB), Z10, Z10
+	VADDPS         Z10, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z10, Z10
+	VMULPS         Z10, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z10, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z10, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z10, Z10
 	PREFETCHT0     11456(CX)
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z14, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z14, Z14
-	VADDPS         Z14, Z2, Z2
-	VSUBPS         Z10, Z21, Z14
-	VMAXPS         Z13, Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VSUBPS         Z21, Z27, Z25
-	VMAXPS         Z13, Z25, Z25
-	VMINPS         Z25, Z4, Z25
-	VMULPS         Z14, Z19, Z28
-	VCMPPS         $0x01, Z5, Z10, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z30
-	VMULPS         Z30, Z28, Z28
-	VADDPS         Z28, Z10, Z10
-	VMOVUPS        Z10, K4, 3840(CX)
+	VADDPS         Z10, Z4, Z10
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z10, Z10
+	VADDPS         Z10, Z1, Z1
+	VSUBPS         Z7, Z14, Z10
+	VMAXPS         Z30, Z10, Z10
+	VMINPS         Z10, Z4, Z10
+	VSUBPS         Z14, Z25, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z10, Z19, Z28
+	VCMPPS         $0x01, Z3, Z7, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z7, Z7
+	VMOVUPS        Z7, K1, 3840(CX)
+	VMULPS         Z10, Z20, Z10
+	VMINPS         Z10, Z15, Z10
+	VCMPPS         $0x01, Z3, Z14, K4
+	VBLENDMPS      Z21, Z17, K4, Z28
 	PREFETCHT0     11520(CX)
-	VMULPS         Z14, Z20, Z14
-	VMINPS         Z14, Z29, Z14
-	VCMPPS         $0x01, Z5, Z21, K5
-	VBLENDMPS      Z31, Z24, K5, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z21, Z14
-	VRANGEPS       $0x05, Z14, Z10, Z10
-	VMOVUPS        Z10, K4, 3904(CX)
-	VMULPS         Z25, Z18, Z14
-	VCMPPS         $0x01, Z5, Z27, K5
-	VBLENDMPS      Z8, Z0, K5, Z5
-	VMULPS         Z5, Z14, Z5
-	VADDPS         Z5, Z27, Z5
-	VRANGEPS       $0x05, Z5, Z10, Z5
-	VMOVUPS        Z5, K4, 3968(CX)
-	VMOVUPS        1536(AX), Z5
-	VPANDD.BCST    wide<>+12(SB), Z5, Z10
-	VADDPS         832(CX), Z11, Z14
-	VDIVPS         Z14, Z10, Z21
-	VADDPS.BCST    wide<>+16(SB), Z21, Z21
-	PREFETCHT0     11584(CX)
-	VPSUBD.BCST    wide<>+124(SB), Z21, Z25
+	VMULPS         Z28, Z10, Z10
+	VADDPS         Z10, Z14, Z10
+	VRANGEPS       $0x05, Z10, Z7, Z7
+	VMOVUPS        Z7, K1, 3904(CX)
+	VMULPS         Z24, Z18, Z10
+	VCMPPS         $0x01, Z3, Z25, K4
+	VBLENDMPS      Z12, Z0, K4, Z3
+	VMULPS         Z3, Z10, Z3
+	VADDPS         Z3, Z25, Z3
+	VRANGEPS       $0x05, Z3, Z7, Z3
+	VMOVUPS        Z3, K1, 3968(CX)
+	VMOVUPS        640(AX), Z3
+	VPANDD.BCST    wide<>+12(SB), Z3, Z7
+	VMOVUPS        576(AX), Z10
+	VADDPS         Z10, Z11, Z14
+	VDIVPS         Z14, Z7, Z24
+	VADDPS.BCST    wide<>+16(SB), Z24, Z24
+	VPSUBD.BCST    wide<>+124(SB), Z24, Z25
 	VPSRAD         $0x17, Z25, Z25
-	VPSLLD         $0x17, Z25, Z27
-	VPSUBD         Z27, Z21, Z21
-	VSUBPS         Z4, Z21, Z21
-	VMULPS.BCST    wide<>+128(SB), Z21, Z27
-	VSUBPS         Z27, Z12, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS.BCST    wide<>+136(SB), Z27, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS.BCST    wide<>+140(SB), Z27, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS.BCST    wide<>+144(SB), Z27, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS.BCST    wide<>+148(SB), Z27, Z27
+	VPSLLD         $0x17, Z25, Z28
+	VPSUBD         Z28, Z24, Z24
+	VSUBPS         Z4, Z24, Z24
+	PREFETCHT0     11584(CX)
+	VMULPS.BCST    wide<>+128(SB), Z24, Z28
+	VSUBPS         Z28, Z5, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+136(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+140(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+144(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+148(SB), Z28, Z28
 	VCVTDQ2PS      Z25, Z25
-	VMULPS         Z27, Z21, Z21
-	VADDPS         Z21, Z25, Z21
-	VMULPS.BCST    wide<>+152(SB), Z21, Z21
+	VMULPS         Z28, Z24, Z24
+	VADDPS         Z24, Z25, Z24
+	VMULPS.BCST    wide<>+152(SB), Z24, Z24
 	VMOVUPS        2496(CX), Z25
-	VMAXPS.BCST    wide<>+156(SB), Z25, Z27
+	VMAXPS.BCST    wide<>+156(SB), Z25, Z28
+	VMOVUPS        2560(CX), Z31
+	VMAXPS.BCST    wide<>+160(SB), Z31, Z3
+	VMOVUPS        Z14, 1856(AX)
+	VSUBPS         Z28, Z3, Z14
+	VMAXPS         Z16, Z14, Z14
+	VMOVUPS        Z8, 2304(AX)
+	VMOVUPS        2624(CX), Z8
+	VMAXPS.BCST    wide<>+164(SB), Z8, Z22
 	PREFETCHT0     11648(CX)
-	VMOVUPS        2560(CX), Z28
-	VMAXPS.BCST    wide<>+160(SB), Z28, Z30
-	VSUBPS         Z27, Z30, Z5
-	VMAXPS         Z16, Z5, Z5
-	VMOVUPS        Z14, 1600(AX)
-	VMOVUPS        2624(CX), Z14
-	VMOVUPS        Z7, 2112(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z14, Z7
-	VMOVUPS        Z11, 2176(AX)
-	VSUBPS         Z30, Z7, Z11
+	VMOVUPS        Z11, 2368(AX)
+	VSUBPS         Z3, Z22, Z11
 	VMAXPS         Z16, Z11, Z11
-	VCMPPS         $0x01, Z21, Z30, K5
-	VBLENDMPS      Z30, Z27, K5, Z27
-	VBLENDMPS      Z11, Z5, K5, Z5
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z30
-	VCMPPS         $0x01, Z21, Z7, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K5, Z30
-	VBLENDMPS      Z7, Z27, K5, Z7
+	VCMPPS         $0x01, Z24, Z3, K4
+	VBLENDMPS      Z3, Z28, K4, Z3
+	VBLENDMPS      Z11, Z14, K4, Z14
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z24, Z22, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
+	VBLENDMPS      Z22, Z3, K4, Z3
 	VMAXPS.BCST    wide<>+172(SB), Z11, Z11
 	VMINPS         Z11, Z4, Z11
-	VBLENDMPS      Z11, Z5, K5, Z5
-	VSUBPS         Z7, Z21, Z7
-	VDIVPS         Z5, Z7, Z5
-	VADDPS         Z5, Z30, Z5
-	VCMPPS         $0x01, Z4, Z5, K5
+	VBLENDMPS      Z11, Z14, K4, Z11
+	VSUBPS         Z3, Z24, Z3
+	VDIVPS         Z11, Z3, Z3
+	VADDPS         Z3, Z28, Z3
+	VCMPPS         $0x01, Z4, Z3, K4
+	VSUBPS         Z4, Z3, Z11
+	VMULPS.BCST    wide<>+88(SB), Z11, Z11
+	VMAXPS.BCST    wide<>+92(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z14
 	PREFETCHT0     11712(CX)
+	VSUBPS         Z23, Z14, Z22
+	VSUBPS         Z22, Z11, Z11
+	VMULPS         Z11, Z26, Z22
+	VADDPS         Z22, Z29, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS         Z22, Z27, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS         Z22, Z6, Z22
+	VMULPS         Z22, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VBLENDMPS      Z11, Z3, K4, Z3
+	VMINPS         Z3, Z13, Z3
+	VMULPS.BCST    wide<>+176(SB), Z3, Z3
+	VADDPS         Z3, Z23, Z11
+	VSUBPS         Z23, Z11, Z14
+	VSUBPS         Z14, Z3, Z3
+	VMULPS         Z3, Z26, Z14
+	VADDPS         Z14, Z29, Z14
+	PREFETCHT0     11776(CX)
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z27, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z6, Z14
+	VMULPS         Z14, Z3, Z3
+	VADDPS         Z3, Z4, Z3
+	VPSLLD         $0x17, Z11, Z11
+	VPADDD         Z11, Z3, Z3
+	VADDPS         Z3, Z2, Z2
+	VSUBPS         Z25, Z31, Z3
+	VMAXPS         Z30, Z3, Z3
+	VMINPS         Z3, Z4, Z3
+	VSUBPS         Z31, Z8, Z11
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VMULPS         Z3, Z19, Z14
+	VCMPPS         $0x01, Z24, Z25, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
+	VMULPS         Z22, Z14, Z14
+	VADDPS         Z14, Z25, Z14
+	PREFETCHT0     11840(CX)
+	VMOVUPS        Z14, K1, 2496(CX)
+	VMULPS         Z3, Z20, Z3
+	VMINPS         Z3, Z15, Z3
+	VCMPPS         $0x01, Z24, Z31, K4
+	VBLENDMPS      Z21, Z17, K4, Z22
+	VMULPS         Z22, Z3, Z3
+	VADDPS         Z3, Z31, Z3
+	VRANGEPS       $0x05, Z3, Z14, Z3
+	VMOVUPS        Z3, K1, 2560(CX)
+	VMULPS         Z11, Z18, Z11
+	VCMPPS         $0x01, Z24, Z8, K4
+	VBLENDMPS      Z12, Z0, K4, Z14
+	VMULPS         Z14, Z11, Z11
+	VADDPS         Z11, Z8, Z8
+	VRANGEPS       $0x05, Z8, Z3, Z3
+	VMOVUPS        Z3, K1, 2624(CX)
+	VMOVUPS        2048(AX), Z3
+	VADDPS         Z10, Z3, Z8
+	VDIVPS         Z8, Z7, Z8
+	VADDPS.BCST    wide<>+16(SB), Z8, Z8
+	VPSUBD.BCST    wide<>+124(SB), Z8, Z10
+	PREFETCHT0     11904(CX)
+	VPSRAD         $0x17, Z10, Z10
+	VPSLLD         $0x17, Z10, Z11
+	VPSUBD         Z11, Z8, Z8
+	VSUBPS         Z4, Z8, Z8
+	VMULPS.BCST    wide<>+128(SB), Z8, Z11
+	VSUBPS         Z11, Z5, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS.BCST    wide<>+136(SB), Z11, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS.BCST    wide<>+140(SB), Z11, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS.BCST    wide<>+144(SB), Z11, Z11
+	VMULPS         Z11, Z8, Z11
+	VADDPS.BCST    wide<>+148(SB), Z11, Z11
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z11, Z8, Z8
+	VADDPS         Z8, Z10, Z8
+	VMULPS.BCST    wide<>+152(SB), Z8, Z8
+	VMOVUPS        4032(CX), Z10
+	VMAXPS.BCST    wide<>+156(SB), Z10, Z11
+	VMOVUPS        4096(CX), Z14
+	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
+	PREFETCHT0     11968(CX)
+	VSUBPS         Z11, Z22, Z24
+	VMAXPS         Z16, Z24, Z24
+	VMOVUPS        4160(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VSUBPS         Z22, Z28, Z31
+	VMAXPS         Z16, Z31, Z31
+	VCMPPS         $0x01, Z8, Z22, K4
+	VBLENDMPS      Z22, Z11, K4, Z11
+	VBLENDMPS      Z31, Z24, K4, Z22
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z8, Z28, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z11, K4, Z11
+	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VMINPS         Z28, Z4, Z28
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VSUBPS         Z11, Z8, Z11
+	VDIVPS         Z22, Z11, Z11
+	VADDPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z4, Z11, K4
+	VSUBPS         Z4, Z11, Z22
+	PREFETCHT0     12032(CX)
+	VMULPS.BCST    wide<>+88(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VADDPS         Z22, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z22, Z22
+	VMULPS         Z22, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z22, Z22
+	VADDPS         Z22, Z4, Z22
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z22, Z22
+	VBLENDMPS      Z22, Z11, K4, Z11
+	VBROADCASTSS   wide<>+204(SB), Z22
+	VMINPS         Z11, Z22, Z11
+	VMULPS.BCST    wide<>+176(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z24
+	PREFETCHT0     12096(CX)
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z11, Z11
+	VMULPS         Z11, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z11, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z11, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z11, Z11
+	VADDPS         Z11, Z1, Z1
+	VSUBPS         Z10, Z14, Z11
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VSUBPS         Z14, Z25, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z11, Z19, Z28
+	PREFETCHT0     12160(CX)
+	VCMPPS         $0x01, Z8, Z10, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z10, Z10
+	VMOVUPS        Z10, K1, 4032(CX)
+	VMULPS         Z11, Z20, Z11
+	VMINPS         Z11, Z15, Z11
+	VCMPPS         $0x01, Z8, Z14, K4
+	VBLENDMPS      Z21, Z17, K4, Z28
+	VMULPS         Z28, Z11, Z11
+	VADDPS         Z11, Z14, Z11
+	VRANGEPS       $0x05, Z11, Z10, Z10
+	VMOVUPS        Z10, K1, 4096(CX)
+	VMULPS         Z24, Z18, Z11
+	VCMPPS         $0x01, Z8, Z25, K4
+	VBLENDMPS      Z12, Z0, K4, Z8
+	VMULPS         Z8, Z11, Z8
+	VADDPS         Z8, Z25, Z8
+	VRANGEPS       $0x05, Z8, Z10, Z8
+	VMOVUPS        Z8, K1, 4160(CX)
+	PREFETCHT0     12224(CX)
+	VMOVUPS        2368(AX), Z8
+	VMOVUPS        1792(AX), Z10
+	VADDPS         Z10, Z8, Z11
+	VMOVUPS        1728(AX), Z14
+	VDIVPS         Z11, Z14, Z24
+	VADDPS.BCST    wide<>+16(SB), Z24, Z24
+	VPSUBD.BCST    wide<>+124(SB), Z24, Z25
+	VPSRAD         $0x17, Z25, Z25
+	VPSLLD         $0x17, Z25, Z28
+	VPSUBD         Z28, Z24, Z24
+	VSUBPS         Z4, Z24, Z24
+	VMULPS.BCST    wide<>+128(SB), Z24, Z28
+	VSUBPS         Z28, Z5, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+136(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+140(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+144(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+148(SB), Z28, Z28
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z28, Z24, Z24
+	PREFETCHT0     12288(CX)
+	VADDPS         Z24, Z25, Z24
+	VMULPS.BCST    wide<>+152(SB), Z24, Z24
+	VMOVUPS        2688(CX), Z25
+	VMAXPS.BCST    wide<>+156(SB), Z25, Z28
+	VMOVUPS        2752(CX), Z31
+	VMOVUPS        Z11, 576(AX)
+	VMAXPS.BCST    wide<>+160(SB), Z31, Z11
+	VMOVUPS        Z7, 2432(AX)
+	VSUBPS         Z28, Z11, Z7
+	VMAXPS         Z16, Z7, Z7
+	VMOVUPS        2816(CX), Z22
+	VMAXPS.BCST    wide<>+164(SB), Z22, Z8
+	VSUBPS         Z11, Z8, Z5
+	VMAXPS         Z16, Z5, Z5
+	VCMPPS         $0x01, Z24, Z11, K4
+	VBLENDMPS      Z11, Z28, K4, Z11
+	VBLENDMPS      Z5, Z7, K4, Z7
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z24, Z8, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
+	VBLENDMPS      Z8, Z11, K4, Z8
+	VMAXPS.BCST    wide<>+172(SB), Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VBLENDMPS      Z5, Z7, K4, Z5
+	VSUBPS         Z8, Z24, Z7
+	PREFETCHT0     12352(CX)
+	VDIVPS         Z5, Z7, Z5
+	VADDPS         Z5, Z28, Z5
+	VCMPPS         $0x01, Z4, Z5, K4
 	VSUBPS         Z4, Z5, Z7
 	VMULPS.BCST    wide<>+88(SB), Z7, Z7
 	VMAXPS.BCST    wide<>+92(SB), Z7, Z7
-	VADDPS         Z7, Z15, Z11
-	VSUBPS         Z15, Z11, Z27
-	VSUBPS         Z27, Z7, Z7
-	VMULPS         Z7, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS         Z27, Z9, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z7, Z7
+	VADDPS         Z7, Z23, Z8
+	VSUBPS         Z23, Z8, Z11
+	VSUBPS         Z11, Z7, Z7
+	VMULPS         Z7, Z26, Z11
+	VADDPS         Z11, Z29, Z11
+	VMULPS         Z11, Z7, Z11
+	VADDPS         Z11, Z27, Z11
+	VMULPS         Z11, Z7, Z11
+	VADDPS         Z11, Z6, Z11
+	VMULPS         Z11, Z7, Z7
 	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z11, Z11
-	VPADDD         Z11, Z7, Z7
-	VBLENDMPS      Z7, Z5, K5, Z5
-	VMINPS         Z5, Z6, Z5
+	VPSLLD         $0x17, Z8, Z8
+	VPADDD         Z8, Z7, Z7
+	VBLENDMPS      Z7, Z5, K4, Z5
+	PREFETCHT0     12416(CX)
+	VMINPS         Z5, Z13, Z5
 	VMULPS.BCST    wide<>+176(SB), Z5, Z5
-	PREFETCHT0     11776(CX)
-	VADDPS         Z5, Z15, Z7
-	VSUBPS         Z15, Z7, Z11
-	VSUBPS         Z11, Z5, Z5
-	VMULPS         Z5, Z26, Z11
-	VADDPS         Z11, Z17, Z11
-	VMULPS         Z11, Z5, Z11
-	VADDPS         Z11, Z9, Z11
-	VMULPS         Z11, Z5, Z11
-	VADDPS         Z11, Z3, Z11
-	VMULPS         Z11, Z5, Z5
+	VADDPS         Z5, Z23, Z7
+	VSUBPS         Z23, Z7, Z8
+	VSUBPS         Z8, Z5, Z5
+	VMULPS         Z5, Z26, Z8
+	VADDPS         Z8, Z29, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS         Z8, Z27, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS         Z8, Z6, Z8
+	VMULPS         Z8, Z5, Z5
 	VADDPS         Z5, Z4, Z5
 	VPSLLD         $0x17, Z7, Z7
 	VPADDD         Z7, Z5, Z5
-	VADDPS         Z5, Z1, Z1
-	VSUBPS         Z25, Z28, Z5
-	VMAXPS         Z13, Z5, Z5
+	VADDPS         Z5, Z2, Z2
+	VSUBPS         Z25, Z31, Z5
+	VMAXPS         Z30, Z5, Z5
 	VMINPS         Z5, Z4, Z5
-	VSUBPS         Z28, Z14, Z7
-	VMAXPS         Z13, Z7, Z7
+	VSUBPS         Z31, Z22, Z7
+	PREFETCHT0     12480(CX)
+	VMAXPS         Z30, Z7, Z7
 	VMINPS         Z7, Z4, Z7
-	PREFETCHT0     11840(CX)
-	VMULPS         Z5, Z19, Z11
-	VCMPPS         $0x01, Z21, Z25, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z27
-	VMULPS         Z27, Z11, Z11
-	VADDPS         Z11, Z25, Z11
-	VMOVUPS        Z11, K4, 2496(CX)
+	VMULPS         Z5, Z19, Z8
+	VCMPPS         $0x01, Z24, Z25, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z11
+	VMULPS         Z11, Z8, Z8
+	VADDPS         Z8, Z25, Z8
+	VMOVUPS        Z8, K1, 2688(CX)
 	VMULPS         Z5, Z20, Z5
-	VMINPS         Z5, Z29, Z5
-	VCMPPS         $0x01, Z21, Z28, K5
-	VBLENDMPS      Z31, Z24, K5, Z25
-	VMULPS         Z25, Z5, Z5
-	VADDPS         Z5, Z28, Z5
-	VRANGEPS       $0x05, Z5, Z11, Z5
-	VMOVUPS        Z5, K4, 2560(CX)
+	VMINPS         Z5, Z15, Z5
+	VCMPPS         $0x01, Z24, Z31, K4
+	VBLENDMPS      Z21, Z17, K4, Z11
+	VMULPS         Z11, Z5, Z5
+	VADDPS         Z5, Z31, Z5
+	VRANGEPS       $0x05, Z5, Z8, Z5
+	VMOVUPS        Z5, K1, 2752(CX)
 	VMULPS         Z7, Z18, Z7
-	VCMPPS         $0x01, Z21, Z14, K5
-	VBLENDMPS      Z8, Z0, K5, Z11
-	VMULPS         Z11, Z7, Z7
-	VADDPS         Z7, Z14, Z7
-	PREFETCHT0     11904(CX)
+	VCMPPS         $0x01, Z24, Z22, K4
+	VBLENDMPS      Z12, Z0, K4, Z8
+	PREFETCHT0     12544(CX)
+	VMULPS         Z8, Z7, Z7
+	VADDPS         Z7, Z22, Z7
 	VRANGEPS       $0x05, Z7, Z5, Z5
-	VMOVUPS        Z5, K4, 2624(CX)
-	VMOVUPS        1792(AX), Z5
-	VADDPS         832(CX), Z5, Z7
-	VDIVPS         Z7, Z10, Z7
-	VADDPS.BCST    wide<>+16(SB), Z7, Z7
-	VPSUBD.BCST    wide<>+124(SB), Z7, Z11
-	VPSRAD         $0x17, Z11, Z11
-	VPSLLD         $0x17, Z11, Z14
-	VPSUBD         Z14, Z7, Z7
-	VSUBPS         Z4, Z7, Z7
-	VMULPS.BCST    wide<>+128(SB), Z7, Z14
-	VSUBPS         Z14, Z12, Z14
-	VMULPS         Z14, Z7, Z14
-	VADDPS.BCST    wide<>+136(SB), Z14, Z14
-	VMULPS         Z14, Z7, Z14
-	VADDPS.BCST    wide<>+140(SB), Z14, Z14
-	VMULPS         Z14, Z7, Z14
-	VADDPS.BCST    wide<>+144(SB), Z14, Z14
-	VMULPS         Z14, Z7, Z14
-	VADDPS.BCST    wide<>+148(SB), Z14, Z14
-	PREFETCHT0     11968(CX)
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z14, Z7, Z7
-	VADDPS         Z7, Z11, Z7
-	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	VMOVUPS        4032(CX), Z11
-	VMAXPS.BCST    wide<>+156(SB), Z11, Z14
-	VMOVUPS        4096(CX), Z21
-	VMAXPS.BCST    wide<>+160(SB), Z21, Z25
-	VSUBPS         Z14, Z25, Z27
-	VMAXPS         Z16, Z27, Z27
-	VMOVUPS        4160(CX), Z28
-	VMAXPS.BCST    wide<>+164(SB), Z28, Z30
-	VMOVUPS        Z10, 2240(AX)
-	VSUBPS         Z25, Z30, Z10
+	VMOVUPS        Z5, K1, 2816(CX)
+	VADDPS         Z10, Z3, Z5
+	VDIVPS         Z5, Z14, Z5
+	VADDPS.BCST    wide<>+16(SB), Z5, Z5
+	VPSUBD.BCST    wide<>+124(SB), Z5, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z8
+	VPSUBD         Z8, Z5, Z5
+	VSUBPS         Z4, Z5, Z5
+	VMULPS.BCST    wide<>+128(SB), Z5, Z8
+	VBROADCASTSS   wide<>+132(SB), Z10
+	VSUBPS         Z8, Z10, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	PREFETCHT0     12608(CX)
+	VMULPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z8, Z5, Z5
+	VADDPS         Z5, Z7, Z5
+	VMULPS.BCST    wide<>+152(SB), Z5, Z5
+	VMOVUPS        4224(CX), Z7
+	VMAXPS.BCST    wide<>+156(SB), Z7, Z8
+	VMOVUPS        4288(CX), Z11
+	VMAXPS.BCST    wide<>+160(SB), Z11, Z22
+	VSUBPS         Z8, Z22, Z24
+	VMAXPS         Z16, Z24, Z24
+	VMOVUPS        4352(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VSUBPS         Z22, Z28, Z31
+	VMAXPS         Z16, Z31, Z31
+	VCMPPS         $0x01, Z5, Z22, K4
+	VBLENDMPS      Z22, Z8, K4, Z8
+	VBLENDMPS      Z31, Z24, K4, Z22
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z5, Z28, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z8, K4, Z8
+	PREFETCHT0     12672(CX)
+	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VMINPS         Z28, Z4, Z28
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VSUBPS         Z8, Z5, Z8
+	VDIVPS         Z22, Z8, Z8
+	VADDPS         Z8, Z24, Z8
+	VCMPPS         $0x01, Z4, Z8, K4
+	VSUBPS         Z4, Z8, Z22
+	VMULPS.BCST    wide<>+88(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VADDPS         Z22, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z22, Z22
+	VMULPS         Z22, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z22, Z22
+	PREFETCHT0     12736(CX)
+	VADDPS         Z22, Z4, Z22
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z22, Z22
+	VBLENDMPS      Z22, Z8, K4, Z8
+	VBROADCASTSS   wide<>+204(SB), Z22
+	VMINPS         Z8, Z22, Z8
+	VMULPS.BCST    wide<>+176(SB), Z8, Z8
+	VADDPS         Z8, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z8, Z8
+	VMULPS         Z8, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z8, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z8, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z8, Z8
+	VADDPS         Z8, Z4, Z8
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z8, Z8
+	VADDPS         Z8, Z1, Z1
+	PREFETCHT0     12800(CX)
+	VSUBPS         Z7, Z11, Z8
+	VMAXPS         Z30, Z8, Z8
+	VMINPS         Z8, Z4, Z8
+	VSUBPS         Z11, Z25, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z8, Z19, Z28
+	VCMPPS         $0x01, Z5, Z7, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z7, Z7
+	VMOVUPS        Z7, K1, 4224(CX)
+	VMULPS         Z8, Z20, Z8
+	VMINPS         Z8, Z15, Z8
+	VCMPPS         $0x01, Z5, Z11, K4
+	VBLENDMPS      Z21, Z17, K4, Z28
+	VMULPS         Z28, Z8, Z8
+	VADDPS         Z8, Z11, Z8
+	VRANGEPS       $0x05, Z8, Z7, Z7
+	VMOVUPS        Z7, K1, 4288(CX)
+	PREFETCHT0     12864(CX)
+	VMULPS         Z24, Z18, Z8
+	VCMPPS         $0x01, Z5, Z25, K4
+	VBLENDMPS      Z12, Z0, K4, Z5
+	VMULPS         Z5, Z8, Z5
+	VADDPS         Z5, Z25, Z5
+	VRANGEPS       $0x05, Z5, Z7, Z5
+	VMOVUPS        Z5, K1, 4352(CX)
+	VMOVUPS        1664(AX), Z5
+	VPANDD.BCST    wide<>+12(SB), Z5, Z5
+	VMOVUPS        2368(AX), Z7
+	VMOVUPS        1600(AX), Z8
+	VADDPS         Z8, Z7, Z7
+	VDIVPS         Z7, Z5, Z11
+	VADDPS.BCST    wide<>+16(SB), Z11, Z11
+	VPSUBD.BCST    wide<>+124(SB), Z11, Z24
+	VPSRAD         $0x17, Z24, Z24
+	VPSLLD         $0x17, Z24, Z25
+	VPSUBD         Z25, Z11, Z11
+	VSUBPS         Z4, Z11, Z11
+	VMULPS.BCST    wide<>+128(SB), Z11, Z25
+	VSUBPS         Z25, Z10, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS.BCST    wide<>+136(SB), Z25, Z25
+	PREFETCHT0     12928(CX)
+	VMULPS         Z25, Z11, Z25
+	VADDPS.BCST    wide<>+140(SB), Z25, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS.BCST    wide<>+144(SB), Z25, Z25
+	VMULPS         Z25, Z11, Z25
+	VADDPS.BCST    wide<>+148(SB), Z25, Z25
+	VCVTDQ2PS      Z24, Z24
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z24, Z11
+	VMULPS.BCST    wide<>+152(SB), Z11, Z11
+	VMOVUPS        2880(CX), Z24
+	VMAXPS.BCST    wide<>+156(SB), Z24, Z25
+	VMOVUPS        2944(CX), Z28
+	VMAXPS.BCST    wide<>+160(SB), Z28, Z31
+	VSUBPS         Z25, Z31, Z14
+	VMAXPS         Z16, Z14, Z14
+	VMOVUPS        3008(CX), Z22
+	VMOVUPS        Z7, 2368(AX)
+	VMAXPS.BCST    wide<>+164(SB), Z22, Z7
+	VSUBPS         Z31, Z7, Z10
 	VMAXPS         Z16, Z10, Z10
-	VCMPPS         $0x01, Z7, Z25, K5
-	VBLENDMPS      Z25, Z14, K5, Z14
-	VBLENDMPS      Z10, Z27, K5, Z25
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z27
-	VCMPPS         $0x01, Z7, Z30, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z27, K5, Z27
-	VBLENDMPS      Z30, Z14, K5, Z14
+	VCMPPS         $0x01, Z11, Z31, K4
+	VBLENDMPS      Z31, Z25, K4, Z25
+	PREFETCHT0     12992(CX)
+	VBLENDMPS      Z10, Z14, K4, Z14
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
+	VCMPPS         $0x01, Z11, Z7, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
+	VBLENDMPS      Z7, Z25, K4, Z7
 	VMAXPS.BCST    wide<>+172(SB), Z10, Z10
 	VMINPS         Z10, Z4, Z10
-	PREFETCHT0     12032(CX)
-	VBLENDMPS      Z10, Z25, K5, Z10
-	VSUBPS         Z14, Z7, Z14
-	VDIVPS         Z10, Z14, Z10
-	VADDPS         Z10, Z27, Z10
-	VCMPPS         $0x01, Z4, Z10, K5
-	VSUBPS         Z4, Z10, Z14
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
-	VADDPS         Z14, Z15, Z25
-	VSUBPS         Z15, Z25, Z27
-	VSUBPS         Z27, Z14, Z14
-	VMULPS         Z14, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z27, Z14, Z27
-	VADDPS         Z27, Z9, Z27
-	VMULPS         Z27, Z14, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	PREFETCHT0     12096(CX)
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z14, Z14
-	VBLENDMPS      Z14, Z10, K5, Z10
-	VMINPS         Z10, Z22, Z10
-	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z15, Z14
-	VSUBPS         Z15, Z14, Z25
+	VBLENDMPS      Z10, Z14, K4, Z10
+	VSUBPS         Z7, Z11, Z7
+	VDIVPS         Z10, Z7, Z7
+	VADDPS         Z7, Z31, Z7
+	VCMPPS         $0x01, Z4, Z7, K4
+	VSUBPS         Z4, Z7, Z10
+	VMULPS.BCST    wide<>+88(SB), Z10, Z10
+	VMAXPS.BCST    wide<>+92(SB), Z10, Z10
+	VADDPS         Z10, Z23, Z14
+	VSUBPS         Z23, Z14, Z25
 	VSUBPS         Z25, Z10, Z10
 	VMULPS         Z10, Z26, Z25
-	VADDPS         Z25, Z17, Z25
+	VADDPS         Z25, Z29, Z25
+	PREFETCHT0     13056(CX)
 	VMULPS         Z25, Z10, Z25
-	VADDPS         Z25, Z9, Z25
+	VADDPS         Z25, Z27, Z25
 	VMULPS         Z25, Z10, Z25
-	VADDPS         Z25, Z3, Z25
+	VADDPS         Z25, Z6, Z25
 	VMULPS         Z25, Z10, Z10
 	VADDPS         Z10, Z4, Z10
 	VPSLLD         $0x17, Z14, Z14
 	VPADDD         Z14, Z10, Z10
-	VADDPS         Z10, Z2, Z2
-	VSUBPS         Z11, Z21, Z10
-	PREFETCHT0     12160(CX)
-	VMAXPS         Z13, Z10, Z10
+	VBLENDMPS      Z10, Z7, K4, Z7
+	VMINPS         Z7, Z13, Z7
+	VMULPS.BCST    wide<>+176(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z10
+	VSUBPS         Z23, Z10, Z14
+	VSUBPS         Z14, Z7, Z7
+	VMULPS         Z7, Z26, Z14
+	VADDPS         Z14, Z29, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS         Z14, Z27, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS         Z14, Z6, Z14
+	PREFETCHT0     13120(CX)
+	VMULPS         Z14, Z7, Z7
+	VADDPS         Z7, Z4, Z7
+	VPSLLD         $0x17, Z10, Z10
+	VPADDD         Z10, Z7, Z7
+	VADDPS         Z7, Z2, Z2
+	VSUBPS         Z24, Z28, Z7
+	VMAXPS         Z30, Z7, Z7
+	VMINPS         Z7, Z4, Z7
+	VSUBPS         Z28, Z22, Z10
+	VMAXPS         Z30, Z10, Z10
 	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z21, Z28, Z14
-	VMAXPS         Z13, Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VMULPS         Z10, Z19, Z25
-	VCMPPS         $0x01, Z7, Z11, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z27
-	VMULPS         Z27, Z25, Z25
-	VADDPS         Z25, Z11, Z11
-	VMOVUPS        Z11, K4, 4032(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z29, Z10
-	VCMPPS         $0x01, Z7, Z21, K5
-	VBLENDMPS      Z31, Z24, K5, Z25
-	VMULPS         Z25, Z10, Z10
-	VADDPS         Z10, Z21, Z10
-	VRANGEPS       $0x05, Z10, Z11, Z10
-	VMOVUPS        Z10, K4, 4096(CX)
-	VMULPS         Z14, Z18, Z11
-	PREFETCHT0     12224(CX)
-	VCMPPS         $0x01, Z7, Z28, K5
-	VBLENDMPS      Z8, Z0, K5, Z7
-	VMULPS         Z7, Z11, Z7
+	VMULPS         Z7, Z19, Z14
+	VCMPPS         $0x01, Z11, Z24, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VMULPS         Z25, Z14, Z14
+	VADDPS         Z14, Z24, Z14
+	VMOVUPS        Z14, K1, 2880(CX)
+	VMULPS         Z7, Z20, Z7
+	VMINPS         Z7, Z15, Z7
+	VCMPPS         $0x01, Z11, Z28, K4
+	PREFETCHT0     13184(CX)
+	VBLENDMPS      Z21, Z17, K4, Z24
+	VMULPS         Z24, Z7, Z7
 	VADDPS         Z7, Z28, Z7
-	VRANGEPS       $0x05, Z7, Z10, Z7
-	VMOVUPS        Z7, K4, 4160(CX)
-	VMOVUPS        1472(AX), Z7
-	VMOVUPS        1408(AX), Z10
-	VDIVPS         Z10, Z7, Z11
-	VADDPS.BCST    wide<>+16(SB), Z11, Z11
-	VPSUBD.BCST    wide<>+124(SB), Z11, Z14
-	VPSRAD         $0x17, Z14, Z14
-	VPSLLD         $0x17, Z14, Z21
-	VPSUBD         Z21, Z11, Z11
-	VSUBPS         Z4, Z11, Z11
-	VMULPS.BCST    wide<>+128(SB), Z11, Z21
-	VSUBPS         Z21, Z12, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+136(SB), Z21, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+140(SB), Z21, Z21
-	PREFETCHT0     12288(CX)
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+144(SB), Z21, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+148(SB), Z21, Z21
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z21, Z11, Z11
-	VADDPS         Z11, Z14, Z11
-	VMULPS.BCST    wide<>+152(SB), Z11, Z11
-	VMOVUPS        2688(CX), Z14
-	VMAXPS.BCST    wide<>+156(SB), Z14, Z21
-	VMOVUPS        2752(CX), Z25
-	VMAXPS.BCST    wide<>+160(SB), Z25, Z27
-	VSUBPS         Z21, Z27, Z28
-	VMAXPS         Z16, Z28, Z28
-	VMOVUPS        2816(CX), Z30
-	VMAXPS.BCST    wide<>+164(SB), Z30, Z10
-	VSUBPS         Z27, Z10, Z22
-	VMAXPS         Z16, Z22, Z22
-	VCMPPS         $0x01, Z11, Z27, K5
-	VBLENDMPS      Z27, Z21, K5, Z21
-	VBLENDMPS      Z22, Z28, K5, Z27
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z28
-	VCMPPS         $0x01, Z11, Z10, K5
-	PREFETCHT0     12352(CX)
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K5, Z28
-	VBLENDMPS      Z10, Z21, K5, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z22, Z21
-	VMINPS         Z21, Z4, Z21
-	VBLENDMPS      Z21, Z27, K5, Z21
+	VRANGEPS       $0x05, Z7, Z14, Z7
+	VMOVUPS        Z7, K1, 2944(CX)
+	VMULPS         Z10, Z18, Z10
+	VCMPPS         $0x01, Z11, Z22, K4
+	VBLENDMPS      Z12, Z0, K4, Z11
+	VMULPS         Z11, Z10, Z10
+	VADDPS         Z10, Z22, Z10
+	VRANGEPS       $0x05, Z10, Z7, Z7
+	VMOVUPS        Z7, K1, 3008(CX)
+	VADDPS         Z8, Z3, Z7
+	VDIVPS         Z7, Z5, Z5
+	VADDPS.BCST    wide<>+16(SB), Z5, Z5
+	VPSUBD.BCST    wide<>+124(SB), Z5, Z8
+	VPSRAD         $0x17, Z8, Z8
+	VPSLLD         $0x17, Z8, Z10
+	VPSUBD         Z10, Z5, Z5
+	VSUBPS         Z4, Z5, Z5
+	PREFETCHT0     13248(CX)
+	VMULPS.BCST    wide<>+128(SB), Z5, Z10
+	VBROADCASTSS   wide<>+132(SB), Z11
 	VSUBPS         Z10, Z11, Z10
-	VDIVPS         Z21, Z10, Z10
-	VADDPS         Z10, Z28, Z10
-	VCMPPS         $0x01, Z4, Z10, K5
-	VSUBPS         Z4, Z10, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VMAXPS.BCST    wide<>+92(SB), Z21, Z21
-	VADDPS         Z21, Z15, Z22
-	VSUBPS         Z15, Z22, Z27
-	VSUBPS         Z27, Z21, Z21
-	VMULPS         Z21, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z9, Z27
-	PREFETCHT0     12416(CX)
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z21, Z21
-	VADDPS         Z21, Z4, Z21
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z21, Z21
-	VBLENDMPS      Z21, Z10, K5, Z10
-	VMINPS         Z10, Z6, Z10
+	VMULPS         Z10, Z5, Z10
+	VADDPS.BCST    wide<>+136(SB), Z10, Z10
+	VMULPS         Z10, Z5, Z10
+	VADDPS.BCST    wide<>+140(SB), Z10, Z10
+	VMULPS         Z10, Z5, Z10
+	VADDPS.BCST    wide<>+144(SB), Z10, Z10
+	VMULPS         Z10, Z5, Z10
+	VADDPS.BCST    wide<>+148(SB), Z10, Z10
+	VCVTDQ2PS      Z8, Z8
+	VMULPS         Z10, Z5, Z5
+	VADDPS         Z5, Z8, Z5
+	VMULPS.BCST    wide<>+152(SB), Z5, Z5
+	VMOVUPS        4416(CX), Z8
+	VMAXPS.BCST    wide<>+156(SB), Z8, Z10
+	VMOVUPS        4480(CX), Z14
+	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
+	VSUBPS         Z10, Z22, Z24
+	VMAXPS         Z16, Z24, Z24
+	VMOVUPS        4544(CX), Z25
+	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VSUBPS         Z22, Z28, Z31
+	PREFETCHT0     13312(CX)
+	VMAXPS         Z16, Z31, Z31
+	VCMPPS         $0x01, Z5, Z22, K4
+	VBLENDMPS      Z22, Z10, K4, Z10
+	VBLENDMPS      Z31, Z24, K4, Z22
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z5, Z28, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z10, K4, Z10
+	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VMINPS         Z28, Z4, Z28
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VSUBPS         Z10, Z5, Z10
+	VDIVPS         Z22, Z10, Z10
+	VADDPS         Z10, Z24, Z10
+	VCMPPS         $0x01, Z4, Z10, K4
+	VSUBPS         Z4, Z10, Z22
+	VMULPS.BCST    wide<>+88(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VADDPS         Z22, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	PREFETCHT0     13376(CX)
+	VSUBPS         Z28, Z22, Z22
+	VMULPS         Z22, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z22, Z22
+	VADDPS         Z22, Z4, Z22
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z22, Z22
+	VBLENDMPS      Z22, Z10, K4, Z10
+	VBROADCASTSS   wide<>+204(SB), Z22
+	VMINPS         Z10, Z22, Z10
 	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z15, Z21
-	VSUBPS         Z15, Z21, Z22
+	VADDPS         Z10, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z10, Z10
+	VMULPS         Z10, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	PREFETCHT0     13440(CX)
+	VMULPS         Z28, Z10, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z10, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z10, Z10
+	VADDPS         Z10, Z4, Z10
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z10, Z10
+	VADDPS         Z10, Z1, Z1
+	VSUBPS         Z8, Z14, Z10
+	VMAXPS         Z30, Z10, Z10
+	VMINPS         Z10, Z4, Z10
+	VSUBPS         Z14, Z25, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z10, Z19, Z28
+	VCMPPS         $0x01, Z5, Z8, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z8, Z8
+	PREFETCHT0     13504(CX)
+	VMOVUPS        Z8, K1, 4416(CX)
+	VMULPS         Z10, Z20, Z10
+	VMINPS         Z10, Z15, Z10
+	VCMPPS         $0x01, Z5, Z14, K4
+	VBLENDMPS      Z21, Z17, K4, Z28
+	VMULPS         Z28, Z10, Z10
+	VADDPS         Z10, Z14, Z10
+	VRANGEPS       $0x05, Z10, Z8, Z8
+	VMOVUPS        Z8, K1, 4480(CX)
+	VMULPS         Z24, Z18, Z10
+	VCMPPS         $0x01, Z5, Z25, K4
+	VBLENDMPS      Z12, Z0, K4, Z5
+	VMULPS         Z5, Z10, Z5
+	VADDPS         Z5, Z25, Z5
+	VRANGEPS       $0x05, Z5, Z8, Z5
+	VMOVUPS        Z5, K1, 4544(CX)
+	VMOVUPS        1152(AX), Z5
+	VPANDD.BCST    wide<>+12(SB), Z5, Z5
+	VMOVUPS        2368(AX), Z8
+	VDIVPS         Z8, Z5, Z8
+	VADDPS.BCST    wide<>+16(SB), Z8, Z8
+	VPSUBD.BCST    wide<>+124(SB), Z8, Z10
+	PREFETCHT0     13568(CX)
+	VPSRAD         $0x17, Z10, Z10
+	VPSLLD         $0x17, Z10, Z14
+	VPSUBD         Z14, Z8, Z8
+	VSUBPS         Z4, Z8, Z8
+	VMULPS.BCST    wide<>+128(SB), Z8, Z14
+	VSUBPS         Z14, Z11, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VMULPS         Z14, Z8, Z14
+	VADDPS.BCST    wide<>+148(SB), Z14, Z14
+	VCVTDQ2PS      Z10, Z10
+	VMULPS         Z14, Z8, Z8
+	VADDPS         Z8, Z10, Z8
+	VMULPS.BCST    wide<>+152(SB), Z8, Z8
+	VMOVUPS        3072(CX), Z10
+	VMAXPS.BCST    wide<>+156(SB), Z10, Z14
+	VMOVUPS        3136(CX), Z24
+	VMAXPS.BCST    wide<>+160(SB), Z24, Z25
+	PREFETCHT0     13632(CX)
+	VSUBPS         Z14, Z25, Z28
+	VMAXPS         Z16, Z28, Z28
+	VMOVUPS        3200(CX), Z31
+	VMAXPS.BCST    wide<>+164(SB), Z31, Z3
+	VSUBPS         Z25, Z3, Z22
+	VMAXPS         Z16, Z22, Z22
+	VCMPPS         $0x01, Z8, Z25, K4
+	VBLENDMPS      Z25, Z14, K4, Z14
+	VBLENDMPS      Z22, Z28, K4, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z8, Z3, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
+	VBLENDMPS      Z3, Z14, K4, Z3
+	VMAXPS.BCST    wide<>+172(SB), Z22, Z14
+	VMINPS         Z14, Z4, Z14
+	VBLENDMPS      Z14, Z25, K4, Z14
+	VSUBPS         Z3, Z8, Z3
+	VDIVPS         Z14, Z3, Z3
+	VADDPS         Z3, Z28, Z3
+	VCMPPS         $0x01, Z4, Z3, K4
+	VSUBPS         Z4, Z3, Z14
+	PREFETCHT0     13696(CX)
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
+	VADDPS         Z14, Z23, Z22
+	VSUBPS         Z23, Z22, Z25
+	VSUBPS         Z25, Z14, Z14
+	VMULPS         Z14, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z22, Z22
+	VPADDD         Z22, Z14, Z14
+	VBLENDMPS      Z14, Z3, K4, Z3
+	VMINPS         Z3, Z13, Z3
+	VMULPS.BCST    wide<>+176(SB), Z3, Z3
+	VADDPS         Z3, Z23, Z13
+	VSUBPS         Z23, Z13, Z14
+	PREFETCHT0     13760(CX)
+	VSUBPS         Z14, Z3, Z3
+	VMULPS         Z3, Z26, Z14
+	VADDPS         Z14, Z29, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z27, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS         Z14, Z6, Z14
+	VMULPS         Z14, Z3, Z3
+	VADDPS         Z3, Z4, Z3
+	VPSLLD         $0x17, Z13, Z13
+	VPADDD         Z13, Z3, Z3
+	VADDPS         Z3, Z2, Z2
+	VSUBPS         Z10, Z24, Z3
+	VMAXPS         Z30, Z3, Z3
+	VMINPS         Z3, Z4, Z3
+	VSUBPS         Z24, Z31, Z13
+	VMAXPS         Z30, Z13, Z13
+	VMINPS         Z13, Z4, Z13
+	VMULPS         Z3, Z19, Z14
+	VCMPPS         $0x01, Z8, Z10, K4
+	PREFETCHT0     13824(CX)
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
+	VMULPS         Z22, Z14, Z14
+	VADDPS         Z14, Z10, Z10
+	VMOVUPS        Z10, K1, 3072(CX)
+	VMULPS         Z3, Z20, Z3
+	VMINPS         Z3, Z15, Z3
+	VCMPPS         $0x01, Z8, Z24, K4
+	VBLENDMPS      Z21, Z17, K4, Z14
+	VMULPS         Z14, Z3, Z3
+	VADDPS         Z3, Z24, Z3
+	VRANGEPS       $0x05, Z3, Z10, Z3
+	VMOVUPS        Z3, K1, 3136(CX)
+	VMULPS         Z13, Z18, Z10
+	VCMPPS         $0x01, Z8, Z31, K4
+	VBLENDMPS      Z12, Z0, K4, Z8
+	VMULPS         Z8, Z10, Z8
+	VADDPS         Z8, Z31, Z8
+	VRANGEPS       $0x05, Z8, Z3, Z3
+	VMOVUPS        Z3, K1, 3200(CX)
+	PREFETCHT0     13888(CX)
+	VDIVPS         Z7, Z5, Z3
+	VADDPS.BCST    wide<>+16(SB), Z3, Z3
+	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
+	VPSRAD         $0x17, Z5, Z5
+	VPSLLD         $0x17, Z5, Z7
+	VPSUBD         Z7, Z3, Z3
+	VSUBPS         Z4, Z3, Z3
+	VMULPS.BCST    wide<>+128(SB), Z3, Z7
+	VSUBPS         Z7, Z11, Z7
+	VMULPS         Z7, Z3, Z7
+	VADDPS.BCST    wide<>+136(SB), Z7, Z7
+	VMULPS         Z7, Z3, Z7
+	VADDPS.BCST    wide<>+140(SB), Z7, Z7
+	VMULPS         Z7, Z3, Z7
+	VADDPS.BCST    wide<>+144(SB), Z7, Z7
+	VMULPS         Z7, Z3, Z7
+	VADDPS.BCST    wide<>+148(SB), Z7, Z7
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z7, Z3, Z3
+	VADDPS         Z3, Z5, Z3
+	PREFETCHT0     13952(CX)
+	VMULPS.BCST    wide<>+152(SB), Z3, Z3
+	VMOVUPS        4608(CX), Z5
+	VMAXPS.BCST    wide<>+156(SB), Z5, Z7
+	VMOVUPS        4672(CX), Z8
+	VMAXPS.BCST    wide<>+160(SB), Z8, Z10
+	VSUBPS         Z7, Z10, Z13
+	VMAXPS         Z16, Z13, Z13
+	VMOVUPS        4736(CX), Z14
+	VMAXPS.BCST    wide<>+164(SB), Z14, Z22
+	VSUBPS         Z10, Z22, Z24
+	VMAXPS         Z16, Z24, Z24
+	VCMPPS         $0x01, Z3, Z10, K4
+	VBLENDMPS      Z10, Z7, K4, Z7
+	VBLENDMPS      Z24, Z13, K4, Z10
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z13
+	VCMPPS         $0x01, Z3, Z22, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z13, K4, Z13
+	VBLENDMPS      Z22, Z7, K4, Z7
+	VMAXPS.BCST    wide<>+172(SB), Z24, Z22
+	VMINPS         Z22, Z4, Z22
+	VBLENDMPS      Z22, Z10, K4, Z10
+	VSUBPS         Z7, Z3, Z7
+	VDIVPS         Z10, Z7, Z7
+	PREFETCHT0     14016(CX)
+	VADDPS         Z7, Z13, Z7
+	VCMPPS         $0x01, Z4, Z7, K4
+	VSUBPS         Z4, Z7, Z10
+	VMULPS.BCST    wide<>+88(SB), Z10, Z10
+	VMAXPS.BCST    wide<>+92(SB), Z10, Z10
+	VADDPS         Z10, Z23, Z13
+	VSUBPS         Z23, Z13, Z22
 	VSUBPS         Z22, Z10, Z10
 	VMULPS         Z10, Z26, Z22
-	VADDPS         Z22, Z17, Z22
+	VADDPS         Z22, Z29, Z22
 	VMULPS         Z22, Z10, Z22
-	VADDPS         Z22, Z9, Z22
+	VADDPS         Z22, Z27, Z22
 	VMULPS         Z22, Z10, Z22
-	VADDPS         Z22, Z3, Z22
+	VADDPS         Z22, Z6, Z22
 	VMULPS         Z22, Z10, Z10
 	VADDPS         Z10, Z4, Z10
-	PREFETCHT0     12480(CX)
-	VPSLLD         $0x17, Z21, Z21
-	VPADDD         Z21, Z10, Z10
-	VADDPS         Z10, Z1, Z1
-	VSUBPS         Z14, Z25, Z10
-	VMAXPS         Z13, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z25, Z30, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VMULPS         Z10, Z19, Z22
-	VCMPPS         $0x01, Z11, Z14, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z27
-	VMULPS         Z27, Z22, Z22
-	VADDPS         Z22, Z14, Z14
-	VMOVUPS        Z14, K4, 2688(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z29, Z10
-	VCMPPS         $0x01, Z11, Z25, K5
-	VBLENDMPS      Z31, Z24, K5, Z22
-	VMULPS         Z22, Z10, Z10
-	PREFETCHT0     12544(CX)
-	VADDPS         Z10, Z25, Z10
-	VRANGEPS       $0x05, Z10, Z14, Z10
-	VMOVUPS        Z10, K4, 2752(CX)
-	VMULPS         Z21, Z18, Z14
-	VCMPPS         $0x01, Z11, Z30, K5
-	VBLENDMPS      Z8, Z0, K5, Z11
-	VMULPS         Z11, Z14, Z11
-	VADDPS         Z11, Z30, Z11
-	VRANGEPS       $0x05, Z11, Z10, Z10
-	VMOVUPS        Z10, K4, 2816(CX)
-	VADDPS         896(CX), Z5, Z10
-	VDIVPS         Z10, Z7, Z10
-	VADDPS.BCST    wide<>+16(SB), Z10, Z10
-	VPSUBD.BCST    wide<>+124(SB), Z10, Z11
-	VPSRAD         $0x17, Z11, Z11
-	VPSLLD         $0x17, Z11, Z14
-	VPSUBD         Z14, Z10, Z10
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+128(SB), Z10, Z14
-	PREFETCHT0     12608(CX)
-	VSUBPS         Z14, Z12, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+136(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+140(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+144(SB), Z14, Z14
-	VMULPS         Z14, Z10, Z14
-	VADDPS.BCST    wide<>+148(SB), Z14, Z14
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z14, Z10, Z10
-	VADDPS         Z10, Z11, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z10
-	VMOVUPS        4224(CX), Z11
-	VMAXPS.BCST    wide<>+156(SB), Z11, Z14
-	VMOVUPS        4288(CX), Z21
-	VMAXPS.BCST    wide<>+160(SB), Z21, Z22
-	VSUBPS         Z14, Z22, Z25
-	VMAXPS         Z16, Z25, Z25
-	VMOVUPS        4352(CX), Z27
-	VMAXPS.BCST    wide<>+164(SB), Z27, Z28
-	VSUBPS         Z22, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	PREFETCHT0     12672(CX)
-	VCMPPS         $0x01, Z10, Z22, K5
-	VBLENDMPS      Z22, Z14, K5, Z14
-	VBLENDMPS      Z30, Z25, K5, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K5, Z25
-	VCMPPS         $0x01, Z10, Z28, K5
-	VBLENDMPS.BCST wide<>+168(SB), Z25, K5, Z25
-	VBLENDMPS      Z28, Z14, K5, Z14
-	VMAXPS.BCST    wide<>+172(SB), Z30, Z28
-	VMINPS         Z28, Z4, Z28
-	VBLENDMPS      Z28, Z22, K5, Z22
-	VSUBPS         Z14, Z10, Z14
-	VDIVPS         Z22, Z14, Z14
-	VADDPS         Z14, Z25, Z14
-	VCMPPS         $0x01, Z4, Z14, K5
-	VSUBPS         Z4, Z14, Z22
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
-	VADDPS         Z22, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z22, Z22
-	PREFETCHT0     12736(CX)
-	VMULPS         Z22, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z22, Z22
-	VADDPS         Z22, Z4, Z22
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z22, Z22
-	VBLENDMPS      Z22, Z14, K5, Z14
-	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z14, Z22, Z14
-	VMULPS.BCST    wide<>+176(SB), Z14, Z14
-	VADDPS         Z14, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z14, Z14
-	VMULPS         Z14, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z14, Z28
-	PREFETCHT0     12800(CX)
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z14, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z14, Z14
-	VADDPS         Z14, Z2, Z2
-	VSUBPS         Z11, Z21, Z14
-	VMAXPS         Z13, Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VSUBPS         Z21, Z27, Z25
-	VMAXPS         Z13, Z25, Z25
-	VMINPS         Z25, Z4, Z25
-	VMULPS         Z14, Z19, Z28
-	VCMPPS         $0x01, Z10, Z11, K5
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K5, Z30
-	VMULPS         Z30, Z28, Z28
-	VADDPS         Z28, Z11, Z11
-	VMOVUPS        Z11, K4, 4224(CX)
-	PREFETCHT0     12864(CX)
-	VMULPS         Z14, Z20, Z14
-	VMINPS         Z14, Z29, Z14
-	VCMPPS         $0x01, Z10, Z21, K5
-	VBLENDMPS      Z31, Z24, K5, Z28
-	VMULPS         Z28, Z14, Z14
-	VADDPS         Z14, Z21, Z14
-	VRANGEPS       $0x05, Z14, Z11, Z11
-	VMOVUPS        Z11, K4, 4288(CX)
-	VMULPS         Z25, Z18, Z14
-	VCMPPS         $0x01, Z10, Z27, K5
-	VBLENDMPS      Z8, Z0, K5, Z10
-	VMULPS         Z10, Z14, Z10
-	VADDPS         Z10, Z27, Z10
-	VRANGEPS       $0x05, Z10, Z11, Z10
-	VMOVUPS        Z10, K4, 4352(CX)
-	VMOVUPS        1344(AX), Z10
-	VPANDD.BCST    wide<>+12(SB), Z10, Z10
-	VMOVUPS        896(CX), Z11
-	VBLENDMPS      6144(SI), Z11, K1, Z14
-	VMOVUPS        2176(AX), Z21
-	VADDPS         Z14, Z21, Z21
-	VDIVPS         Z21, Z10, Z25
-	PREFETCHT0     12928(CX)
-	VADDPS.BCST    wide<>+16(SB), Z25, Z25
-	VPSUBD.BCST    wide<>+124(SB), Z25, Z27
-	VPSRAD         $0x17, Z27, Z27
-	VPSLLD         $0x17, Z27, Z28
-	VPSUBD         Z28, Z25, Z25
-	VSUBPS         Z4, Z25, Z25
-	VMULPS.BCST    wide<>+128(SB), Z25, Z28
-	VSUBPS         Z28, Z12, Z28
-	VMULPS         Z28, Z25, Z28
-	VADDPS.BCST    wide<>+136(SB), Z28, Z28
-	VMULPS         Z28, Z25, Z28
-	VADDPS.BCST    wide<>+140(SB), Z28, Z28
-	VMULPS         Z28, Z25, Z28
-	VADDPS.BCST    wide<>+144(SB), Z28, Z28
-	VMULPS         Z28, Z25, Z28
-	VADDPS.BCST    wide<>+148(SB), Z28, Z28
-	VCVTDQ2PS      Z27, Z27
-	VMULPS         Z28, Z25, Z25
-	VADDPS         Z25, Z27, Z25
-	VMULPS.BCST    wide<>+152(SB), Z25, Z25
-	PREFETCHT0     12992(CX)
-	VMOVUPS        2880(CX), Z27
-	VMAXPS.BCST    wide<>+156(SB), Z27, Z28
-	VMOVUPS        2944(CX), Z30
-	VMAXPS.BCST    wide<>+160(SB), Z30, Z11
-	VSUBPS         Z28, Z11, Z7
-	VMAXPS         Z16, Z7, Z7
-	VMOVUPS        3008(CX), Z22
-	VMOVUPS        Z21, 2176(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z22, Z21
-	VSUBPS         Z11, Z21, Z12
-	VMAXPS         Z16, Z12, Z12
-	VCMPPS         $0x01, Z25, Z11, K1
-	VBLENDMPS      Z11, Z28, K1, Z11
-	VBLENDMPS      Z12, Z7, K1, Z7
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z28
-	VCMPPS         $0x01, Z25, Z21, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K1, Z28
-	VBLENDMPS      Z21, Z11, K1, Z11
-	VMAXPS.BCST    wide<>+172(SB), Z12, Z12
-	VMINPS         Z12, Z4, Z12
-	VBLENDMPS      Z12, Z7, K1, Z7
-	VSUBPS         Z11, Z25, Z11
-	VDIVPS         Z7, Z11, Z7
-	VADDPS         Z7, Z28, Z7
-	PREFETCHT0     13056(CX)
-	VCMPPS         $0x01, Z4, Z7, K1
-	VSUBPS         Z4, Z7, Z11
-	VMULPS.BCST    wide<>+88(SB), Z11, Z11
-	VMAXPS.BCST    wide<>+92(SB), Z11, Z11
-	VADDPS         Z11, Z15, Z12
-	VSUBPS         Z15, Z12, Z21
-	VSUBPS         Z21, Z11, Z11
-	VMULPS         Z11, Z26, Z21
-	VADDPS         Z21, Z17, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS         Z21, Z9, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS         Z21, Z3, Z21
-	VMULPS         Z21, Z11, Z11
-	VADDPS         Z11, Z4, Z11
-	VPSLLD         $0x17, Z12, Z12
-	VPADDD         Z12, Z11, Z11
-	VBLENDMPS      Z11, Z7, K1, Z7
-	VMINPS         Z7, Z6, Z7
-	PREFETCHT0     13120(CX)
-	VMULPS.BCST    wide<>+176(SB), Z7, Z7
-	VADDPS         Z7, Z15, Z11
-	VSUBPS         Z15, Z11, Z12
-	VSUBPS         Z12, Z7, Z7
-	VMULPS         Z7, Z26, Z12
-	VADDPS         Z12, Z17, Z12
-	VMULPS         Z12, Z7, Z12
-	VADDPS         Z12, Z9, Z12
-	VMULPS         Z12, Z7, Z12
-	VADDPS         Z12, Z3, Z12
-	VMULPS         Z12, Z7, Z7
-	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z11, Z11
-	VPADDD         Z11, Z7, Z7
-	VADDPS         Z7, Z1, Z1
-	VSUBPS         Z27, Z30, Z7
-	VMAXPS         Z13, Z7, Z7
-	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z30, Z22, Z11
-	VMAXPS         Z13, Z11, Z11
-	PREFETCHT0     13184(CX)
-	VMINPS         Z11, Z4, Z11
-	VMULPS         Z7, Z19, Z12
-	VCMPPS         $0x01, Z25, Z27, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z21
-	VMULPS         Z21, Z12, Z12
-	VADDPS         Z12, Z27, Z12
-	VMOVUPS        Z12, K4, 2880(CX)
-	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z29, Z7
-	VCMPPS         $0x01, Z25, Z30, K1
-	VBLENDMPS      Z31, Z24, K1, Z21
-	VMULPS         Z21, Z7, Z7
-	VADDPS         Z7, Z30, Z7
-	VRANGEPS       $0x05, Z7, Z12, Z7
-	VMOVUPS        Z7, K4, 2944(CX)
-	VMULPS         Z11, Z18, Z11
-	VCMPPS         $0x01, Z25, Z22, K1
-	VBLENDMPS      Z8, Z0, K1, Z12
-	VMULPS         Z12, Z11, Z11
-	PREFETCHT0     13248(CX)
-	VADDPS         Z11, Z22, Z11
-	VRANGEPS       $0x05, Z11, Z7, Z7
-	VMOVUPS        Z7, K4, 3008(CX)
-	VADDPS         Z14, Z5, Z7
-	VDIVPS         Z7, Z10, Z10
-	VADDPS.BCST    wide<>+16(SB), Z10, Z10
-	VPSUBD.BCST    wide<>+124(SB), Z10, Z11
-	VPSRAD         $0x17, Z11, Z11
-	VPSLLD         $0x17, Z11, Z12
-	VPSUBD         Z12, Z10, Z10
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+128(SB), Z10, Z12
-	VBROADCASTSS   wide<>+132(SB), Z14
-	VSUBPS         Z12, Z14, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+136(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+140(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+144(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	PREFETCHT0     13312(CX)
-	VADDPS.BCST    wide<>+148(SB), Z12, Z12
-	VCVTDQ2PS      Z11, Z11
-	VMULPS         Z12, Z10, Z10
-	VADDPS         Z10, Z11, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z10
-	VMOVUPS        4416(CX), Z11
-	VMAXPS.BCST    wide<>+156(SB), Z11, Z12
-	VMOVUPS        4480(CX), Z21
-	VMAXPS.BCST    wide<>+160(SB), Z21, Z22
-	VSUBPS         Z12, Z22, Z25
-	VMAXPS         Z16, Z25, Z25
-	VMOVUPS        4544(CX), Z27
-	VMAXPS.BCST    wide<>+164(SB), Z27, Z28
-	VSUBPS         Z22, Z28, Z30
-	VMAXPS         Z16, Z30, Z30
-	VCMPPS         $0x01, Z10, Z22, K1
-	VBLENDMPS      Z22, Z12, K1, Z12
-	VBLENDMPS      Z30, Z25, K1, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z25
-	VCMPPS         $0x01, Z10, Z28, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z25, K1, Z25
-	VBLENDMPS      Z28, Z12, K1, Z12
-	VMAXPS.BCST    wide<>+172(SB), Z30, Z28
-	PREFETCHT0     13376(CX)
-	VMINPS         Z28, Z4, Z28
-	VBLENDMPS      Z28, Z22, K1, Z22
-	VSUBPS         Z12, Z10, Z12
-	VDIVPS         Z22, Z12, Z12
-	VADDPS         Z12, Z25, Z12
-	VCMPPS         $0x01, Z4, Z12, K1
-	VSUBPS         Z4, Z12, Z22
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
-	VADDPS         Z22, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z22, Z22
-	VMULPS         Z22, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z22, Z22
-	PREFETCHT0     13440(CX)
-	VADDPS         Z22, Z4, Z22
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z22, Z22
-	VBLENDMPS      Z22, Z12, K1, Z12
-	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z12, Z22, Z12
-	VMULPS.BCST    wide<>+176(SB), Z12, Z12
-	VADDPS         Z12, Z15, Z25
-	VSUBPS         Z15, Z25, Z28
-	VSUBPS         Z28, Z12, Z12
-	VMULPS         Z12, Z26, Z28
-	VADDPS         Z28, Z17, Z28
-	VMULPS         Z28, Z12, Z28
-	VADDPS         Z28, Z9, Z28
-	VMULPS         Z28, Z12, Z28
-	VADDPS         Z28, Z3, Z28
-	VMULPS         Z28, Z12, Z12
-	VADDPS         Z12, Z4, Z12
-	VPSLLD         $0x17, Z25, Z25
-	VPADDD         Z25, Z12, Z12
-	VADDPS         Z12, Z2, Z2
-	PREFETCHT0     13504(CX)
-	VSUBPS         Z11, Z21, Z12
-	VMAXPS         Z13, Z12, Z12
-	VMINPS         Z12, Z4, Z12
-	VSUBPS         Z21, Z27, Z25
-	VMAXPS         Z13, Z25, Z25
-	VMINPS         Z25, Z4, Z25
-	VMULPS         Z12, Z19, Z28
-	VCMPPS         $0x01, Z10, Z11, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z30
-	VMULPS         Z30, Z28, Z28
-	VADDPS         Z28, Z11, Z11
-	VMOVUPS        Z11, K4, 4416(CX)
-	VMULPS         Z12, Z20, Z12
-	VMINPS         Z12, Z29, Z12
-	VCMPPS         $0x01, Z10, Z21, K1
-	VBLENDMPS      Z31, Z24, K1, Z28
-	VMULPS         Z28, Z12, Z12
-	VADDPS         Z12, Z21, Z12
-	VRANGEPS       $0x05, Z12, Z11, Z11
-	VMOVUPS        Z11, K4, 4480(CX)
-	PREFETCHT0     13568(CX)
-	VMULPS         Z25, Z18, Z12
-	VCMPPS         $0x01, Z10, Z27, K1
-	VBLENDMPS      Z8, Z0, K1, Z10
-	VMULPS         Z10, Z12, Z10
-	VADDPS         Z10, Z27, Z10
-	VRANGEPS       $0x05, Z10, Z11, Z10
-	VMOVUPS        Z10, K4, 4544(CX)
-	VMOVUPS        1280(AX), Z10
-	VPANDD.BCST    wide<>+12(SB), Z10, Z10
-	VMOVUPS        2176(AX), Z11
-	VDIVPS         Z11, Z10, Z11
-	VADDPS.BCST    wide<>+16(SB), Z11, Z11
-	VPSUBD.BCST    wide<>+124(SB), Z11, Z12
-	VPSRAD         $0x17, Z12, Z12
-	VPSLLD         $0x17, Z12, Z21
-	VPSUBD         Z21, Z11, Z11
-	VSUBPS         Z4, Z11, Z11
-	VMULPS.BCST    wide<>+128(SB), Z11, Z21
-	VSUBPS         Z21, Z14, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+136(SB), Z21, Z21
-	PREFETCHT0     13632(CX)
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+140(SB), Z21, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+144(SB), Z21, Z21
-	VMULPS         Z21, Z11, Z21
-	VADDPS.BCST    wide<>+148(SB), Z21, Z21
-	VCVTDQ2PS      Z12, Z12
-	VMULPS         Z21, Z11, Z11
-	VADDPS         Z11, Z12, Z11
-	VMULPS.BCST    wide<>+152(SB), Z11, Z11
-	VMOVUPS        3072(CX), Z12
-	VMAXPS.BCST    wide<>+156(SB), Z12, Z21
-	VMOVUPS        3136(CX), Z25
-	VMAXPS.BCST    wide<>+160(SB), Z25, Z27
-	VSUBPS         Z21, Z27, Z28
-	VMAXPS         Z16, Z28, Z28
-	VMOVUPS        3200(CX), Z30
-	VMAXPS.BCST    wide<>+164(SB), Z30, Z5
-	VSUBPS         Z27, Z5, Z22
-	VMAXPS         Z16, Z22, Z22
-	VCMPPS         $0x01, Z11, Z27, K1
-	VBLENDMPS      Z27, Z21, K1, Z21
-	VBLENDMPS      Z22, Z28, K1, Z27
-	PREFETCHT0     13696(CX)
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z28
-	VCMPPS         $0x01, Z11, Z5, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K1, Z28
-	VBLENDMPS      Z5, Z21, K1, Z5
-	VMAXPS.BCST    wide<>+172(SB), Z22, Z21
-	VMINPS         Z21, Z4, Z21
-	VBLENDMPS      Z21, Z27, K1, Z21
-	VSUBPS         Z5, Z11, Z5
-	VDIVPS         Z21, Z5, Z5
-	VADDPS         Z5, Z28, Z5
-	VCMPPS         $0x01, Z4, Z5, K1
-	VSUBPS         Z4, Z5, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VMAXPS.BCST    wide<>+92(SB), Z21, Z21
-	VADDPS         Z21, Z15, Z22
-	VSUBPS         Z15, Z22, Z27
-	VSUBPS         Z27, Z21, Z21
-	VMULPS         Z21, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	PREFETCHT0     13760(CX)
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z9, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z21, Z21
-	VADDPS         Z21, Z4, Z21
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z21, Z21
-	VBLENDMPS      Z21, Z5, K1, Z5
-	VMINPS         Z5, Z6, Z5
-	VMULPS.BCST    wide<>+176(SB), Z5, Z5
-	VADDPS         Z5, Z15, Z6
-	VSUBPS         Z15, Z6, Z21
-	VSUBPS         Z21, Z5, Z5
-	VMULPS         Z5, Z26, Z21
-	VADDPS         Z21, Z17, Z21
-	VMULPS         Z21, Z5, Z21
-	VADDPS         Z21, Z9, Z21
-	VMULPS         Z21, Z5, Z21
-	VADDPS         Z21, Z3, Z21
-	PREFETCHT0     13824(CX)
-	VMULPS         Z21, Z5, Z5
-	VADDPS         Z5, Z4, Z5
-	VPSLLD         $0x17, Z6, Z6
-	VPADDD         Z6, Z5, Z5
-	VADDPS         Z5, Z1, Z1
-	VSUBPS         Z12, Z25, Z5
-	VMAXPS         Z13, Z5, Z5
-	VMINPS         Z5, Z4, Z5
-	VSUBPS         Z25, Z30, Z6
-	VMAXPS         Z13, Z6, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS         Z5, Z19, Z21
-	VCMPPS         $0x01, Z11, Z12, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z22
-	VMULPS         Z22, Z21, Z21
-	VADDPS         Z21, Z12, Z12
-	VMOVUPS        Z12, K4, 3072(CX)
-	VMULPS         Z5, Z20, Z5
-	VMINPS         Z5, Z29, Z5
-	VCMPPS         $0x01, Z11, Z25, K1
-	PREFETCHT0     13888(CX)
-	VBLENDMPS      Z31, Z24, K1, Z21
-	VMULPS         Z21, Z5, Z5
-	VADDPS         Z5, Z25, Z5
-	VRANGEPS       $0x05, Z5, Z12, Z5
-	VMOVUPS        Z5, K4, 3136(CX)
-	VMULPS         Z6, Z18, Z6
-	VCMPPS         $0x01, Z11, Z30, K1
-	VBLENDMPS      Z8, Z0, K1, Z11
-	VMULPS         Z11, Z6, Z6
-	VADDPS         Z6, Z30, Z6
-	VRANGEPS       $0x05, Z6, Z5, Z5
-	VMOVUPS        Z5, K4, 3200(CX)
-	VDIVPS         Z7, Z10, Z5
-	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VPSUBD.BCST    wide<>+124(SB), Z5, Z6
-	VPSRAD         $0x17, Z6, Z6
-	VPSLLD         $0x17, Z6, Z7
-	VPSUBD         Z7, Z5, Z5
-	VSUBPS         Z4, Z5, Z5
-	PREFETCHT0     13952(CX)
-	VMULPS.BCST    wide<>+128(SB), Z5, Z7
-	VSUBPS         Z7, Z14, Z7
-	VMULPS         Z7, Z5, Z7
-	VADDPS.BCST    wide<>+136(SB), Z7, Z7
-	VMULPS         Z7, Z5, Z7
-	VADDPS.BCST    wide<>+140(SB), Z7, Z7
-	VMULPS         Z7, Z5, Z7
-	VADDPS.BCST    wide<>+144(SB), Z7, Z7
-	VMULPS         Z7, Z5, Z7
-	VADDPS.BCST    wide<>+148(SB), Z7, Z7
-	VCVTDQ2PS      Z6, Z6
-	VMULPS         Z7, Z5, Z5
-	VADDPS         Z5, Z6, Z5
-	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	VMOVUPS        4608(CX), Z6
-	VMAXPS.BCST    wide<>+156(SB), Z6, Z7
-	VMOVUPS        4672(CX), Z10
-	VMAXPS.BCST    wide<>+160(SB), Z10, Z11
-	VSUBPS         Z7, Z11, Z12
-	VMAXPS         Z16, Z12, Z12
-	VMOVUPS        4736(CX), Z21
-	VMAXPS.BCST    wide<>+164(SB), Z21, Z22
-	VSUBPS         Z11, Z22, Z25
-	PREFETCHT0     14016(CX)
-	VMAXPS         Z16, Z25, Z25
-	VCMPPS         $0x01, Z5, Z11, K1
-	VBLENDMPS      Z11, Z7, K1, Z7
-	VBLENDMPS      Z25, Z12, K1, Z11
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z12
-	VCMPPS         $0x01, Z5, Z22, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z12, K1, Z12
-	VBLENDMPS      Z22, Z7, K1, Z7
-	VMAXPS.BCST    wide<>+172(SB), Z25, Z22
-	VMINPS         Z22, Z4, Z22
-	VBLENDMPS      Z22, Z11, K1, Z11
-	VSUBPS         Z7, Z5, Z7
-	VDIVPS         Z11, Z7, Z7
-	VADDPS         Z7, Z12, Z7
-	VCMPPS         $0x01, Z4, Z7, K1
-	VSUBPS         Z4, Z7, Z11
-	VMULPS.BCST    wide<>+88(SB), Z11, Z11
-	VMAXPS.BCST    wide<>+92(SB), Z11, Z11
-	VADDPS         Z11, Z15, Z12
+	VPSLLD         $0x17, Z13, Z13
+	VPADDD         Z13, Z10, Z10
+	VBLENDMPS      Z10, Z7, K4, Z7
+	VBROADCASTSS   wide<>+204(SB), Z10
+	VMINPS         Z7, Z10, Z7
 	PREFETCHT0     14080(CX)
-	VSUBPS         Z15, Z12, Z22
-	VSUBPS         Z22, Z11, Z11
-	VMULPS         Z11, Z26, Z22
-	VADDPS         Z22, Z17, Z22
-	VMULPS         Z22, Z11, Z22
-	VADDPS         Z22, Z9, Z22
-	VMULPS         Z22, Z11, Z22
-	VADDPS         Z22, Z3, Z22
-	VMULPS         Z22, Z11, Z11
-	VADDPS         Z11, Z4, Z11
-	VPSLLD         $0x17, Z12, Z12
-	VPADDD         Z12, Z11, Z11
-	VBLENDMPS      Z11, Z7, K1, Z7
-	VBROADCASTSS   wide<>+204(SB), Z11
-	VMINPS         Z7, Z11, Z7
 	VMULPS.BCST    wide<>+176(SB), Z7, Z7
-	VADDPS         Z7, Z15, Z11
-	VSUBPS         Z15, Z11, Z12
-	VSUBPS         Z12, Z7, Z7
-	VMULPS         Z7, Z26, Z12
-	VADDPS         Z12, Z17, Z12
-	PREFETCHT0     14144(CX)
-	VMULPS         Z12, Z7, Z12
-	VADDPS         Z12, Z9, Z12
-	VMULPS         Z12, Z7, Z12
-	VADDPS         Z12, Z3, Z12
-	VMULPS         Z12, Z7, Z7
+	VADDPS         Z7, Z23, Z10
+	VSUBPS         Z23, Z10, Z13
+	VSUBPS         Z13, Z7, Z7
+	VMULPS         Z7, Z26, Z13
+	VADDPS         Z13, Z29, Z13
+	VMULPS         Z13, Z7, Z13
+	VADDPS         Z13, Z27, Z13
+	VMULPS         Z13, Z7, Z13
+	VADDPS         Z13, Z6, Z13
+	VMULPS         Z13, Z7, Z7
 	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z11, Z11
-	VPADDD         Z11, Z7, Z7
-	VADDPS         Z7, Z2, Z2
-	VSUBPS         Z6, Z10, Z7
-	VMAXPS         Z13, Z7, Z7
+	VPSLLD         $0x17, Z10, Z10
+	VPADDD         Z10, Z7, Z7
+	VADDPS         Z7, Z1, Z1
+	VSUBPS         Z5, Z8, Z7
+	VMAXPS         Z30, Z7, Z7
 	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z10, Z21, Z11
-	VMAXPS         Z13, Z11, Z11
-	VMINPS         Z11, Z4, Z11
-	VMULPS         Z7, Z19, Z12
-	VCMPPS         $0x01, Z5, Z6, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z22
-	VMULPS         Z22, Z12, Z12
-	VADDPS         Z12, Z6, Z6
-	PREFETCHT0     14208(CX)
-	VMOVUPS        Z6, K4, 4608(CX)
+	VSUBPS         Z8, Z14, Z10
+	VMAXPS         Z30, Z10, Z10
+	PREFETCHT0     14144(CX)
+	VMINPS         Z10, Z4, Z10
+	VMULPS         Z7, Z19, Z13
+	VCMPPS         $0x01, Z3, Z5, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
+	VMULPS         Z22, Z13, Z13
+	VADDPS         Z13, Z5, Z5
+	VMOVUPS        Z5, K1, 4608(CX)
 	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z29, Z7
-	VCMPPS         $0x01, Z5, Z10, K1
-	VBLENDMPS      Z31, Z24, K1, Z12
-	VMULPS         Z12, Z7, Z7
-	VADDPS         Z7, Z10, Z7
-	VRANGEPS       $0x05, Z7, Z6, Z6
-	VMOVUPS        Z6, K4, 4672(CX)
-	VMULPS         Z11, Z18, Z7
-	VCMPPS         $0x01, Z5, Z21, K1
-	VBLENDMPS      Z8, Z0, K1, Z5
-	VMULPS         Z5, Z7, Z5
-	VADDPS         Z5, Z21, Z5
-	VRANGEPS       $0x05, Z5, Z6, Z5
-	VMOVUPS        Z5, K4, 4736(CX)
-	VMOVUPS        1216(AX), Z5
-	VMULPS.BCST    wide<>+44(SB), Z5, Z6
-	VMINPS         Z6, Z4, Z6
-	VMULPS.BCST    wide<>+208(SB), Z1, Z1
-	PREFETCHT0     14272(CX)
-	VPSUBD.BCST    wide<>+124(SB), Z1, Z7
+	VMINPS         Z7, Z15, Z7
+	VCMPPS         $0x01, Z3, Z8, K4
+	VBLENDMPS      Z21, Z17, K4, Z13
+	VMULPS         Z13, Z7, Z7
+	VADDPS         Z7, Z8, Z7
+	VRANGEPS       $0x05, Z7, Z5, Z5
+	VMOVUPS        Z5, K1, 4672(CX)
+	VMULPS         Z10, Z18, Z7
+	VCMPPS         $0x01, Z3, Z14, K4
+	VBLENDMPS      Z12, Z0, K4, Z3
+	VMULPS         Z3, Z7, Z3
+	VADDPS         Z3, Z14, Z3
+	PREFETCHT0     14208(CX)
+	VRANGEPS       $0x05, Z3, Z5, Z3
+	VMOVUPS        Z3, K1, 4736(CX)
+	VMOVUPS        1088(AX), Z3
+	VMULPS.BCST    wide<>+44(SB), Z3, Z5
+	VMINPS         Z5, Z4, Z5
+	VMULPS.BCST    wide<>+208(SB), Z2, Z2
+	VPSUBD.BCST    wide<>+124(SB), Z2, Z7
 	VPSRAD         $0x17, Z7, Z7
-	VPSLLD         $0x17, Z7, Z10
-	VPSUBD         Z10, Z1, Z1
-	VSUBPS         Z4, Z1, Z1
-	VMULPS.BCST    wide<>+128(SB), Z1, Z10
-	VSUBPS         Z10, Z14, Z10
-	VMULPS         Z10, Z1, Z10
-	VADDPS.BCST    wide<>+136(SB), Z10, Z10
-	VMULPS         Z10, Z1, Z10
-	VADDPS.BCST    wide<>+140(SB), Z10, Z10
-	VMULPS         Z10, Z1, Z10
-	VADDPS.BCST    wide<>+144(SB), Z10, Z10
-	VMULPS         Z10, Z1, Z10
-	VADDPS.BCST    wide<>+148(SB), Z10, Z10
+	VPSLLD         $0x17, Z7, Z8
+	VPSUBD         Z8, Z2, Z2
+	VSUBPS         Z4, Z2, Z2
+	VMULPS.BCST    wide<>+128(SB), Z2, Z8
+	VSUBPS         Z8, Z11, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
+	PREFETCHT0     14272(CX)
 	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z10, Z1, Z1
-	VADDPS         Z1, Z7, Z1
-	VMULPS.BCST    wide<>+212(SB), Z1, Z1
-	VMULPS         Z1, Z6, Z1
-	PREFETCHT0     14336(CX)
+	VMULPS         Z8, Z2, Z2
+	VADDPS         Z2, Z7, Z2
+	VMULPS.BCST    wide<>+212(SB), Z2, Z2
+	VMULPS         Z2, Z5, Z2
 	VMOVUPS        3264(CX), Z7
-	VMAXPS.BCST    wide<>+216(SB), Z7, Z10
-	VMOVUPS        3328(CX), Z11
-	VMAXPS.BCST    wide<>+220(SB), Z11, Z12
-	VSUBPS         Z10, Z12, Z21
-	VMAXPS         Z16, Z21, Z21
+	VMAXPS.BCST    wide<>+216(SB), Z7, Z8
+	VMOVUPS        3328(CX), Z10
+	VMAXPS.BCST    wide<>+220(SB), Z10, Z13
+	VSUBPS         Z8, Z13, Z14
+	VMAXPS         Z16, Z14, Z14
 	VMOVUPS        3392(CX), Z22
-	VMAXPS.BCST    wide<>+224(SB), Z22, Z25
-	VSUBPS         Z12, Z25, Z27
-	VMAXPS         Z16, Z27, Z27
-	VCMPPS         $0x01, Z1, Z12, K1
-	VBLENDMPS      Z12, Z10, K1, Z10
-	VBLENDMPS      Z27, Z21, K1, Z12
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z21
-	VCMPPS         $0x01, Z1, Z25, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z21, K1, Z21
-	VBLENDMPS      Z25, Z10, K1, Z10
-	VMAXPS         Z4, Z27, Z25
-	VMINPS         Z25, Z4, Z25
-	VBLENDMPS      Z25, Z12, K1, Z12
-	VSUBPS         Z10, Z1, Z10
-	VDIVPS         Z12, Z10, Z10
-	VADDPS         Z10, Z21, Z10
+	VMAXPS.BCST    wide<>+224(SB), Z22, Z24
+	VSUBPS         Z13, Z24, Z25
+	VMAXPS         Z16, Z25, Z25
+	VCMPPS         $0x01, Z2, Z13, K4
+	VBLENDMPS      Z13, Z8, K4, Z8
+	VBLENDMPS      Z25, Z14, K4, Z13
+	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z14
+	VCMPPS         $0x01, Z2, Z24, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z14, K4, Z14
+	VBLENDMPS      Z24, Z8, K4, Z8
+	PREFETCHT0     14336(CX)
+	VMAXPS         Z4, Z25, Z24
+	VMINPS         Z24, Z4, Z24
+	VBLENDMPS      Z24, Z13, K4, Z13
+	VSUBPS         Z8, Z2, Z8
+	VDIVPS         Z13, Z8, Z8
+	VADDPS         Z8, Z14, Z8
+	VCMPPS         $0x01, Z4, Z8, K4
+	VSUBPS         Z4, Z8, Z13
+	VMULPS.BCST    wide<>+88(SB), Z13, Z13
+	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
+	VADDPS         Z13, Z23, Z14
+	VSUBPS         Z23, Z14, Z24
+	VSUBPS         Z24, Z13, Z13
+	VMULPS         Z13, Z26, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z13, Z24
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z13, Z24
+	VADDPS         Z24, Z6, Z24
+	VMULPS         Z24, Z13, Z13
 	PREFETCHT0     14400(CX)
-	VCMPPS         $0x01, Z4, Z10, K1
-	VSUBPS         Z4, Z10, Z12
-	VMULPS.BCST    wide<>+88(SB), Z12, Z12
-	VMAXPS.BCST    wide<>+92(SB), Z12, Z12
-	VADDPS         Z12, Z15, Z21
-	VSUBPS         Z15, Z21, Z25
-	VSUBPS         Z25, Z12, Z12
-	VMULPS         Z12, Z26, Z25
-	VADDPS         Z25, Z17, Z25
-	VMULPS         Z25, Z12, Z25
-	VADDPS         Z25, Z9, Z25
-	VMULPS         Z25, Z12, Z25
-	VADDPS         Z25, Z3, Z25
-	VMULPS         Z25, Z12, Z12
-	VADDPS         Z12, Z4, Z12
-	VPSLLD         $0x17, Z21, Z21
-	VPADDD         Z21, Z12, Z12
-	VBLENDMPS      Z12, Z10, K1, Z10
-	VSUBPS         Z7, Z11, Z12
+	VADDPS         Z13, Z4, Z13
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z13, Z13
+	VBLENDMPS      Z13, Z8, K4, Z8
+	VSUBPS         Z7, Z10, Z13
+	VMAXPS         Z30, Z13, Z13
+	VMINPS         Z13, Z4, Z13
+	VSUBPS         Z10, Z22, Z14
+	VMAXPS         Z30, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z13, Z19, Z24
+	VCMPPS         $0x01, Z2, Z7, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VMULPS         Z25, Z24, Z24
+	VADDPS         Z24, Z7, Z7
+	VMOVUPS        Z7, K1, 3264(CX)
+	VMULPS         Z13, Z20, Z13
+	VMINPS         Z13, Z15, Z13
+	VCMPPS         $0x01, Z2, Z10, K4
+	VBLENDMPS      Z21, Z17, K4, Z24
 	PREFETCHT0     14464(CX)
-	VMAXPS         Z13, Z12, Z12
-	VMINPS         Z12, Z4, Z12
-	VSUBPS         Z11, Z22, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VMULPS         Z12, Z19, Z25
-	VCMPPS         $0x01, Z1, Z7, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z27
-	VMULPS         Z27, Z25, Z25
-	VADDPS         Z25, Z7, Z7
-	VMOVUPS        Z7, K4, 3264(CX)
-	VMULPS         Z12, Z20, Z12
-	VMINPS         Z12, Z29, Z12
-	VCMPPS         $0x01, Z1, Z11, K1
-	VBLENDMPS      Z31, Z24, K1, Z25
-	VMULPS         Z25, Z12, Z12
-	VADDPS         Z12, Z11, Z11
-	VRANGEPS       $0x05, Z11, Z7, Z7
-	VMOVUPS        Z7, K4, 3328(CX)
-	VMULPS         Z21, Z18, Z11
-	PREFETCHT0     14528(CX)
-	VCMPPS         $0x01, Z1, Z22, K1
-	VBLENDMPS      Z8, Z0, K1, Z12
-	VMULPS         Z12, Z11, Z11
-	VADDPS         Z11, Z22, Z11
-	VRANGEPS       $0x05, Z11, Z7, Z7
-	VMOVUPS        Z7, K4, 3392(CX)
+	VMULPS         Z24, Z13, Z13
+	VADDPS         Z13, Z10, Z10
+	VRANGEPS       $0x05, Z10, Z7, Z7
+	VMOVUPS        Z7, K1, 3328(CX)
+	VMULPS         Z14, Z18, Z10
+	VCMPPS         $0x01, Z2, Z22, K4
+	VBLENDMPS      Z12, Z0, K4, Z13
+	VMULPS         Z13, Z10, Z10
+	VADDPS         Z10, Z22, Z10
+	VRANGEPS       $0x05, Z10, Z7, Z7
+	VMOVUPS        Z7, K1, 3392(CX)
 	VBROADCASTSS   wide<>+68(SB), Z7
-	VCMPPS         $0x01, Z1, Z7, K1
-	VMOVAPS.Z      Z4, K1, Z1
-	VMOVUPS        1728(CX), Z11
-	VSUBPS         Z11, Z1, Z1
-	VMULPS.BCST    wide<>+228(SB), Z1, Z1
-	VADDPS         Z1, Z11, Z1
-	VBROADCASTSS   wide<>+60(SB), Z11
-	VADDPS         Z1, Z11, Z1
-	VSUBPS         Z11, Z1, Z1
-	VMOVUPS        Z1, K4, 1728(CX)
-	VMULPS.BCST    wide<>+208(SB), Z2, Z1
+	VCMPPS         $0x01, Z2, Z7, K4
+	VMOVAPS.Z      Z4, K4, Z2
+	VMOVUPS        1728(CX), Z10
+	VSUBPS         Z10, Z2, Z2
+	VMULPS.BCST    wide<>+228(SB), Z2, Z2
+	VADDPS         Z2, Z10, Z2
+	VBROADCASTSS   wide<>+60(SB), Z10
+	VADDPS         Z2, Z10, Z2
+	VSUBPS         Z10, Z2, Z2
+	VMOVUPS        Z2, K1, 1728(CX)
+	VMULPS.BCST    wide<>+208(SB), Z1, Z1
+	PREFETCHT0     14528(CX)
 	VPSUBD.BCST    wide<>+124(SB), Z1, Z2
 	VPSRAD         $0x17, Z2, Z2
-	VPSLLD         $0x17, Z2, Z12
-	VPSUBD         Z12, Z1, Z1
-	PREFETCHT0     14592(CX)
+	VPSLLD         $0x17, Z2, Z13
+	VPSUBD         Z13, Z1, Z1
 	VSUBPS         Z4, Z1, Z1
-	VMULPS.BCST    wide<>+128(SB), Z1, Z12
-	VSUBPS         Z12, Z14, Z12
-	VMULPS         Z12, Z1, Z12
-	VADDPS.BCST    wide<>+136(SB), Z12, Z12
-	VMULPS         Z12, Z1, Z12
-	VADDPS.BCST    wide<>+140(SB), Z12, Z12
-	VMULPS         Z12, Z1, Z12
-	VADDPS.BCST    wide<>+144(SB), Z12, Z12
-	VMULPS         Z12, Z1, Z12
-	VADDPS.BCST    wide<>+148(SB), Z12, Z12
+	VMULPS.BCST    wide<>+128(SB), Z1, Z13
+	VSUBPS         Z13, Z11, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+136(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+140(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+144(SB), Z13, Z13
+	VMULPS         Z13, Z1, Z13
+	VADDPS.BCST    wide<>+148(SB), Z13, Z13
 	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z12, Z1, Z1
+	VMULPS         Z13, Z1, Z1
 	VADDPS         Z1, Z2, Z1
 	VMULPS.BCST    wide<>+212(SB), Z1, Z1
-	VMULPS         Z1, Z6, Z1
+	VMULPS         Z1, Z5, Z1
+	PREFETCHT0     14592(CX)
 	VMOVUPS        4800(CX), Z2
-	VMAXPS.BCST    wide<>+216(SB), Z2, Z6
-	VMOVUPS        4864(CX), Z12
-	VMAXPS.BCST    wide<>+220(SB), Z12, Z21
-	VSUBPS         Z6, Z21, Z22
+	VMAXPS.BCST    wide<>+216(SB), Z2, Z5
+	VMOVUPS        4864(CX), Z13
+	VMAXPS.BCST    wide<>+220(SB), Z13, Z14
+	VSUBPS         Z5, Z14, Z22
 	VMAXPS         Z16, Z22, Z22
-	PREFETCHT0     14656(CX)
-	VMOVUPS        4928(CX), Z25
-	VMAXPS.BCST    wide<>+224(SB), Z25, Z27
-	VSUBPS         Z21, Z27, Z28
+	VMOVUPS        4928(CX), Z24
+	VMAXPS.BCST    wide<>+224(SB), Z24, Z25
+	VSUBPS         Z14, Z25, Z28
 	VMAXPS         Z16, Z28, Z28
-	VCMPPS         $0x01, Z1, Z21, K1
-	VBLENDMPS      Z21, Z6, K1, Z6
-	VBLENDMPS      Z28, Z22, K1, Z21
-	VBLENDMPS      Z7, Z4, K1, Z22
-	VCMPPS         $0x01, Z1, Z27, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z22, K1, Z22
-	VBLENDMPS      Z27, Z6, K1, Z6
-	VMAXPS         Z4, Z28, Z27
-	VMINPS         Z27, Z4, Z27
-	VBLENDMPS      Z27, Z21, K1, Z21
-	VSUBPS         Z6, Z1, Z6
-	VDIVPS         Z21, Z6, Z6
-	VADDPS         Z6, Z22, Z6
-	VCMPPS         $0x01, Z4, Z6, K1
-	VSUBPS         Z4, Z6, Z21
-	VMULPS.BCST    wide<>+88(SB), Z21, Z21
-	VMAXPS.BCST    wide<>+92(SB), Z21, Z21
-	PREFETCHT0     14720(CX)
-	VADDPS         Z21, Z15, Z22
-	VSUBPS         Z15, Z22, Z27
-	VSUBPS         Z27, Z21, Z21
-	VMULPS         Z21, Z26, Z27
-	VADDPS         Z27, Z17, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z9, Z27
-	VMULPS         Z27, Z21, Z27
-	VADDPS         Z27, Z3, Z27
-	VMULPS         Z27, Z21, Z21
-	VADDPS         Z21, Z4, Z21
+	VCMPPS         $0x01, Z1, Z14, K4
+	VBLENDMPS      Z14, Z5, K4, Z5
+	VBLENDMPS      Z28, Z22, K4, Z14
+	VBLENDMPS      Z7, Z4, K4, Z22
+	VCMPPS         $0x01, Z1, Z25, K4
+	VBLENDMPS.BCST wide<>+168(SB), Z22, K4, Z22
+	VBLENDMPS      Z25, Z5, K4, Z5
+	VMAXPS         Z4, Z28, Z25
+	VMINPS         Z25, Z4, Z25
+	VBLENDMPS      Z25, Z14, K4, Z14
+	VSUBPS         Z5, Z1, Z5
+	VDIVPS         Z14, Z5, Z5
+	VADDPS         Z5, Z22, Z5
+	PREFETCHT0     14656(CX)
+	VCMPPS         $0x01, Z4, Z5, K4
+	VSUBPS         Z4, Z5, Z14
+	VMULPS.BCST    wide<>+88(SB), Z14, Z14
+	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
+	VADDPS         Z14, Z23, Z22
+	VSUBPS         Z23, Z22, Z25
+	VSUBPS         Z25, Z14, Z14
+	VMULPS         Z14, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z14, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z14, Z14
+	VADDPS         Z14, Z4, Z14
 	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z21, Z21
-	VBLENDMPS      Z21, Z6, K1, Z6
-	VSUBPS         Z2, Z12, Z21
-	VMAXPS         Z13, Z21, Z21
-	VMINPS         Z21, Z4, Z21
-	VSUBPS         Z12, Z25, Z22
-	VMAXPS         Z13, Z22, Z22
-	PREFETCHT0     14784(CX)
+	VPADDD         Z22, Z14, Z14
+	VBLENDMPS      Z14, Z5, K4, Z5
+	VSUBPS         Z2, Z13, Z14
+	VMAXPS         Z30, Z14, Z14
+	PREFETCHT0     14720(CX)
+	VMINPS         Z14, Z4, Z14
+	VSUBPS         Z13, Z24, Z22
+	VMAXPS         Z30, Z22, Z22
 	VMINPS         Z22, Z4, Z22
-	VMULPS         Z21, Z19, Z19
-	VCMPPS         $0x01, Z1, Z2, K1
-	VBLENDMPS.BCST wide<>+72(SB), Z23, K1, Z27
-	VMULPS         Z27, Z19, Z19
+	VMULPS         Z14, Z19, Z19
+	VCMPPS         $0x01, Z1, Z2, K4
+	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VMULPS         Z25, Z19, Z19
 	VADDPS         Z19, Z2, Z2
-	VMOVUPS        Z2, K4, 4800(CX)
-	VMULPS         Z21, Z20, Z19
-	VMINPS         Z19, Z29, Z19
-	VCMPPS         $0x01, Z1, Z12, K1
-	VBLENDMPS      Z31, Z24, K1, Z20
-	VMULPS         Z20, Z19, Z19
-	VADDPS         Z19, Z12, Z12
-	VRANGEPS       $0x05, Z12, Z2, Z2
-	VMOVUPS        Z2, K4, 4864(CX)
-	VMULPS         Z22, Z18, Z12
-	VCMPPS         $0x01, Z1, Z25, K1
-	VBLENDMPS      Z8, Z0, K1, Z0
-	VMULPS         Z0, Z12, Z0
-	VADDPS         Z0, Z25, Z0
-	PREFETCHT0     14848(CX)
+	VMOVUPS        Z2, K1, 4800(CX)
+	VMULPS         Z14, Z20, Z14
+	VMINPS         Z14, Z15, Z14
+	VCMPPS         $0x01, Z1, Z13, K4
+	VBLENDMPS      Z21, Z17, K4, Z19
+	VMULPS         Z19, Z14, Z14
+	VADDPS         Z14, Z13, Z13
+	VRANGEPS       $0x05, Z13, Z2, Z2
+	VMOVUPS        Z2, K1, 4864(CX)
+	VMULPS         Z22, Z18, Z13
+	PREFETCHT0     14784(CX)
+	VCMPPS         $0x01, Z1, Z24, K4
+	VBLENDMPS      Z12, Z0, K4, Z0
+	VMULPS         Z0, Z13, Z0
+	VADDPS         Z0, Z24, Z0
 	VRANGEPS       $0x05, Z0, Z2, Z0
-	VMOVUPS        Z0, K4, 4928(CX)
-	VMOVUPS        1152(AX), Z0
+	VMOVUPS        Z0, K1, 4928(CX)
+	VMOVUPS        1536(AX), Z0
 	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VMOVUPS        832(AX), Z1
-	VCMPPS.BCST    $0x01, wide<>+232(SB), Z1, K1
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
-	VMOVUPS        1664(AX), Z1
+	VMOVUPS        512(AX), Z1
+	VCMPPS.BCST    $0x01, wide<>+232(SB), Z1, K4
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
+	VMOVUPS        1984(AX), Z1
 	VCMPPS         $0x01, Z1, Z0, K5
 	VMOVAPS.Z      Z4, K5, Z2
-	VMOVUPS        960(CX), Z8
-	VSUBPS         Z8, Z2, Z2
+	VMOVUPS        960(CX), Z12
+	VSUBPS         Z12, Z2, Z2
 	VMULPS.BCST    36(DX), Z2, Z2
-	VADDPS         Z2, Z8, Z2
-	VADDPS         Z2, Z11, Z2
-	VSUBPS         Z11, Z2, Z2
-	VMOVUPS        Z2, K4, 960(CX)
+	VADDPS         Z2, Z12, Z2
+	VADDPS         Z2, Z10, Z2
+	VSUBPS         Z10, Z2, Z2
+	VMOVUPS        Z2, K1, 960(CX)
 	VMULPS         Z2, Z2, Z2
 	VMULPS         Z2, Z2, Z2
 	VMULPS.BCST    wide<>+240(SB), Z2, Z2
+	PREFETCHT0     14848(CX)
 	VADDPS         Z2, Z4, Z2
 	VMULPS         Z2, Z0, Z0
 	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	PREFETCHT0     14912(CX)
 	VMINPS         Z0, Z1, Z0
-	VMOVUPS        448(AX), Z1
+	VMOVUPS        384(AX), Z1
 	VRANGEPS.BCST  $0x05, 16(DX), Z1, Z2
-	VMOVUPS        640(CX), Z8
-	VSUBPS         Z8, Z0, Z0
+	VMOVUPS        640(CX), Z12
+	VSUBPS         Z12, Z0, Z0
 	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z8, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 640(CX)
-	VMOVUPS        1920(AX), Z0
+	VADDPS         Z0, Z12, Z0
+	VADDPS         Z0, Z10, Z0
+	VSUBPS         Z10, Z0, Z0
+	VMOVUPS        Z0, K1, 640(CX)
+	VMOVUPS        2176(AX), Z0
 	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
-	VMOVUPS        1984(AX), Z2
-	VCMPPS         $0x01, Z2, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z8
-	VMOVUPS        1024(CX), Z12
-	VSUBPS         Z12, Z8, Z8
-	VMULPS.BCST    40(DX), Z8, Z8
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 1024(CX)
-	VMULPS         Z8, Z8, Z8
-	VMULPS         Z8, Z8, Z8
-	PREFETCHT0     14976(CX)
-	VMULPS.BCST    wide<>+240(SB), Z8, Z8
-	VADDPS         Z8, Z4, Z8
-	VMULPS         Z8, Z0, Z0
-	VRANGEPS.BCST  $0x05, (DX), Z1, Z8
-	VMOVUPS        1856(AX), Z12
-	VCMPPS         $0x01, Z12, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z18
-	VMAXPS         Z12, Z18, Z12
-	VBLENDMPS      Z0, Z12, K5, Z12
-	VMULPS         Z12, Z8, Z8
-	VMOVUPS        384(AX), Z12
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 384(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 20(DX), Z1, Z2
-	VMOVUPS        704(CX), Z8
-	VSUBPS         Z8, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z8, Z0
-	VADDPS         Z0, Z11, Z0
-	PREFETCHT0     15040(CX)
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 704(CX)
-	VMOVUPS        2048(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
-	VMOVUPS        2112(AX), Z2
-	VCMPPS         $0x01, Z2, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z8
-	VMOVUPS        1088(CX), Z12
-	VSUBPS         Z12, Z8, Z8
-	VMULPS.BCST    44(DX), Z8, Z8
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 1088(CX)
-	VMULPS         Z8, Z8, Z8
-	VMULPS         Z8, Z8, Z8
-	VMULPS.BCST    wide<>+240(SB), Z8, Z8
-	VADDPS         Z8, Z4, Z8
-	VMULPS         Z8, Z0, Z0
-	VRANGEPS.BCST  $0x05, 4(DX), Z1, Z8
-	VMOVUPS        1728(AX), Z12
-	VCMPPS         $0x01, Z12, Z0, K5
-	PREFETCHT0     15104(CX)
-	VPXORD.BCST    wide<>+64(SB), Z0, Z18
-	VMAXPS         Z12, Z18, Z12
-	VBLENDMPS      Z0, Z12, K5, Z12
-	VMULPS         Z12, Z8, Z8
-	VMOVUPS        1088(AX), Z12
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 448(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 24(DX), Z1, Z2
-	VMOVUPS        768(CX), Z8
-	VSUBPS         Z8, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z8, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 768(CX)
-	VMOVUPS        1600(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K1, Z0
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
 	VMOVUPS        2240(AX), Z2
 	VCMPPS         $0x01, Z2, Z0, K5
-	PREFETCHT0     15168(CX)
-	VMOVAPS.Z      Z4, K5, Z8
-	VMOVUPS        1152(CX), Z12
-	VSUBPS         Z12, Z8, Z8
-	VMULPS.BCST    48(DX), Z8, Z8
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 1152(CX)
-	VMULPS         Z8, Z8, Z8
-	VMULPS         Z8, Z8, Z8
-	VMULPS.BCST    wide<>+240(SB), Z8, Z8
-	VADDPS         Z8, Z4, Z8
-	VMULPS         Z8, Z0, Z0
-	VRANGEPS.BCST  $0x05, 8(DX), Z1, Z8
-	VMOVUPS        1536(AX), Z12
-	VCMPPS         $0x01, Z12, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z18
-	VMAXPS         Z12, Z18, Z12
-	VBLENDMPS      Z0, Z12, K5, Z12
-	VMULPS         Z12, Z8, Z8
-	VMOVUPS        320(AX), Z12
-	VADDPS         Z8, Z12, Z8
-	VADDPS         Z8, Z11, Z8
-	PREFETCHT0     15232(CX)
-	VSUBPS         Z11, Z8, Z8
-	VMOVUPS        Z8, K4, 512(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 28(DX), Z1, Z2
-	VMOVUPS        832(CX), Z8
-	VSUBPS         Z8, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z8, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 832(CX)
-	VMOVUPS        1408(AX), Z2
-	VMULPS.BCST    wide<>+168(SB), Z2, Z2
-	VBLENDMPS.BCST wide<>+236(SB), Z2, K1, Z2
-	VMOVUPS        1472(AX), Z8
-	VCMPPS         $0x01, Z8, Z2, K1
-	VMOVAPS.Z      Z4, K1, Z12
-	VMOVUPS        1216(CX), Z18
-	VSUBPS         Z18, Z12, Z12
-	VMULPS.BCST    52(DX), Z12, Z12
-	VADDPS         Z12, Z18, Z12
-	VADDPS         Z12, Z11, Z12
-	PREFETCHT0     15296(CX)
-	VSUBPS         Z11, Z12, Z12
-	VMOVUPS        Z12, K4, 1216(CX)
+	VMOVAPS.Z      Z4, K5, Z12
+	VMOVUPS        1024(CX), Z13
+	VSUBPS         Z13, Z12, Z12
+	VMULPS.BCST    40(DX), Z12, Z12
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	PREFETCHT0     14912(CX)
+	VMOVUPS        Z12, K1, 1024(CX)
 	VMULPS         Z12, Z12, Z12
 	VMULPS         Z12, Z12, Z12
 	VMULPS.BCST    wide<>+240(SB), Z12, Z12
 	VADDPS         Z12, Z4, Z12
-	VMULPS         Z12, Z2, Z2
-	VRANGEPS.BCST  $0x05, 12(DX), Z1, Z12
-	VMOVUPS        768(AX), Z18
-	VCMPPS         $0x01, Z18, Z2, K1
-	VPXORD.BCST    wide<>+64(SB), Z2, Z19
-	VMAXPS         Z18, Z19, Z18
-	VBLENDMPS      Z2, Z18, K1, Z18
-	VMULPS         Z18, Z12, Z12
-	VMOVUPS        256(AX), Z18
-	VADDPS         Z12, Z18, Z12
-	VADDPS         Z12, Z11, Z12
-	VSUBPS         Z11, Z12, Z12
-	VMOVUPS        Z12, K4, 576(CX)
+	VMULPS         Z12, Z0, Z0
+	VRANGEPS.BCST  $0x05, (DX), Z1, Z12
+	VMOVUPS        2112(AX), Z13
+	VCMPPS         $0x01, Z13, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z14
+	VMAXPS         Z13, Z14, Z13
+	VBLENDMPS      Z0, Z13, K5, Z13
+	VMULPS         Z13, Z12, Z12
+	VMOVUPS        320(AX), Z13
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 384(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z2, Z0
+	VRANGEPS.BCST  $0x05, 20(DX), Z1, Z2
+	VMOVUPS        704(CX), Z12
+	VSUBPS         Z12, Z0, Z0
+	PREFETCHT0     14976(CX)
+	VMULPS         Z0, Z2, Z0
+	VADDPS         Z0, Z12, Z0
+	VADDPS         Z0, Z10, Z0
+	VSUBPS         Z10, Z0, Z0
+	VMOVUPS        Z0, K1, 704(CX)
+	VMOVUPS        1920(AX), Z0
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
+	VMOVUPS        2304(AX), Z2
+	VCMPPS         $0x01, Z2, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z12
+	VMOVUPS        1088(CX), Z13
+	VSUBPS         Z13, Z12, Z12
+	VMULPS.BCST    44(DX), Z12, Z12
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 1088(CX)
+	VMULPS         Z12, Z12, Z12
+	VMULPS         Z12, Z12, Z12
+	VMULPS.BCST    wide<>+240(SB), Z12, Z12
+	VADDPS         Z12, Z4, Z12
+	VMULPS         Z12, Z0, Z0
+	PREFETCHT0     15040(CX)
+	VRANGEPS.BCST  $0x05, 4(DX), Z1, Z12
+	VMOVUPS        704(AX), Z13
+	VCMPPS         $0x01, Z13, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z14
+	VMAXPS         Z13, Z14, Z13
+	VBLENDMPS      Z0, Z13, K5, Z13
+	VMULPS         Z13, Z12, Z12
+	VMOVUPS        1472(AX), Z13
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 448(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z2, Z0
+	VRANGEPS.BCST  $0x05, 24(DX), Z1, Z2
+	VMOVUPS        768(CX), Z12
+	VSUBPS         Z12, Z0, Z0
+	VMULPS         Z0, Z2, Z0
+	VADDPS         Z0, Z12, Z0
+	VADDPS         Z0, Z10, Z0
+	VSUBPS         Z10, Z0, Z0
+	VMOVUPS        Z0, K1, 768(CX)
+	VMOVUPS        1856(AX), Z0
+	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	PREFETCHT0     15104(CX)
+	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
+	VMOVUPS        2432(AX), Z2
+	VCMPPS         $0x01, Z2, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z12
+	VMOVUPS        1152(CX), Z13
+	VSUBPS         Z13, Z12, Z12
+	VMULPS.BCST    48(DX), Z12, Z12
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 1152(CX)
+	VMULPS         Z12, Z12, Z12
+	VMULPS         Z12, Z12, Z12
+	VMULPS.BCST    wide<>+240(SB), Z12, Z12
+	VADDPS         Z12, Z4, Z12
+	VMULPS         Z12, Z0, Z0
+	VRANGEPS.BCST  $0x05, 8(DX), Z1, Z12
+	VMOVUPS        640(AX), Z13
+	VCMPPS         $0x01, Z13, Z0, K5
+	VPXORD.BCST    wide<>+64(SB), Z0, Z14
+	VMAXPS         Z13, Z14, Z13
+	VBLENDMPS      Z0, Z13, K5, Z13
+	VMULPS         Z13, Z12, Z12
+	PREFETCHT0     15168(CX)
+	VMOVUPS        256(AX), Z13
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 512(CX)
+	VMULPS.BCST    wide<>+244(SB), Z0, Z0
+	VMINPS         Z0, Z2, Z0
+	VRANGEPS.BCST  $0x05, 28(DX), Z1, Z2
+	VMOVUPS        832(CX), Z12
+	VSUBPS         Z12, Z0, Z0
+	VMULPS         Z0, Z2, Z0
+	VADDPS         Z0, Z12, Z0
+	VADDPS         Z0, Z10, Z0
+	VSUBPS         Z10, Z0, Z0
+	VMOVUPS        Z0, K1, 832(CX)
+	VMOVUPS        576(AX), Z2
+	VMULPS.BCST    wide<>+168(SB), Z2, Z2
+	VBLENDMPS.BCST wide<>+236(SB), Z2, K4, Z2
+	VMOVUPS        1728(AX), Z12
+	VCMPPS         $0x01, Z12, Z2, K4
+	VMOVAPS.Z      Z4, K4, Z13
+	VMOVUPS        1216(CX), Z14
+	VSUBPS         Z14, Z13, Z13
+	VMULPS.BCST    52(DX), Z13, Z13
+	PREFETCHT0     15232(CX)
+	VADDPS         Z13, Z14, Z13
+	VADDPS         Z13, Z10, Z13
+	VSUBPS         Z10, Z13, Z13
+	VMOVUPS        Z13, K1, 1216(CX)
+	VMULPS         Z13, Z13, Z13
+	VMULPS         Z13, Z13, Z13
+	VMULPS.BCST    wide<>+240(SB), Z13, Z13
+	VADDPS         Z13, Z4, Z13
+	VMULPS         Z13, Z2, Z2
+	VRANGEPS.BCST  $0x05, 12(DX), Z1, Z13
+	VMOVUPS        1024(AX), Z14
+	VCMPPS         $0x01, Z14, Z2, K4
+	VPXORD.BCST    wide<>+64(SB), Z2, Z18
+	VMAXPS         Z14, Z18, Z14
+	VBLENDMPS      Z2, Z14, K4, Z14
+	VMULPS         Z14, Z13, Z13
+	VMOVUPS        192(AX), Z14
+	VADDPS         Z13, Z14, Z13
+	VADDPS         Z13, Z10, Z13
+	VSUBPS         Z10, Z13, Z13
+	VMOVUPS        Z13, K1, 576(CX)
 	VMULPS.BCST    wide<>+244(SB), Z2, Z2
-	VMINPS         Z2, Z8, Z2
+	PREFETCHT0     15296(CX)
+	VMINPS         Z2, Z12, Z2
 	VRANGEPS.BCST  $0x05, 32(DX), Z1, Z1
-	PREFETCHT0     15360(CX)
-	VMOVUPS        896(CX), Z8
-	VSUBPS         Z8, Z2, Z2
+	VMOVUPS        896(CX), Z12
+	VSUBPS         Z12, Z2, Z2
 	VMULPS         Z2, Z1, Z1
-	VADDPS         Z1, Z8, Z1
-	VADDPS         Z1, Z11, Z1
-	VSUBPS         Z11, Z1, Z1
-	VMOVUPS        Z1, K4, 896(CX)
+	VADDPS         Z1, Z12, Z1
+	VADDPS         Z1, Z10, Z1
+	VSUBPS         Z10, Z1, Z1
+	VMOVUPS        Z1, K1, 896(CX)
 	VMAXPS.BCST    wide<>+248(SB), Z0, Z0
-	VMOVUPS        6144(SI), Z1
-	VMULPS.BCST    wide<>+168(SB), Z1, Z2
-	VMOVUPS        1792(AX), Z8
-	VADDPS         Z2, Z8, Z2
-	VMULPS.BCST    104(DX), Z5, Z12
-	VBROADCASTSS   100(DX), Z18
-	VRANGEPS       $0x05, Z12, Z18, Z12
+	VMOVUPS        1408(AX), Z1
+	VMULPS.BCST    wide<>+168(SB), Z1, Z1
+	VMOVUPS        2048(AX), Z2
+	VADDPS         Z1, Z2, Z1
+	VMULPS.BCST    104(DX), Z3, Z12
+	VBROADCASTSS   100(DX), Z13
+	VRANGEPS       $0x05, Z12, Z13, Z12
 	VADDPS         Z12, Z4, Z12
 	VDIVPS         Z12, Z4, Z12
 	VRANGEPS.BCST  $0x05, 96(DX), Z12, Z12
-	VMOVUPS        704(AX), Z18
-	VCMPPS         $0x01, Z18, Z2, K1
-	VPXORD.BCST    wide<>+64(SB), Z2, Z19
-	VMAXPS         Z18, Z19, Z20
-	VBLENDMPS      Z2, Z20, K1, Z20
-	VMOVUPS        640(AX), Z21
-	VSUBPS         Z21, Z18, Z22
-	PREFETCHT0     15424(CX)
-	VMULPS         Z20, Z12, Z25
-	VADDPS         (SI), Z25, Z25
-	VADDPS         Z25, Z11, Z25
-	VSUBPS         Z11, Z25, Z25
-	VMOVUPS        (BX), Z27
-	VBLENDMPS      Z25, Z27, K2, Z25
-	VMOVUPS        Z25, K4, (SI)
-	VPANDD.BCST    wide<>+12(SB), Z22, Z22
-	VMULPS.BCST    wide<>+252(SB), Z1, Z25
-	VADDPS         Z25, Z8, Z25
-	VMINPS         Z22, Z25, Z22
-	VSUBPS         Z1, Z22, Z22
-	VMULPS         Z22, Z12, Z12
-	VADDPS         Z12, Z1, Z1
-	VSUBPS         Z21, Z20, Z12
-	VMULPS         Z12, Z16, Z12
+	VMOVUPS        960(AX), Z13
+	VCMPPS         $0x01, Z13, Z1, K4
+	VPXORD.BCST    wide<>+64(SB), Z1, Z14
+	VMAXPS         Z13, Z14, Z18
+	VBLENDMPS      Z1, Z18, K4, Z18
+	PREFETCHT0     15360(CX)
+	VMOVUPS        896(AX), Z19
+	VSUBPS         Z19, Z13, Z20
+	VMULPS         Z18, Z12, Z21
+	VADDPS         (SI), Z21, Z21
+	VADDPS         Z21, Z10, Z21
+	VSUBPS         Z10, Z21, Z21
+	VMOVUPS        (BX), Z22
+	VBLENDMPS      Z21, Z22, K2, Z21
+	VMOVUPS        Z21, K1, (SI)
+	VPANDD.BCST    wide<>+12(SB), Z20, Z20
+	VMOVUPS        6144(SI), Z21
+	VMULPS.BCST    wide<>+252(SB), Z21, Z24
+	VADDPS         Z24, Z2, Z24
+	VMINPS         Z20, Z24, Z20
+	VSUBPS         Z21, Z20, Z20
+	VMULPS         Z20, Z12, Z12
 	VADDPS         Z12, Z21, Z12
-	VADDPS         Z12, Z11, Z12
-	VSUBPS         Z11, Z12, Z12
-	VBLENDMPS      Z12, Z21, K2, Z12
-	VMOVUPS        Z12, K4, 1280(CX)
-	PREFETCHT0     15488(CX)
-	VCMPPS.BCST    $0x01, 112(DX), Z5, K1
-	VADDPS.BCST    120(DX), Z4, Z20
-	VDIVPS         Z20, Z4, Z20
-	VBROADCASTSS   116(DX), Z21
-	VBLENDMPS      Z20, Z21, K1, Z20
-	VMOVUPS        192(AX), Z21
-	VCMPPS         $0x01, Z21, Z2, K1
-	VMAXPS         Z21, Z19, Z19
-	VBLENDMPS      Z2, Z19, K1, Z2
-	VMULPS         Z2, Z20, Z2
-	VADDPS         12288(DI), Z2, Z2
-	VADDPS         Z2, Z11, Z2
-	VSUBPS         Z11, Z2, Z2
-	VMOVUPS        Z2, K3, 12288(DI)
-	VMAXPS.BCST    wide<>+248(SB), Z1, Z1
+	VSUBPS         Z19, Z18, Z18
+	VMULPS         Z18, Z16, Z18
+	VADDPS         Z18, Z19, Z18
+	VADDPS         Z18, Z10, Z18
+	VSUBPS         Z10, Z18, Z18
+	VBLENDMPS      Z18, Z19, K2, Z18
+	PREFETCHT0     15424(CX)
+	VMOVUPS        Z18, K1, 1280(CX)
+	VCMPPS.BCST    $0x01, 112(DX), Z3, K4
+	VADDPS.BCST    120(DX), Z4, Z19
+	VDIVPS         Z19, Z4, Z19
+	VBROADCASTSS   116(DX), Z20
+	VBLENDMPS      Z19, Z20, K4, Z19
+	VMOVUPS        448(AX), Z20
+	VCMPPS         $0x01, Z20, Z1, K4
+	VMAXPS         Z20, Z14, Z14
+	VBLENDMPS      Z1, Z14, K4, Z1
+	VMULPS         Z1, Z19, Z1
+	VADDPS         12288(DI), Z1, Z1
+	VADDPS         Z1, Z10, Z1
+	VSUBPS         Z10, Z1, Z1
+	VMOVUPS        Z1, K3, 12288(DI)
+	VMAXPS.BCST    wide<>+248(SB), Z12, Z1
 	VBLENDMPS      Z1, Z0, K2, Z0
-	VMOVUPS        Z0, K4, 6144(SI)
-	VCMPPS         $0x00, Z4, Z5, K1
+	VMOVUPS        Z0, K1, 6144(SI)
+	VCMPPS         $0x00, Z4, Z3, K2
 	VMOVUPS        5056(CX), Z0
-	VBLENDMPS      Z27, Z0, K1, Z0
-	VSUBPS         Z0, Z27, Z1
-	VPANDD.BCST    wide<>+12(SB), Z1, Z2
-	VCMPPS.BCST    $0x02, wide<>+168(SB), Z5, K2
+	VBLENDMPS      Z22, Z0, K2, Z0
+	VSUBPS         Z0, Z22, Z1
+	VPANDD.BCST    wide<>+12(SB), Z1, Z12
+	PREFETCHT0     15488(CX)
+	VCMPPS.BCST    $0x02, wide<>+168(SB), Z3, K3
+	VMOVUPS        320(CX), Z14
+	VMOVUPS        128(AX), Z19
+	VMOVUPS        Z19, K1, 320(CX)
+	VBLENDMPS      Z22, Z14, K3, Z14
+	VSUBPS         Z14, Z22, Z14
+	VMOVUPS        832(AX), Z19
+	VRANGEPS.BCST  $0x05, 56(DX), Z19, Z20
+	VMOVUPS        4992(CX), Z21
+	VBLENDMPS      Z22, Z21, K2, Z21
+	VSUBPS         Z21, Z22, Z24
+	VMULPS         Z24, Z20, Z20
+	VADDPS         Z20, Z21, Z20
+	VADDPS         Z20, Z10, Z20
+	VSUBPS         Z10, Z20, Z20
+	VMOVUPS        Z20, K1, 4992(CX)
+	VRANGEPS.BCST  $0x05, 60(DX), Z19, Z21
+	VMULPS         Z21, Z1, Z21
+	VADDPS         Z21, Z0, Z0
+	VADDPS         Z0, Z10, Z0
+	VSUBPS         Z10, Z0, Z0
+	VMOVUPS        Z0, K1, 5056(CX)
+	VSUBPS         Z0, Z20, Z21
+	VRANGEPS.BCST  $0x05, 64(DX), Z19, Z25
 	PREFETCHT0     15552(CX)
-	VMOVUPS        320(CX), Z19
-	VMOVUPS        128(AX), Z20
-	VMOVUPS        Z20, K4, 320(CX)
-	VBLENDMPS      Z27, Z19, K2, Z19
-	VSUBPS         Z19, Z27, Z19
-	VMOVUPS        576(AX), Z20
-	VRANGEPS.BCST  $0x05, 56(DX), Z20, Z21
-	VMOVUPS        4992(CX), Z22
-	VBLENDMPS      Z27, Z22, K1, Z22
-	VSUBPS         Z22, Z27, Z25
-	VMULPS         Z25, Z21, Z21
-	VADDPS         Z21, Z22, Z21
-	VADDPS         Z21, Z11, Z21
-	VSUBPS         Z11, Z21, Z21
-	VMOVUPS        Z21, K4, 4992(CX)
-	VRANGEPS.BCST  $0x05, 60(DX), Z20, Z22
-	VMULPS         Z22, Z1, Z22
-	VADDPS         Z22, Z0, Z0
-	VADDPS         Z0, Z11, Z0
-	VSUBPS         Z11, Z0, Z0
-	VMOVUPS        Z0, K4, 5056(CX)
-	VSUBPS         Z0, Z21, Z22
-	VRANGEPS.BCST  $0x05, 64(DX), Z20, Z28
-	PREFETCHT0     15616(CX)
-	VMOVUPS        5120(CX), Z30
-	VBLENDMPS      Z27, Z30, K1, Z30
-	VSUBPS         Z30, Z27, Z31
-	VMULPS         Z31, Z28, Z28
-	VADDPS         Z28, Z30, Z28
-	VADDPS         Z28, Z11, Z28
-	VSUBPS         Z11, Z28, Z28
-	VMOVUPS        Z28, K4, 5120(CX)
-	VSUBPS         Z28, Z0, Z30
-	VRANGEPS.BCST  $0x05, 68(DX), Z20, Z24
-	VMOVUPS        5184(CX), Z23
-	VBLENDMPS      Z27, Z23, K1, Z23
-	VSUBPS         Z23, Z27, Z16
-	VMULPS         Z16, Z24, Z24
-	VADDPS         Z24, Z23, Z23
-	VADDPS         Z23, Z11, Z23
-	VSUBPS         Z11, Z23, Z23
-	VMOVUPS        Z23, K4, 5184(CX)
-	VSUBPS         Z23, Z28, Z24
-	VRANGEPS.BCST  $0x05, 72(DX), Z20, Z29
+	VMOVUPS        5120(CX), Z28
+	VBLENDMPS      Z22, Z28, K2, Z28
+	VSUBPS         Z28, Z22, Z31
+	VMULPS         Z31, Z25, Z25
+	VADDPS         Z25, Z28, Z25
+	VADDPS         Z25, Z10, Z25
+	VSUBPS         Z10, Z25, Z25
+	VMOVUPS        Z25, K1, 5120(CX)
+	VSUBPS         Z25, Z0, Z28
+	VRANGEPS.BCST  $0x05, 68(DX), Z19, Z17
+	VMOVUPS        5184(CX), Z9
+	VBLENDMPS      Z22, Z9, K2, Z9
+	VSUBPS         Z9, Z22, Z16
+	VMULPS         Z16, Z17, Z17
+	VADDPS         Z17, Z9, Z9
+	VADDPS         Z9, Z10, Z9
+	VSUBPS         Z10, Z9, Z9
+	VMOVUPS        Z9, K1, 5184(CX)
+	VSUBPS         Z9, Z25, Z17
+	VRANGEPS.BCST  $0x05, 72(DX), Z19, Z15
 	VMOVUPS        5248(CX), Z7
-	VBLENDMPS      Z27, Z7, K1, Z7
-	VSUBPS         Z7, Z27, Z3
+	VBLENDMPS      Z22, Z7, K2, Z7
+	VSUBPS         Z7, Z22, Z6
+	PREFETCHT0     15616(CX)
+	VMULPS         Z6, Z15, Z6
+	VADDPS         Z6, Z7, Z6
+	VADDPS         Z6, Z10, Z6
+	VSUBPS         Z10, Z6, Z6
+	VMOVUPS        Z6, K1, 5248(CX)
+	VSUBPS         Z6, Z9, Z6
+	VRANGEPS.BCST  $0x05, 76(DX), Z19, Z7
+	VMOVUPS        5312(CX), Z15
+	VSUBPS         Z15, Z12, Z27
+	VMULPS         Z27, Z7, Z7
+	VADDPS         Z7, Z15, Z7
+	VADDPS         Z7, Z10, Z7
+	VSUBPS         Z10, Z7, Z7
+	VMOVUPS        Z7, K1, 5312(CX)
+	VADDPS         Z7, Z2, Z7
+	VADDPS         (CX), Z7, Z7
+	VPSUBD.BCST    wide<>+124(SB), Z7, Z15
+	VPSRAD         $0x17, Z15, Z15
+	VPSLLD         $0x17, Z15, Z27
+	VPSUBD         Z27, Z7, Z7
 	PREFETCHT0     15680(CX)
-	VMULPS         Z3, Z29, Z3
-	VADDPS         Z3, Z7, Z3
-	VADDPS         Z3, Z11, Z3
-	VSUBPS         Z11, Z3, Z3
-	VMOVUPS        Z3, K4, 5248(CX)
-	VSUBPS         Z3, Z23, Z3
-	VRANGEPS.BCST  $0x05, 76(DX), Z20, Z7
-	VMOVUPS        5312(CX), Z29
-	VSUBPS         Z29, Z2, Z9
-	VMULPS         Z9, Z7, Z7
-	VADDPS         Z7, Z29, Z7
-	VADDPS         Z7, Z11, Z7
-	VSUBPS         Z11, Z7, Z7
-	VMOVUPS        Z7, K4, 5312(CX)
-	VADDPS         Z7, Z8, Z7
-	VPSUBD.BCST    wide<>+124(SB), Z7, Z9
-	VPSRAD         $0x17, Z9, Z9
-	VPSLLD         $0x17, Z9, Z29
-	VPSUBD         Z29, Z7, Z7
 	VSUBPS         Z4, Z7, Z7
-	VMULPS.BCST    wide<>+128(SB), Z7, Z29
-	PREFETCHT0     15744(CX)
-	VSUBPS         Z29, Z14, Z29
-	VMULPS         Z29, Z7, Z29
-	VADDPS.BCST    wide<>+136(SB), Z29, Z29
-	VMULPS         Z29, Z7, Z29
-	VADDPS.BCST    wide<>+140(SB), Z29, Z29
-	VMULPS         Z29, Z7, Z29
-	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z7, Z29
-	VADDPS.BCST    wide<>+148(SB), Z29, Z29
-	VCVTDQ2PS      Z9, Z9
-	VMULPS         Z29, Z7, Z7
-	VADDPS         Z7, Z9, Z7
+	VMULPS.BCST    wide<>+128(SB), Z7, Z27
+	VSUBPS         Z27, Z11, Z27
+	VMULPS         Z27, Z7, Z27
+	VADDPS.BCST    wide<>+136(SB), Z27, Z27
+	VMULPS         Z27, Z7, Z27
+	VADDPS.BCST    wide<>+140(SB), Z27, Z27
+	VMULPS         Z27, Z7, Z27
+	VADDPS.BCST    wide<>+144(SB), Z27, Z27
+	VMULPS         Z27, Z7, Z27
+	VADDPS.BCST    wide<>+148(SB), Z27, Z27
+	VCVTDQ2PS      Z15, Z15
+	VMULPS         Z27, Z7, Z7
+	VADDPS         Z7, Z15, Z7
 	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	VRANGEPS.BCST  $0x05, 80(DX), Z20, Z9
-	VMOVUPS        5376(CX), Z29
-	VSUBPS         Z29, Z2, Z17
-	VMULPS         Z17, Z9, Z9
-	VADDPS         Z9, Z29, Z9
-	VADDPS         Z9, Z11, Z9
-	VSUBPS         Z11, Z9, Z9
+	VRANGEPS.BCST  $0x05, 80(DX), Z19, Z15
+	VMOVUPS        5376(CX), Z27
+	VSUBPS         Z27, Z12, Z29
+	VMULPS         Z29, Z15, Z15
+	VADDPS         Z15, Z27, Z15
+	VADDPS         Z15, Z10, Z15
+	PREFETCHT0     15744(CX)
+	VSUBPS         Z10, Z15, Z15
+	VMOVUPS        Z15, K1, 5376(CX)
+	VADDPS         Z15, Z2, Z15
+	VADDPS         (CX), Z15, Z15
+	VPSUBD.BCST    wide<>+124(SB), Z15, Z27
+	VPSRAD         $0x17, Z27, Z27
+	VPSLLD         $0x17, Z27, Z29
+	VPSUBD         Z29, Z15, Z15
+	VSUBPS         Z4, Z15, Z15
+	VMULPS.BCST    wide<>+128(SB), Z15, Z29
+	VSUBPS         Z29, Z11, Z29
+	VMULPS         Z29, Z15, Z29
+	VADDPS.BCST    wide<>+136(SB), Z29, Z29
+	VMULPS         Z29, Z15, Z29
+	VADDPS.BCST    wide<>+140(SB), Z29, Z29
+	VMULPS         Z29, Z15, Z29
+	VADDPS.BCST    wide<>+144(SB), Z29, Z29
+	VMULPS         Z29, Z15, Z29
+	VADDPS.BCST    wide<>+148(SB), Z29, Z29
+	VCVTDQ2PS      Z27, Z27
 	PREFETCHT0     15808(CX)
-	VMOVUPS        Z9, K4, 5376(CX)
-	VADDPS         Z9, Z8, Z9
-	VPSUBD.BCST    wide<>+124(SB), Z9, Z17
-	VPSRAD         $0x17, Z17, Z17
-	VPSLLD         $0x17, Z17, Z29
-	VPSUBD         Z29, Z9, Z9
-	VSUBPS         Z4, Z9, Z9
-	VMULPS.BCST    wide<>+128(SB), Z9, Z29
-	VSUBPS         Z29, Z14, Z29
-	VMULPS         Z29, Z9, Z29
-	VADDPS.BCST    wide<>+136(SB), Z29, Z29
-	VMULPS         Z29, Z9, Z29
-	VADDPS.BCST    wide<>+140(SB), Z29, Z29
-	VMULPS         Z29, Z9, Z29
-	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z9, Z29
-	VADDPS.BCST    wide<>+148(SB), Z29, Z29
-	VCVTDQ2PS      Z17, Z17
-	VMULPS         Z29, Z9, Z9
-	VADDPS         Z9, Z17, Z9
-	PREFETCHT0     15872(CX)
-	VMULPS.BCST    wide<>+152(SB), Z9, Z9
-	VRANGEPS.BCST  $0x05, 84(DX), Z20, Z17
+	VMULPS         Z29, Z15, Z15
+	VADDPS         Z15, Z27, Z15
+	VMULPS.BCST    wide<>+152(SB), Z15, Z15
+	VRANGEPS.BCST  $0x05, 84(DX), Z19, Z27
 	VMOVUPS        5440(CX), Z29
-	VSUBPS         Z29, Z2, Z26
-	VMULPS         Z26, Z17, Z17
-	VADDPS         Z17, Z29, Z17
-	VADDPS         Z17, Z11, Z17
-	VSUBPS         Z11, Z17, Z17
-	VMOVUPS        Z17, K4, 5440(CX)
-	VADDPS         Z17, Z8, Z17
-	VPSUBD.BCST    wide<>+124(SB), Z17, Z26
-	VPSRAD         $0x17, Z26, Z26
-	VPSLLD         $0x17, Z26, Z29
-	VPSUBD         Z29, Z17, Z17
-	VSUBPS         Z4, Z17, Z17
-	VMULPS.BCST    wide<>+128(SB), Z17, Z29
-	VSUBPS         Z29, Z14, Z29
-	VMULPS         Z29, Z17, Z29
+	VSUBPS         Z29, Z12, Z26
+	VMULPS         Z26, Z27, Z26
+	VADDPS         Z26, Z29, Z26
+	VADDPS         Z26, Z10, Z26
+	VSUBPS         Z10, Z26, Z26
+	VMOVUPS        Z26, K1, 5440(CX)
+	VADDPS         Z26, Z2, Z26
+	VADDPS         (CX), Z26, Z26
+	VPSUBD.BCST    wide<>+124(SB), Z26, Z27
+	VPSRAD         $0x17, Z27, Z27
+	VPSLLD         $0x17, Z27, Z29
+	VPSUBD         Z29, Z26, Z26
+	VSUBPS         Z4, Z26, Z26
+	VMULPS.BCST    wide<>+128(SB), Z26, Z29
+	VSUBPS         Z29, Z11, Z29
+	VMULPS         Z29, Z26, Z29
+	PREFETCHT0     15872(CX)
 	VADDPS.BCST    wide<>+136(SB), Z29, Z29
-	VMULPS         Z29, Z17, Z29
-	PREFETCHT0     15936(CX)
+	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+140(SB), Z29, Z29
-	VMULPS         Z29, Z17, Z29
+	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z17, Z29
+	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+148(SB), Z29, Z29
-	VCVTDQ2PS      Z26, Z26
-	VMULPS         Z29, Z17, Z17
-	VADDPS         Z17, Z26, Z17
-	VMULPS.BCST    wide<>+152(SB), Z17, Z17
-	VRANGEPS.BCST  $0x05, 88(DX), Z20, Z26
+	VCVTDQ2PS      Z27, Z27
+	VMULPS         Z29, Z26, Z26
+	VADDPS         Z26, Z27, Z26
+	VMULPS.BCST    wide<>+152(SB), Z26, Z26
+	VRANGEPS.BCST  $0x05, 88(DX), Z19, Z27
 	VMOVUPS        5504(CX), Z29
-	VSUBPS         Z29, Z2, Z2
-	VMULPS         Z2, Z26, Z2
-	VADDPS         Z2, Z29, Z2
-	VADDPS         Z2, Z11, Z2
-	VSUBPS         Z11, Z2, Z2
-	VMOVUPS        Z2, K4, 5504(CX)
-	VADDPS         Z2, Z8, Z2
-	VPSUBD.BCST    wide<>+124(SB), Z2, Z26
-	VPSRAD         $0x17, Z26, Z26
-	VPSLLD         $0x17, Z26, Z29
+	VSUBPS         Z29, Z12, Z12
+	VMULPS         Z12, Z27, Z12
+	VADDPS         Z12, Z29, Z12
+	VADDPS         Z12, Z10, Z12
+	VSUBPS         Z10, Z12, Z12
+	VMOVUPS        Z12, K1, 5504(CX)
+	VADDPS         Z12, Z2, Z12
+	VMOVUPS        (CX), Z27
+	VADDPS         Z12, Z27, Z12
+	PREFETCHT0     15936(CX)
+	VPSUBD.BCST    wide<>+124(SB), Z12, Z29
+	VPSRAD         $0x17, Z29, Z29
+	VPSLLD         $0x17, Z29, Z10
+	VPSUBD         Z10, Z12, Z10
+	VSUBPS         Z4, Z10, Z10
+	VMULPS.BCST    wide<>+128(SB), Z10, Z12
+	VSUBPS         Z12, Z11, Z12
+	VMULPS         Z12, Z10, Z12
+	VADDPS.BCST    wide<>+136(SB), Z12, Z12
+	VMULPS         Z12, Z10, Z12
+	VADDPS.BCST    wide<>+140(SB), Z12, Z12
+	VMULPS         Z12, Z10, Z12
+	VADDPS.BCST    wide<>+144(SB), Z12, Z12
+	VMULPS         Z12, Z10, Z12
+	VADDPS.BCST    wide<>+148(SB), Z12, Z12
+	VCVTDQ2PS      Z29, Z29
+	VMULPS         Z12, Z10, Z10
+	VADDPS         Z10, Z29, Z10
+	VMULPS.BCST    wide<>+152(SB), Z10, Z10
+	VSUBPS         Z26, Z7, Z12
 	PREFETCHT0     16000(CX)
-	VPSUBD         Z29, Z2, Z2
-	VSUBPS         Z4, Z2, Z2
-	VMULPS.BCST    wide<>+128(SB), Z2, Z29
-	VSUBPS         Z29, Z14, Z29
-	VMULPS         Z29, Z2, Z29
-	VADDPS.BCST    wide<>+136(SB), Z29, Z29
-	VMULPS         Z29, Z2, Z29
-	VADDPS.BCST    wide<>+140(SB), Z29, Z29
-	VMULPS         Z29, Z2, Z29
-	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z2, Z29
-	VADDPS.BCST    wide<>+148(SB), Z29, Z29
-	VCVTDQ2PS      Z26, Z26
-	VMULPS         Z29, Z2, Z2
-	VADDPS         Z2, Z26, Z2
-	VMULPS.BCST    wide<>+152(SB), Z2, Z2
-	VSUBPS         Z17, Z7, Z26
-	VSUBPS         Z2, Z9, Z29
+	VSUBPS         Z10, Z15, Z29
 	VMOVUPS        64(AX), Z11
-	VADDPS         Z11, Z8, Z11
-	VMOVUPS        5568(CX), Z14
-	VSUBPS         Z14, Z27, Z15
-	PREFETCHT0     16064(CX)
-	VMOVUPS        7104(CX), Z4
-	VSUBPS         Z27, Z4, Z20
-	VRANGEPS       $0x05, Z20, Z15, Z15
-	VPXORD         Z20, Z20, Z20
-	VMAXPS         Z20, Z15, Z15
-	VMINPS         Z15, Z11, Z15
-	VMULPS         Z11, Z13, Z11
-	VADDPS         Z11, Z15, Z11
-	VPXORD         Z18, Z18, Z18
-	VCMPPS         $0x04, Z18, Z15, K2
-	KORTESTW       K2, K2
-	JZ             none2381
-	VDIVPS.Z       Z11, Z15, K2, Z18
+	VADDPS         Z11, Z2, Z11
+	VADDPS         Z11, Z27, Z11
+	VMOVUPS        5568(CX), Z23
+	VSUBPS         Z23, Z22, Z4
+	VMOVUPS        7104(CX), Z19
+	VSUBPS         Z22, Z19, Z13
+	VRANGEPS       $0x05, Z13, Z4, Z4
+	VXORPS         X13, X13, X13
+	VMAXPS         Z13, Z4, Z4
+	VMINPS         Z4, Z11, Z4
+	VMULPS         Z11, Z30, Z11
+	VADDPS         Z11, Z4, Z11
+	VMOVUPS        Z5, 64(AX)
+	VPXORD         Z5, Z5, Z5
+	VCMPPS         $0x04, Z5, Z4, K3
+	KORTESTW       K3, K3
+	JZ             none2392
+	VDIVPS.Z       Z11, Z4, K3, Z5
 
-none2381:
-	VADDPS       Z18, Z20, Z11
-	VBROADCASTSS wide<>+256(SB), Z15
-	VCMPPS       $0x01, Z5, Z15, K2
-	KANDW        K2, K4, K2
-	VRANGEPS     $0x05, Z14, Z27, Z14
-	VMOVUPS      Z14, K4, 5568(CX)
-	VRANGEPS     $0x04, Z4, Z27, Z4
-	VMOVUPS      Z4, K4, 7104(CX)
-	VMOVUPS      5632(CX), Z4
-	VMOVUPS      7168(CX), Z14
-	VSUBPS       Z14, Z4, Z15
-	VADDPS       Z15, Z8, Z15
-	VMOVUPS      1024(AX), Z18
-	VSUBPS       Z4, Z18, Z27
-	VSUBPS       Z18, Z14, Z5
-	VRANGEPS     $0x05, Z5, Z27, Z5
-	PREFETCHT0   16128(CX)
-	VMAXPS       Z20, Z5, Z5
-	VMINPS       Z5, Z15, Z5
-	VMULPS       Z15, Z13, Z15
-	VADDPS       Z15, Z5, Z15
-	VPXORD       Z27, Z27, Z27
-	VCMPPS       $0x04, Z27, Z5, K3
-	KORTESTW     K3, K3
-	JZ           none2400
-	VDIVPS.Z     Z15, Z5, K3, Z27
+none2392:
+	VADDPS       Z5, Z13, Z4
+	VBROADCASTSS wide<>+256(SB), Z5
+	VCMPPS       $0x01, Z3, Z5, K3
+	KANDW        K3, K1, K3
+	VRANGEPS     $0x05, Z23, Z22, Z5
+	VMOVUPS      Z5, K1, 5568(CX)
+	VRANGEPS     $0x04, Z19, Z22, Z5
+	VMOVUPS      Z5, K1, 7104(CX)
+	VMOVUPS      5632(CX), Z5
+	VMOVUPS      7168(CX), Z11
+	VSUBPS       Z11, Z5, Z19
+	VADDPS       Z19, Z2, Z19
+	PREFETCHT0   16064(CX)
+	VADDPS       Z19, Z27, Z19
+	VMOVUPS      1344(AX), Z23
+	VSUBPS       Z5, Z23, Z22
+	VSUBPS       Z23, Z11, Z3
+	VRANGEPS     $0x05, Z3, Z22, Z3
+	VMAXPS       Z13, Z3, Z3
+	VMINPS       Z3, Z19, Z3
+	VMULPS       Z19, Z30, Z19
+	VADDPS       Z19, Z3, Z19
+	VPXORD       Z22, Z22, Z22
+	VCMPPS       $0x04, Z22, Z3, K4
+	KORTESTW     K4, K4
+	JZ           none2412
+	VDIVPS.Z     Z19, Z3, K4, Z22
 
-none2400:
-	VADDPS   Z27, Z11, Z5
-	VRANGEPS $0x05, Z4, Z18, Z4
-	VMOVUPS  Z4, K2, 5632(CX)
-	VRANGEPS $0x04, Z14, Z18, Z4
-	VMOVUPS  Z4, K2, 7168(CX)
-	VMOVUPS  5696(CX), Z4
-	VMOVUPS  7232(CX), Z11
-	VSUBPS   Z11, Z4, Z14
-	VADDPS   Z14, Z8, Z14
-	VSUBPS   Z4, Z19, Z15
-	VSUBPS   Z19, Z11, Z18
-	VRANGEPS $0x05, Z18, Z15, Z15
-	VMAXPS   Z20, Z15, Z15
-	VMINPS   Z15, Z14, Z15
-	VMULPS   Z14, Z13, Z14
-	VADDPS   Z14, Z15, Z14
-	VPXORD   Z18, Z18, Z18
-	VCMPPS   $0x04, Z18, Z15, K3
-	KORTESTW K3, K3
-	JZ       none2419
-	VDIVPS.Z Z14, Z15, K3, Z18
+none2412:
+	VADDPS     Z22, Z4, Z3
+	VRANGEPS   $0x05, Z5, Z23, Z4
+	VMOVUPS    Z4, K3, 5632(CX)
+	VRANGEPS   $0x04, Z11, Z23, Z4
+	VMOVUPS    Z4, K3, 7168(CX)
+	VMOVUPS    5696(CX), Z4
+	VMOVUPS    7232(CX), Z5
+	VSUBPS     Z5, Z4, Z11
+	VADDPS     Z11, Z2, Z11
+	VADDPS     Z11, Z27, Z11
+	VSUBPS     Z4, Z14, Z19
+	VSUBPS     Z14, Z5, Z22
+	PREFETCHT0 16128(CX)
+	VRANGEPS   $0x05, Z22, Z19, Z19
+	VMAXPS     Z13, Z19, Z19
+	VMINPS     Z19, Z11, Z19
+	VMULPS     Z11, Z30, Z11
+	VADDPS     Z11, Z19, Z11
+	VPXORD     Z22, Z22, Z22
+	VCMPPS     $0x04, Z22, Z19, K4
+	KORTESTW   K4, K4
+	JZ         none2432
+	VDIVPS.Z   Z11, Z19, K4, Z22
 
-none2419:
-	PREFETCHT0 16192(CX)
-	VADDPS     Z18, Z5, Z5
-	VRANGEPS   $0x05, Z4, Z19, Z4
-	VMOVUPS    Z4, K2, 5696(CX)
-	VRANGEPS   $0x04, Z11, Z19, Z4
-	VMOVUPS    Z4, K2, 7232(CX)
+none2432:
+	VADDPS     Z22, Z3, Z3
+	VRANGEPS   $0x05, Z4, Z14, Z4
+	VMOVUPS    Z4, K3, 5696(CX)
+	VRANGEPS   $0x04, Z5, Z14, Z4
+	VMOVUPS    Z4, K3, 7232(CX)
 	VMOVUPS    5760(CX), Z4
-	VMOVUPS    7296(CX), Z11
-	VSUBPS     Z11, Z4, Z14
-	VADDPS     Z14, Z8, Z14
-	VSUBPS     Z4, Z25, Z15
-	VSUBPS     Z25, Z11, Z18
-	VRANGEPS   $0x05, Z18, Z15, Z15
-	VMAXPS     Z20, Z15, Z15
-	VMINPS     Z15, Z14, Z15
-	VMULPS     Z14, Z13, Z14
-	VADDPS     Z14, Z15, Z14
-	VPXORD     Z18, Z18, Z18
-	VCMPPS     $0x04, Z18, Z15, K3
-	KORTESTW   K3, K3
-	JZ         none2438
-	VDIVPS.Z   Z14, Z15, K3, Z18
+	VMOVUPS    7296(CX), Z5
+	VSUBPS     Z5, Z4, Z11
+	VADDPS     Z11, Z2, Z11
+	VADDPS     Z11, Z27, Z11
+	VSUBPS     Z4, Z24, Z14
+	VSUBPS     Z24, Z5, Z19
+	VRANGEPS   $0x05, Z19, Z14, Z14
+	VMAXPS     Z13, Z14, Z14
+	VMINPS     Z14, Z11, Z14
+	VMULPS     Z11, Z30, Z11
+	PREFETCHT0 16192(CX)
+	VADDPS     Z11, Z14, Z11
+	VPXORD     Z19, Z19, Z19
+	VCMPPS     $0x04, Z19, Z14, K4
+	KORTESTW   K4, K4
+	JZ         none2452
+	VDIVPS.Z   Z11, Z14, K4, Z19
 
-none2438:
-	VADDPS     Z18, Z5, Z5
-	VRANGEPS   $0x05, Z4, Z25, Z4
-	VMOVUPS    Z4, K2, 5760(CX)
-	VRANGEPS   $0x04, Z11, Z25, Z4
-	PREFETCHT0 16256(CX)
-	VMOVUPS    Z4, K2, 7296(CX)
-	VMOVUPS    5824(CX), Z4
-	VMOVUPS    7360(CX), Z11
-	VSUBPS     Z11, Z4, Z14
-	VADDPS     Z14, Z8, Z14
-	VSUBPS     Z4, Z1, Z15
-	VSUBPS     Z1, Z11, Z18
-	VRANGEPS   $0x05, Z18, Z15, Z15
-	VMAXPS     Z20, Z15, Z15
-	VMINPS     Z15, Z14, Z15
-	VMULPS     Z14, Z13, Z14
-	VADDPS     Z14, Z15, Z14
-	VPXORD     Z18, Z18, Z18
-	VCMPPS     $0x04, Z18, Z15, K3
-	KORTESTW   K3, K3
-	JZ         none2457
-	VDIVPS.Z   Z14, Z15, K3, Z18
+none2452:
+	VADDPS   Z19, Z3, Z3
+	VRANGEPS $0x05, Z4, Z24, Z4
+	VMOVUPS  Z4, K3, 5760(CX)
+	VRANGEPS $0x04, Z5, Z24, Z4
+	VMOVUPS  Z4, K3, 7296(CX)
+	VMOVUPS  5824(CX), Z4
+	VMOVUPS  7360(CX), Z5
+	VSUBPS   Z5, Z4, Z11
+	VADDPS   Z11, Z2, Z11
+	VADDPS   Z11, Z27, Z11
+	VSUBPS   Z4, Z1, Z14
+	VSUBPS   Z1, Z5, Z19
+	VRANGEPS $0x05, Z19, Z14, Z14
+	VMAXPS   Z13, Z14, Z14
+	VMINPS   Z14, Z11, Z14
+	VMULPS   Z11, Z30, Z11
+	VADDPS   Z11, Z14, Z11
+	VPXORD   Z19, Z19, Z19
+	VCMPPS   $0x04, Z19, Z14, K4
+	KORTESTW K4, K4
+	JZ       none2472
+	VDIVPS.Z Z11, Z14, K4, Z19
 
-none2457:
-	VADDPS     Z18, Z5, Z5
+none2472:
+	VADDPS     Z19, Z3, Z3
 	VRANGEPS   $0x05, Z4, Z1, Z4
-	VMOVUPS    Z4, K2, 5824(CX)
-	VRANGEPS   $0x04, Z11, Z1, Z1
-	VMOVUPS    Z1, K2, 7360(CX)
+	PREFETCHT0 16256(CX)
+	VMOVUPS    Z4, K3, 5824(CX)
+	VRANGEPS   $0x04, Z5, Z1, Z1
+	VMOVUPS    Z1, K3, 7360(CX)
 	VMOVUPS    5888(CX), Z1
 	VMOVUPS    7424(CX), Z4
-	VSUBPS     Z4, Z1, Z11
-	VADDPS     Z11, Z8, Z11
-	VSUBPS     Z1, Z31, Z14
-	VSUBPS     Z31, Z4, Z15
-	PREFETCHT0 16320(CX)
-	VRANGEPS   $0x05, Z15, Z14, Z14
-	VMAXPS     Z20, Z14, Z14
-	VMINPS     Z14, Z11, Z14
-	VMULPS     Z11, Z13, Z11
-	VADDPS     Z11, Z14, Z11
-	VPXORD     Z15, Z15, Z15
-	VCMPPS     $0x04, Z15, Z14, K3
-	KORTESTW   K3, K3
-	JZ         none2476
-	VDIVPS.Z   Z11, Z14, K3, Z15
+	VSUBPS     Z4, Z1, Z5
+	VADDPS     Z5, Z2, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z1, Z31, Z11
+	VSUBPS     Z31, Z4, Z14
+	VRANGEPS   $0x05, Z14, Z11, Z11
+	VMAXPS     Z13, Z11, Z11
+	VMINPS     Z11, Z5, Z11
+	VMULPS     Z5, Z30, Z5
+	VADDPS     Z5, Z11, Z5
+	VPXORD     Z14, Z14, Z14
+	VCMPPS     $0x04, Z14, Z11, K4
+	KORTESTW   K4, K4
+	JZ         none2492
+	VDIVPS.Z   Z5, Z11, K4, Z14
 
-none2476:
-	VADDPS     Z15, Z5, Z5
+none2492:
+	VADDPS     Z14, Z3, Z3
 	VRANGEPS   $0x05, Z1, Z31, Z1
-	VMOVUPS    Z1, K2, 5888(CX)
+	VMOVUPS    Z1, K3, 5888(CX)
 	VRANGEPS   $0x04, Z4, Z31, Z1
-	VMOVUPS    Z1, K2, 7424(CX)
+	VMOVUPS    Z1, K3, 7424(CX)
 	VMOVUPS    5952(CX), Z1
 	VMOVUPS    7488(CX), Z4
-	VSUBPS     Z4, Z1, Z11
-	VADDPS     Z11, Z8, Z11
-	VSUBPS     Z1, Z16, Z14
-	VSUBPS     Z16, Z4, Z15
-	VRANGEPS   $0x05, Z15, Z14, Z14
-	VMAXPS     Z20, Z14, Z14
-	VMINPS     Z14, Z11, Z14
-	VMULPS     Z11, Z13, Z11
-	VADDPS     Z11, Z14, Z11
+	VSUBPS     Z4, Z1, Z5
+	PREFETCHT0 16320(CX)
+	VADDPS     Z5, Z2, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z1, Z16, Z11
+	VSUBPS     Z16, Z4, Z14
+	VRANGEPS   $0x05, Z14, Z11, Z11
+	VMAXPS     Z13, Z11, Z11
+	VMINPS     Z11, Z5, Z11
+	VMULPS     Z5, Z30, Z5
+	VADDPS     Z5, Z11, Z5
+	VPXORD     Z14, Z14, Z14
+	VCMPPS     $0x04, Z14, Z11, K4
+	KORTESTW   K4, K4
+	JZ         none2512
+	VDIVPS.Z   Z5, Z11, K4, Z14
+
+none2512:
+	VADDPS     Z14, Z3, Z3
+	VRANGEPS   $0x05, Z1, Z16, Z1
+	VMOVUPS    Z1, K3, 5952(CX)
+	VRANGEPS   $0x04, Z4, Z16, Z1
+	VMOVUPS    Z1, K3, 7488(CX)
+	VMOVUPS    6016(CX), Z1
+	VMOVUPS    7552(CX), Z4
+	VSUBPS     Z4, Z1, Z5
+	VADDPS     Z5, Z2, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z1, Z20, Z11
+	VSUBPS     Z20, Z4, Z14
 	PREFETCHT0 16384(CX)
-	VPXORD     Z15, Z15, Z15
-	VCMPPS     $0x04, Z15, Z14, K3
-	KORTESTW   K3, K3
-	JZ         none2495
-	VDIVPS.Z   Z11, Z14, K3, Z15
+	VMAXPS     Z11, Z14, Z11
+	VMAXPS     Z13, Z11, Z11
+	VMINPS     Z11, Z5, Z11
+	VMULPS     Z5, Z30, Z5
+	VADDPS     Z5, Z11, Z5
+	VPXORD     Z14, Z14, Z14
+	VCMPPS     $0x04, Z14, Z11, K4
+	KORTESTW   K4, K4
+	JZ         none2532
+	VDIVPS.Z   Z5, Z11, K4, Z14
 
-none2495:
-	VADDPS   Z15, Z5, Z5
-	VRANGEPS $0x05, Z1, Z16, Z1
-	VMOVUPS  Z1, K2, 5952(CX)
-	VRANGEPS $0x04, Z4, Z16, Z1
-	VMOVUPS  Z1, K2, 7488(CX)
-	VMOVUPS  6016(CX), Z1
-	VMOVUPS  7552(CX), Z4
-	VSUBPS   Z4, Z1, Z11
-	VADDPS   Z11, Z8, Z11
-	VSUBPS   Z1, Z21, Z14
-	VSUBPS   Z21, Z4, Z15
-	VMAXPS   Z14, Z15, Z14
-	VMAXPS   Z20, Z14, Z14
-	VMINPS   Z14, Z11, Z14
-	VMULPS   Z11, Z13, Z11
-	VADDPS   Z11, Z14, Z11
-	VPXORD   Z15, Z15, Z15
-	VCMPPS   $0x04, Z15, Z14, K3
-	KORTESTW K3, K3
-	JZ       none2514
-	VDIVPS.Z Z11, Z14, K3, Z15
-
-none2514:
-	VADDPS     Z15, Z5, Z5
-	VMAXPS     Z21, Z1, Z1
-	VMOVUPS    Z1, K2, 6016(CX)
-	PREFETCHT0 16448(CX)
-	VMINPS     Z4, Z21, Z1
-	VMOVUPS    Z1, K2, 7552(CX)
+none2532:
+	VADDPS     Z14, Z3, Z3
+	VMAXPS     Z20, Z1, Z1
+	VMOVUPS    Z1, K3, 6016(CX)
+	VMINPS     Z4, Z20, Z1
+	VMOVUPS    Z1, K3, 7552(CX)
 	VMOVUPS    6080(CX), Z1
 	VMOVUPS    7616(CX), Z4
-	VSUBPS     Z4, Z1, Z11
-	VADDPS     Z11, Z8, Z11
-	VSUBPS     Z1, Z0, Z14
-	VSUBPS     Z0, Z4, Z15
-	VMAXPS     Z14, Z15, Z14
-	VMAXPS     Z20, Z14, Z14
-	VMINPS     Z14, Z11, Z14
-	VMULPS     Z11, Z13, Z11
-	VADDPS     Z11, Z14, Z11
-	VPXORD     Z15, Z15, Z15
-	VCMPPS     $0x04, Z15, Z14, K3
-	KORTESTW   K3, K3
-	JZ         none2533
-	VDIVPS.Z   Z11, Z14, K3, Z15
-
-none2533:
-	VADDPS     Z15, Z5, Z5
-	VMAXPS     Z0, Z1, Z1
-	VMOVUPS    Z1, K2, 6080(CX)
-	VMINPS     Z4, Z0, Z0
-	VMOVUPS    Z0, K2, 7616(CX)
-	VMOVUPS    6144(CX), Z0
-	VMOVUPS    7680(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z8, Z4
-	VSUBPS     Z0, Z28, Z11
-	PREFETCHT0 16512(CX)
-	VSUBPS     Z28, Z1, Z14
+	VSUBPS     Z4, Z1, Z5
+	VADDPS     Z5, Z2, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z1, Z0, Z11
+	VSUBPS     Z0, Z4, Z14
 	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z20, Z11, Z11
-	VMINPS     Z11, Z4, Z11
-	VMULPS     Z4, Z13, Z4
-	VADDPS     Z4, Z11, Z4
+	VMAXPS     Z13, Z11, Z11
+	VMINPS     Z11, Z5, Z11
+	VMULPS     Z5, Z30, Z5
+	PREFETCHT0 16448(CX)
+	VADDPS     Z5, Z11, Z5
 	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K3
-	KORTESTW   K3, K3
+	VCMPPS     $0x04, Z14, Z11, K4
+	KORTESTW   K4, K4
 	JZ         none2552
-	VDIVPS.Z   Z4, Z11, K3, Z14
+	VDIVPS.Z   Z5, Z11, K4, Z14
 
 none2552:
-	VADDPS     Z14, Z5, Z4
-	VMAXPS     Z28, Z0, Z0
-	VMOVUPS    Z0, K2, 6144(CX)
-	VMINPS     Z1, Z28, Z0
-	VMOVUPS    Z0, K2, 7680(CX)
+	VADDPS   Z14, Z3, Z3
+	VMAXPS   Z0, Z1, Z1
+	VMOVUPS  Z1, K3, 6080(CX)
+	VMINPS   Z4, Z0, Z0
+	VMOVUPS  Z0, K3, 7616(CX)
+	VMOVUPS  6144(CX), Z0
+	VMOVUPS  7680(CX), Z1
+	VSUBPS   Z1, Z0, Z4
+	VADDPS   Z4, Z2, Z4
+	VADDPS   Z4, Z27, Z4
+	VSUBPS   Z0, Z25, Z5
+	VSUBPS   Z25, Z1, Z11
+	VMAXPS   Z5, Z11, Z5
+	VMAXPS   Z13, Z5, Z5
+	VMINPS   Z5, Z4, Z5
+	VMULPS   Z4, Z30, Z4
+	VADDPS   Z4, Z5, Z4
+	VPXORD   Z11, Z11, Z11
+	VCMPPS   $0x04, Z11, Z5, K4
+	KORTESTW K4, K4
+	JZ       none2572
+	VDIVPS.Z Z4, Z5, K4, Z11
+
+none2572:
+	VADDPS     Z11, Z3, Z3
+	VMAXPS     Z25, Z0, Z0
+	PREFETCHT0 16512(CX)
+	VMOVUPS    Z0, K3, 6144(CX)
+	VMINPS     Z1, Z25, Z0
+	VMOVUPS    Z0, K3, 7680(CX)
 	VMOVUPS    6208(CX), Z0
 	VMOVUPS    7744(CX), Z1
-	VSUBPS     Z1, Z0, Z5
-	VADDPS     Z5, Z8, Z5
-	VSUBPS     Z0, Z23, Z11
-	VSUBPS     Z23, Z1, Z14
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z20, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z13, Z5
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z9, Z5
+	VSUBPS     Z9, Z1, Z11
+	VMAXPS     Z5, Z11, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z11, Z11, Z11
+	VCMPPS     $0x04, Z11, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2592
+	VDIVPS.Z   Z4, Z5, K4, Z11
+
+none2592:
+	VADDPS     Z11, Z3, Z3
+	VMAXPS     Z9, Z0, Z0
+	VMOVUPS    Z0, K3, 6208(CX)
+	VMINPS     Z1, Z9, Z0
+	VMOVUPS    Z0, K3, 7744(CX)
 	PREFETCHT0 16576(CX)
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K3
-	KORTESTW   K3, K3
-	JZ         none2571
-	VDIVPS.Z   Z5, Z11, K3, Z14
+	VMOVUPS    6272(CX), Z0
+	VMOVUPS    7808(CX), Z1
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z21, Z5
+	VSUBPS     Z21, Z1, Z9
+	VMAXPS     Z5, Z9, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z9, Z9, Z9
+	VCMPPS     $0x04, Z9, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2612
+	VDIVPS.Z   Z4, Z5, K4, Z9
 
-none2571:
-	VADDPS   Z14, Z4, Z4
-	VMAXPS   Z23, Z0, Z0
-	VMOVUPS  Z0, K2, 6208(CX)
-	VMINPS   Z1, Z23, Z0
-	VMOVUPS  Z0, K2, 7744(CX)
-	VMOVUPS  6272(CX), Z0
-	VMOVUPS  7808(CX), Z1
-	VSUBPS   Z1, Z0, Z5
-	VADDPS   Z5, Z8, Z5
-	VSUBPS   Z0, Z22, Z11
-	VSUBPS   Z22, Z1, Z14
-	VMAXPS   Z11, Z14, Z11
-	VMAXPS   Z20, Z11, Z11
-	VMINPS   Z11, Z5, Z11
-	VMULPS   Z5, Z13, Z5
-	VADDPS   Z5, Z11, Z5
-	VPXORD   Z14, Z14, Z14
-	VCMPPS   $0x04, Z14, Z11, K3
-	KORTESTW K3, K3
-	JZ       none2590
-	VDIVPS.Z Z5, Z11, K3, Z14
-
-none2590:
-	VADDPS     Z14, Z4, Z4
-	VMAXPS     Z22, Z0, Z0
-	PREFETCHT0 16640(CX)
-	VMOVUPS    Z0, K2, 6272(CX)
-	VMINPS     Z1, Z22, Z0
-	VMOVUPS    Z0, K2, 7808(CX)
+none2612:
+	VADDPS     Z9, Z3, Z3
+	VMAXPS     Z21, Z0, Z0
+	VMOVUPS    Z0, K3, 6272(CX)
+	VMINPS     Z1, Z21, Z0
+	VMOVUPS    Z0, K3, 7808(CX)
 	VMOVUPS    6336(CX), Z0
 	VMOVUPS    7872(CX), Z1
-	VSUBPS     Z1, Z0, Z5
-	VADDPS     Z5, Z8, Z5
-	VSUBPS     Z0, Z30, Z11
-	VSUBPS     Z30, Z1, Z14
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z20, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z13, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K3
-	KORTESTW   K3, K3
-	JZ         none2609
-	VDIVPS.Z   Z5, Z11, K3, Z14
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z28, Z5
+	PREFETCHT0 16640(CX)
+	VSUBPS     Z28, Z1, Z9
+	VMAXPS     Z5, Z9, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z9, Z9, Z9
+	VCMPPS     $0x04, Z9, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2632
+	VDIVPS.Z   Z4, Z5, K4, Z9
 
-none2609:
-	VADDPS     Z14, Z4, Z4
-	VMAXPS     Z30, Z0, Z0
-	VMOVUPS    Z0, K2, 6336(CX)
-	VMINPS     Z1, Z30, Z0
-	VMOVUPS    Z0, K2, 7872(CX)
+none2632:
+	VADDPS     Z9, Z3, Z3
+	VMAXPS     Z28, Z0, Z0
+	VMOVUPS    Z0, K3, 6336(CX)
+	VMINPS     Z1, Z28, Z0
+	VMOVUPS    Z0, K3, 7872(CX)
 	VMOVUPS    6400(CX), Z0
 	VMOVUPS    7936(CX), Z1
-	VSUBPS     Z1, Z0, Z5
-	VADDPS     Z5, Z8, Z5
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z17, Z5
+	VSUBPS     Z17, Z1, Z9
+	VMAXPS     Z5, Z9, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
 	PREFETCHT0 16704(CX)
-	VSUBPS     Z0, Z24, Z11
-	VSUBPS     Z24, Z1, Z14
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z20, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z13, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K3
-	KORTESTW   K3, K3
-	JZ         none2628
-	VDIVPS.Z   Z5, Z11, K3, Z14
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z9, Z9, Z9
+	VCMPPS     $0x04, Z9, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2652
+	VDIVPS.Z   Z4, Z5, K4, Z9
 
-none2628:
-	VADDPS     Z14, Z4, Z4
-	VMAXPS     Z24, Z0, Z0
-	VMOVUPS    Z0, K2, 6400(CX)
-	VMINPS     Z1, Z24, Z0
-	VMOVUPS    Z0, K2, 7936(CX)
-	VMOVUPS    6464(CX), Z0
-	VMOVUPS    8000(CX), Z1
-	VSUBPS     Z1, Z0, Z5
-	VADDPS     Z5, Z8, Z5
-	VSUBPS     Z0, Z3, Z11
-	VSUBPS     Z3, Z1, Z14
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z20, Z11, Z11
+none2652:
+	VADDPS   Z9, Z3, Z3
+	VMAXPS   Z17, Z0, Z0
+	VMOVUPS  Z0, K3, 6400(CX)
+	VMINPS   Z1, Z17, Z0
+	VMOVUPS  Z0, K3, 7936(CX)
+	VMOVUPS  6464(CX), Z0
+	VMOVUPS  8000(CX), Z1
+	VSUBPS   Z1, Z0, Z4
+	VADDPS   Z4, Z2, Z4
+	VADDPS   Z4, Z27, Z4
+	VSUBPS   Z0, Z6, Z5
+	VSUBPS   Z6, Z1, Z9
+	VMAXPS   Z5, Z9, Z5
+	VMAXPS   Z13, Z5, Z5
+	VMINPS   Z5, Z4, Z5
+	VMULPS   Z4, Z30, Z4
+	VADDPS   Z4, Z5, Z4
+	VPXORD   Z9, Z9, Z9
+	VCMPPS   $0x04, Z9, Z5, K4
+	KORTESTW K4, K4
+	JZ       none2672
+	VDIVPS.Z Z4, Z5, K4, Z9
+
+none2672:
+	VADDPS     Z9, Z3, Z3
 	PREFETCHT0 16768(CX)
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z13, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K3
-	KORTESTW   K3, K3
-	JZ         none2647
-	VDIVPS.Z   Z5, Z11, K3, Z14
+	VMAXPS     Z6, Z0, Z0
+	VMOVUPS    Z0, K3, 6464(CX)
+	VMINPS     Z1, Z6, Z0
+	VMOVUPS    Z0, K3, 8000(CX)
+	VMOVUPS    6528(CX), Z0
+	VMOVUPS    8064(CX), Z1
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z7, Z5
+	VSUBPS     Z7, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2692
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2647:
-	VADDPS   Z14, Z4, Z4
-	VMAXPS   Z3, Z0, Z0
-	VMOVUPS  Z0, K2, 6464(CX)
-	VMINPS   Z1, Z3, Z0
-	VMOVUPS  Z0, K2, 8000(CX)
-	VMOVUPS  6528(CX), Z0
-	VMOVUPS  8064(CX), Z1
-	VSUBPS   Z1, Z0, Z3
-	VADDPS   Z3, Z8, Z3
-	VSUBPS   Z0, Z7, Z5
-	VSUBPS   Z7, Z1, Z11
-	VRANGEPS $0x05, Z11, Z5, Z5
-	VMAXPS   Z20, Z5, Z5
-	VMINPS   Z5, Z3, Z5
-	VMULPS   Z3, Z13, Z3
-	VADDPS   Z3, Z5, Z3
-	VPXORD   Z11, Z11, Z11
-	VCMPPS   $0x04, Z11, Z5, K3
-	KORTESTW K3, K3
-	JZ       none2666
-	VDIVPS.Z Z3, Z5, K3, Z11
-
-none2666:
-	VADDPS     Z11, Z4, Z3
-	PREFETCHT0 16832(CX)
+none2692:
+	VADDPS     Z6, Z3, Z3
 	VRANGEPS   $0x05, Z0, Z7, Z0
-	VMOVUPS    Z0, K2, 6528(CX)
+	VMOVUPS    Z0, K3, 6528(CX)
 	VRANGEPS   $0x04, Z1, Z7, Z0
-	VMOVUPS    Z0, K2, 8064(CX)
+	VMOVUPS    Z0, K3, 8064(CX)
+	PREFETCHT0 16832(CX)
 	VMOVUPS    6592(CX), Z0
 	VMOVUPS    8128(CX), Z1
 	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z8, Z4
-	VSUBPS     Z0, Z9, Z5
-	VSUBPS     Z9, Z1, Z7
-	VRANGEPS   $0x05, Z7, Z5, Z5
-	VMAXPS     Z20, Z5, Z5
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z15, Z5
+	VSUBPS     Z15, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
 	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z13, Z4
+	VMULPS     Z4, Z30, Z4
 	VADDPS     Z4, Z5, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z5, K3
-	KORTESTW   K3, K3
-	JZ         none2685
-	VDIVPS.Z   Z4, Z5, K3, Z7
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2712
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2685:
-	VADDPS     Z7, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z9, Z0
-	VMOVUPS    Z0, K2, 6592(CX)
-	VRANGEPS   $0x04, Z1, Z9, Z0
-	VMOVUPS    Z0, K2, 8128(CX)
+none2712:
+	VADDPS     Z6, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z15, Z0
+	VMOVUPS    Z0, K3, 6592(CX)
+	VRANGEPS   $0x04, Z1, Z15, Z0
+	VMOVUPS    Z0, K3, 8128(CX)
 	VMOVUPS    6656(CX), Z0
 	VMOVUPS    8192(CX), Z1
 	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z26, Z5
 	PREFETCHT0 16896(CX)
-	VADDPS     Z4, Z8, Z4
-	VSUBPS     Z0, Z17, Z5
-	VSUBPS     Z17, Z1, Z7
-	VRANGEPS   $0x05, Z7, Z5, Z5
-	VMAXPS     Z20, Z5, Z5
+	VSUBPS     Z26, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
 	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z13, Z4
+	VMULPS     Z4, Z30, Z4
 	VADDPS     Z4, Z5, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z5, K3
-	KORTESTW   K3, K3
-	JZ         none2704
-	VDIVPS.Z   Z4, Z5, K3, Z7
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2732
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2704:
-	VADDPS     Z7, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z17, Z0
-	VMOVUPS    Z0, K2, 6656(CX)
-	VRANGEPS   $0x04, Z1, Z17, Z0
-	VMOVUPS    Z0, K2, 8192(CX)
+none2732:
+	VADDPS     Z6, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z26, Z0
+	VMOVUPS    Z0, K3, 6656(CX)
+	VRANGEPS   $0x04, Z1, Z26, Z0
+	VMOVUPS    Z0, K3, 8192(CX)
 	VMOVUPS    6720(CX), Z0
 	VMOVUPS    8256(CX), Z1
 	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z8, Z4
-	VSUBPS     Z0, Z2, Z5
-	VSUBPS     Z2, Z1, Z7
-	VRANGEPS   $0x05, Z7, Z5, Z5
-	PREFETCHT0 16960(CX)
-	VMAXPS     Z20, Z5, Z5
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z10, Z5
+	VSUBPS     Z10, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
 	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z13, Z4
+	PREFETCHT0 16960(CX)
+	VMULPS     Z4, Z30, Z4
 	VADDPS     Z4, Z5, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z5, K3
-	KORTESTW   K3, K3
-	JZ         none2723
-	VDIVPS.Z   Z4, Z5, K3, Z7
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2752
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2723:
-	VADDPS   Z7, Z3, Z3
-	VRANGEPS $0x05, Z0, Z2, Z0
-	VMOVUPS  Z0, K2, 6720(CX)
-	VRANGEPS $0x04, Z1, Z2, Z0
-	VMOVUPS  Z0, K2, 8256(CX)
+none2752:
+	VADDPS   Z6, Z3, Z3
+	VRANGEPS $0x05, Z0, Z10, Z0
+	VMOVUPS  Z0, K3, 6720(CX)
+	VRANGEPS $0x04, Z1, Z10, Z0
+	VMOVUPS  Z0, K3, 8256(CX)
 	VMOVUPS  6784(CX), Z0
 	VMOVUPS  8320(CX), Z1
-	VSUBPS   Z1, Z0, Z2
-	VADDPS   Z2, Z8, Z2
-	VMOVUPS  704(AX), Z4
-	VSUBPS   Z0, Z4, Z5
-	VSUBPS   Z4, Z1, Z7
-	VRANGEPS $0x05, Z7, Z5, Z5
-	VMAXPS   Z20, Z5, Z5
-	VMINPS   Z5, Z2, Z5
-	VMULPS   Z2, Z13, Z2
-	VADDPS   Z2, Z5, Z2
+	VSUBPS   Z1, Z0, Z4
+	VADDPS   Z4, Z2, Z4
+	VADDPS   Z4, Z27, Z4
+	VMOVUPS  960(AX), Z5
+	VSUBPS   Z0, Z5, Z6
+	VSUBPS   Z5, Z1, Z7
+	VRANGEPS $0x05, Z7, Z6, Z6
+	VMAXPS   Z13, Z6, Z6
+	VMINPS   Z6, Z4, Z6
+	VMULPS   Z4, Z30, Z4
+	VADDPS   Z4, Z6, Z4
 	VPXORD   Z7, Z7, Z7
-	VCMPPS   $0x04, Z7, Z5, K3
-	KORTESTW K3, K3
-	JZ       none2742
-	VDIVPS.Z Z2, Z5, K3, Z7
+	VCMPPS   $0x04, Z7, Z6, K4
+	KORTESTW K4, K4
+	JZ       none2772
+	VDIVPS.Z Z4, Z6, K4, Z7
 
-none2742:
+none2772:
 	PREFETCHT0 17024(CX)
-	VADDPS     Z7, Z3, Z2
-	VRANGEPS   $0x05, Z0, Z4, Z0
-	VMOVUPS    Z0, K2, 6784(CX)
-	VRANGEPS   $0x04, Z1, Z4, Z0
-	VMOVUPS    Z0, K2, 8320(CX)
+	VADDPS     Z7, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z5, Z0
+	VMOVUPS    Z0, K3, 6784(CX)
+	VRANGEPS   $0x04, Z1, Z5, Z0
+	VMOVUPS    Z0, K3, 8320(CX)
 	VMOVUPS    6848(CX), Z0
 	VMOVUPS    8384(CX), Z1
-	VSUBPS     Z1, Z0, Z3
-	VADDPS     Z3, Z8, Z3
-	VMOVUPS    512(AX), Z4
-	VSUBPS     Z0, Z4, Z5
-	VSUBPS     Z4, Z1, Z7
-	VRANGEPS   $0x05, Z7, Z5, Z5
-	VMAXPS     Z20, Z5, Z5
-	VMINPS     Z5, Z3, Z5
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z5, Z3
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VMOVUPS    768(AX), Z5
+	VSUBPS     Z0, Z5, Z6
+	VSUBPS     Z5, Z1, Z7
+	VRANGEPS   $0x05, Z7, Z6, Z6
+	VMAXPS     Z13, Z6, Z6
+	VMINPS     Z6, Z4, Z6
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z6, Z4
 	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z5, K3
-	KORTESTW   K3, K3
-	JZ         none2761
-	VDIVPS.Z   Z3, Z5, K3, Z7
+	VCMPPS     $0x04, Z7, Z6, K4
+	KORTESTW   K4, K4
+	JZ         none2792
+	VDIVPS.Z   Z4, Z6, K4, Z7
 
-none2761:
-	VADDPS     Z7, Z2, Z2
-	VRANGEPS   $0x05, Z0, Z4, Z0
-	VMOVUPS    Z0, K2, 6848(CX)
-	VRANGEPS   $0x04, Z1, Z4, Z0
+none2792:
+	VADDPS     Z7, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z5, Z0
+	VMOVUPS    Z0, K3, 6848(CX)
+	VRANGEPS   $0x04, Z1, Z5, Z0
 	PREFETCHT0 17088(CX)
-	VMOVUPS    Z0, K2, 8384(CX)
+	VMOVUPS    Z0, K3, 8384(CX)
 	VMOVUPS    6912(CX), Z0
 	VMOVUPS    8448(CX), Z1
-	VSUBPS     Z1, Z0, Z3
-	VADDPS     Z3, Z8, Z3
-	VSUBPS     Z0, Z12, Z4
-	VSUBPS     Z12, Z1, Z5
-	VRANGEPS   $0x05, Z5, Z4, Z4
-	VMAXPS     Z20, Z4, Z4
-	VMINPS     Z4, Z3, Z4
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z4, Z3
-	VPXORD     Z5, Z5, Z5
-	VCMPPS     $0x04, Z5, Z4, K3
-	KORTESTW   K3, K3
-	JZ         none2780
-	VDIVPS.Z   Z3, Z4, K3, Z5
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z0, Z18, Z5
+	VSUBPS     Z18, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2812
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2780:
-	VADDPS     Z5, Z2, Z2
-	VRANGEPS   $0x05, Z0, Z12, Z0
-	VMOVUPS    Z0, K2, 6912(CX)
-	VRANGEPS   $0x04, Z1, Z12, Z0
-	VMOVUPS    Z0, K2, 8448(CX)
+none2812:
+	VADDPS     Z6, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z18, Z0
+	VMOVUPS    Z0, K3, 6912(CX)
+	VRANGEPS   $0x04, Z1, Z18, Z0
+	VMOVUPS    Z0, K3, 8448(CX)
 	VMOVUPS    6976(CX), Z0
 	VMOVUPS    8512(CX), Z1
-	VSUBPS     Z1, Z0, Z3
-	VADDPS     Z3, Z8, Z3
-	VSUBPS     Z0, Z26, Z4
-	VSUBPS     Z26, Z1, Z5
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z4
+	VADDPS     Z4, Z27, Z4
 	PREFETCHT0 17152(CX)
-	VRANGEPS   $0x05, Z5, Z4, Z4
-	VMAXPS     Z20, Z4, Z4
-	VMINPS     Z4, Z3, Z4
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z4, Z3
-	VPXORD     Z5, Z5, Z5
-	VCMPPS     $0x04, Z5, Z4, K3
-	KORTESTW   K3, K3
-	JZ         none2799
-	VDIVPS.Z   Z3, Z4, K3, Z5
+	VSUBPS     Z0, Z12, Z5
+	VSUBPS     Z12, Z1, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z13, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2832
+	VDIVPS.Z   Z4, Z5, K4, Z6
 
-none2799:
-	VADDPS     Z5, Z2, Z2
-	VRANGEPS   $0x05, Z0, Z26, Z0
-	VMOVUPS    Z0, K2, 6976(CX)
-	VRANGEPS   $0x04, Z1, Z26, Z0
-	VMOVUPS    Z0, K2, 8512(CX)
+none2832:
+	VADDPS     Z6, Z3, Z3
+	VRANGEPS   $0x05, Z0, Z12, Z0
+	VMOVUPS    Z0, K3, 6976(CX)
+	VRANGEPS   $0x04, Z1, Z12, Z0
+	VMOVUPS    Z0, K3, 8512(CX)
 	VMOVUPS    7040(CX), Z0
 	VMOVUPS    8576(CX), Z1
-	VSUBPS     Z1, Z0, Z3
-	VADDPS     Z3, Z8, Z3
+	VSUBPS     Z1, Z0, Z4
+	VADDPS     Z4, Z2, Z2
+	VADDPS     Z2, Z27, Z2
 	VSUBPS     Z0, Z29, Z4
 	VSUBPS     Z29, Z1, Z5
 	VRANGEPS   $0x05, Z5, Z4, Z4
-	VMAXPS     Z20, Z4, Z4
-	VMINPS     Z4, Z3, Z4
-	VMULPS     Z3, Z13, Z3
-	VADDPS     Z3, Z4, Z3
+	VMAXPS     Z13, Z4, Z4
 	PREFETCHT0 17216(CX)
+	VMINPS     Z4, Z2, Z4
+	VMULPS     Z2, Z30, Z2
+	VADDPS     Z2, Z4, Z2
 	VPXORD     Z5, Z5, Z5
-	VCMPPS     $0x04, Z5, Z4, K3
-	KORTESTW   K3, K3
-	JZ         none2818
-	VDIVPS.Z   Z3, Z4, K3, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2852
+	VDIVPS.Z   Z2, Z4, K4, Z5
 
-none2818:
-	VADDPS         Z5, Z2, Z2
+none2852:
+	VADDPS         Z5, Z3, Z2
 	VRANGEPS       $0x05, Z0, Z29, Z0
-	VMOVUPS        Z0, K2, 7040(CX)
+	VMOVUPS        Z0, K3, 7040(CX)
 	VRANGEPS       $0x04, Z1, Z29, Z0
-	VMOVUPS        Z0, K2, 8576(CX)
+	VMOVUPS        Z0, K3, 8576(CX)
 	VBROADCASTSS   wide<>+56(SB), Z0
-	VMOVUPS        1216(AX), Z1
-	VCMPPS         $0x01, Z1, Z0, K2
-	VMOVAPS.Z      Z2, K2, Z0
-	VMOVUPS        576(AX), Z2
+	VMOVUPS        1088(AX), Z1
+	VCMPPS         $0x01, Z1, Z0, K3
+	VMOVAPS.Z      Z2, K3, Z0
+	VMOVUPS        832(AX), Z2
 	VMULPS.BCST    128(DX), Z2, Z2
 	VMAXPS.BCST    wide<>+260(SB), Z2, Z2
 	VBROADCASTSS   wide<>+240(SB), Z3
@@ -7298,25 +7417,25 @@ none2818:
 	VBROADCASTSS   wide<>+0(SB), Z4
 	VADDPS         Z3, Z4, Z3
 	VDIVPS         Z3, Z1, Z3
-	VMULPS.BCST    wide<>+176(SB), Z10, Z5
+	VMULPS.BCST    wide<>+176(SB), Z8, Z5
 	VMAXPS.BCST    wide<>+92(SB), Z5, Z5
-	VBROADCASTSS   wide<>+96(SB), Z7
-	VMINPS         Z5, Z7, Z5
-	VBROADCASTSS   wide<>+100(SB), Z8
-	VADDPS         Z5, Z8, Z9
-	VSUBPS         Z8, Z9, Z10
+	VBROADCASTSS   wide<>+96(SB), Z6
+	VMINPS         Z5, Z6, Z5
 	PREFETCHT0     17280(CX)
-	VSUBPS         Z10, Z5, Z5
-	VMULPS.BCST    wide<>+104(SB), Z5, Z10
-	VADDPS.BCST    wide<>+108(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+112(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+116(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z5
+	VBROADCASTSS   wide<>+100(SB), Z7
+	VADDPS         Z5, Z7, Z8
+	VSUBPS         Z7, Z8, Z9
+	VSUBPS         Z9, Z5, Z5
+	VMULPS.BCST    wide<>+104(SB), Z5, Z9
+	VADDPS.BCST    wide<>+108(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+112(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+116(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z5
 	VADDPS         Z5, Z4, Z5
-	VPSLLD         $0x17, Z9, Z9
-	VPADDD         Z9, Z5, Z5
+	VPSLLD         $0x17, Z8, Z8
+	VPADDD         Z8, Z5, Z5
 	VMULPS.BCST    wide<>+268(SB), Z5, Z5
 	VMULPS         Z2, Z0, Z0
 	VADDPS         Z0, Z5, Z0
@@ -7324,151 +7443,152 @@ none2818:
 	VADDPS.BCST    wide<>+48(SB), Z0, Z2
 	VPSUBD.BCST    wide<>+124(SB), Z2, Z5
 	VPSRAD         $0x17, Z5, Z5
-	VPSLLD         $0x17, Z5, Z9
-	VPSUBD         Z9, Z2, Z2
 	PREFETCHT0     17344(CX)
+	VPSLLD         $0x17, Z5, Z8
+	VPSUBD         Z8, Z2, Z2
 	VSUBPS         Z4, Z2, Z2
-	VMULPS.BCST    wide<>+128(SB), Z2, Z9
-	VBROADCASTSS   wide<>+132(SB), Z10
-	VSUBPS         Z9, Z10, Z9
-	VMULPS         Z9, Z2, Z9
-	VADDPS.BCST    wide<>+136(SB), Z9, Z9
-	VMULPS         Z9, Z2, Z9
-	VADDPS.BCST    wide<>+140(SB), Z9, Z9
-	VMULPS         Z9, Z2, Z9
-	VADDPS.BCST    wide<>+144(SB), Z9, Z9
-	VMULPS         Z9, Z2, Z9
-	VADDPS.BCST    wide<>+148(SB), Z9, Z9
+	VMULPS.BCST    wide<>+128(SB), Z2, Z8
+	VBROADCASTSS   wide<>+132(SB), Z9
+	VSUBPS         Z8, Z9, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+136(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+140(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+144(SB), Z8, Z8
+	VMULPS         Z8, Z2, Z8
+	VADDPS.BCST    wide<>+148(SB), Z8, Z8
 	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z9, Z2, Z2
+	VMULPS         Z8, Z2, Z2
 	VADDPS         Z2, Z5, Z2
 	VMULPS.BCST    wide<>+212(SB), Z2, Z2
 	VMOVUPS        8640(CX), Z5
-	VCMPPS         $0x01, Z0, Z5, K2
-	VBROADCASTSS   wide<>+272(SB), Z9
-	VBLENDMPS      Z2, Z9, K2, Z9
+	VCMPPS         $0x01, Z0, Z5, K3
+	VBROADCASTSS   wide<>+272(SB), Z8
+	VBLENDMPS      Z2, Z8, K3, Z8
 	VMULPS.BCST    92(DX), Z5, Z5
+	PREFETCHT0     17408(CX)
 	VRANGEPS       $0x05, Z5, Z0, Z0
 	VBROADCASTSS   wide<>+60(SB), Z5
 	VADDPS         Z0, Z5, Z0
-	PREFETCHT0     17408(CX)
 	VSUBPS         Z5, Z0, Z0
-	VMOVUPS        Z0, K4, 8640(CX)
+	VMOVUPS        Z0, K1, 8640(CX)
 	VBROADCASTSS   wide<>+68(SB), Z0
-	VMULPS         Z6, Z0, Z5
+	VMOVUPS        64(AX), Z5
+	VMULPS         Z5, Z0, Z5
 	VADDPS         Z5, Z2, Z5
 	VSUBPS         Z0, Z5, Z5
 	VMULPS.BCST    wide<>+276(SB), Z5, Z5
-	VMULPS.BCST    wide<>+184(SB), Z5, Z6
-	VADDPS         Z6, Z4, Z6
-	VMINPS         Z5, Z6, Z5
-	VMOVUPS        Z5, K4, 8832(CX)
+	VMULPS.BCST    wide<>+184(SB), Z5, Z10
+	VADDPS         Z10, Z4, Z10
+	VMINPS         Z5, Z10, Z5
+	VMOVUPS        Z5, K1, 8832(CX)
 	VMULPS.BCST    wide<>+268(SB), Z3, Z3
 	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
 	VPSRAD         $0x17, Z5, Z5
-	VPSLLD         $0x17, Z5, Z6
-	VPSUBD         Z6, Z3, Z3
+	VPSLLD         $0x17, Z5, Z10
+	VPSUBD         Z10, Z3, Z3
 	VSUBPS         Z4, Z3, Z3
-	VMULPS.BCST    wide<>+128(SB), Z3, Z6
-	VSUBPS         Z6, Z10, Z6
-	VMULPS         Z6, Z3, Z6
+	VMULPS.BCST    wide<>+128(SB), Z3, Z10
 	PREFETCHT0     17472(CX)
-	VADDPS.BCST    wide<>+136(SB), Z6, Z6
-	VMULPS         Z6, Z3, Z6
-	VADDPS.BCST    wide<>+140(SB), Z6, Z6
-	VMULPS         Z6, Z3, Z6
-	VADDPS.BCST    wide<>+144(SB), Z6, Z6
-	VMULPS         Z6, Z3, Z6
-	VADDPS.BCST    wide<>+148(SB), Z6, Z6
+	VSUBPS         Z10, Z9, Z9
+	VMULPS         Z9, Z3, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z3, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z3, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VMULPS         Z9, Z3, Z9
+	VADDPS.BCST    wide<>+148(SB), Z9, Z9
 	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z6, Z3, Z3
+	VMULPS         Z9, Z3, Z3
 	VADDPS         Z3, Z5, Z3
 	VMULPS.BCST    wide<>+212(SB), Z3, Z3
 	VMOVUPS        8704(CX), Z5
-	VBLENDMPS.BCST wide<>+76(SB), Z5, K1, Z5
-	VADDPS         Z5, Z3, Z6
+	VBLENDMPS.BCST wide<>+76(SB), Z5, K2, Z5
+	VADDPS         Z5, Z3, Z9
 	VMOVUPS        8768(CX), Z10
-	VBLENDMPS.BCST wide<>+280(SB), Z10, K1, Z10
+	VBLENDMPS.BCST wide<>+280(SB), Z10, K2, Z10
 	VADDPS         Z10, Z3, Z11
 	VBROADCASTSS   152(DX), Z12
 	VSUBPS.BCST    wide<>+284(SB), Z12, Z14
-	VRANGEPS       $0x04, Z14, Z6, Z6
-	VCMPPS.BCST    $0x01, 156(DX), Z20, K1
+	VRANGEPS       $0x04, Z14, Z9, Z9
+	VCMPPS.BCST    $0x01, 156(DX), Z13, K2
+	PREFETCHT0     17536(CX)
 	VSUBPS.BCST    wide<>+32(SB), Z12, Z12
 	VRANGEPS       $0x04, Z12, Z11, Z11
-	PREFETCHT0     17536(CX)
-	VADDPS.BCST    wide<>+44(SB), Z6, Z12
+	VADDPS.BCST    wide<>+44(SB), Z9, Z12
 	VMAXPS         Z12, Z11, Z11
 	VBROADCASTSS   136(DX), Z12
-	VBLENDMPS      Z11, Z12, K1, Z11
-	VSUBPS         Z6, Z11, Z12
-	VCMPPS         $0x01, Z9, Z11, K1
-	VBLENDMPS      Z11, Z6, K1, Z14
-	VBROADCASTSS   140(DX), Z15
-	VSUBPS         Z11, Z15, Z16
-	VBLENDMPS      Z16, Z12, K1, Z17
-	VBLENDMPS      Z0, Z4, K1, Z18
-	VCMPPS         $0x01, Z9, Z15, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z18, K1, Z18
-	VBLENDMPS      Z15, Z14, K1, Z14
-	VBROADCASTSS   144(DX), Z19
-	VSUBPS         Z15, Z19, Z20
-	VBLENDMPS      Z20, Z17, K1, Z17
-	VCMPPS         $0x01, Z9, Z19, K1
-	VBLENDMPS.BCST wide<>+288(SB), Z18, K1, Z18
-	VBLENDMPS      Z19, Z14, K1, Z14
-	VBROADCASTSS   148(DX), Z21
-	VSUBPS         Z19, Z21, Z21
-	VBLENDMPS      Z21, Z17, K1, Z17
+	VBLENDMPS      Z11, Z12, K2, Z11
+	VSUBPS         Z9, Z11, Z12
+	VCMPPS         $0x01, Z8, Z11, K2
+	VBLENDMPS      Z11, Z9, K2, Z13
+	VBROADCASTSS   140(DX), Z14
+	VSUBPS         Z11, Z14, Z15
+	VBLENDMPS      Z15, Z12, K2, Z16
+	VBLENDMPS      Z0, Z4, K2, Z17
+	VCMPPS         $0x01, Z8, Z14, K2
+	VBLENDMPS.BCST wide<>+168(SB), Z17, K2, Z17
+	VBLENDMPS      Z14, Z13, K2, Z13
+	VBROADCASTSS   144(DX), Z18
+	VSUBPS         Z14, Z18, Z19
+	VBLENDMPS      Z19, Z16, K2, Z16
+	VCMPPS         $0x01, Z8, Z18, K2
+	VBLENDMPS.BCST wide<>+288(SB), Z17, K2, Z17
+	VBLENDMPS      Z18, Z13, K2, Z13
+	VBROADCASTSS   148(DX), Z20
+	VSUBPS         Z18, Z20, Z20
 	PREFETCHT0     17600(CX)
-	VSUBPS         Z14, Z9, Z14
-	VDIVPS         Z17, Z14, Z14
-	VADDPS         Z14, Z18, Z14
-	VCMPPS         $0x01, Z4, Z14, K1
-	VSUBPS         Z6, Z9, Z17
-	VMULPS         Z17, Z0, Z17
-	VMULPS.BCST    wide<>+88(SB), Z17, Z17
-	VMAXPS.BCST    wide<>+92(SB), Z17, Z17
-	VMINPS         Z17, Z7, Z17
-	VADDPS         Z17, Z8, Z18
-	VSUBPS         Z8, Z18, Z22
-	VSUBPS         Z22, Z17, Z17
-	VMULPS.BCST    wide<>+104(SB), Z17, Z22
-	VADDPS.BCST    wide<>+108(SB), Z22, Z22
-	VMULPS         Z22, Z17, Z22
-	VADDPS.BCST    wide<>+112(SB), Z22, Z22
-	VMULPS         Z22, Z17, Z22
-	VADDPS.BCST    wide<>+116(SB), Z22, Z22
-	VMULPS         Z22, Z17, Z17
-	VADDPS         Z17, Z4, Z17
+	VBLENDMPS      Z20, Z16, K2, Z16
+	VSUBPS         Z13, Z8, Z13
+	VDIVPS         Z16, Z13, Z13
+	VADDPS         Z13, Z17, Z13
+	VCMPPS         $0x01, Z4, Z13, K2
+	VSUBPS         Z9, Z8, Z16
+	VMULPS         Z16, Z0, Z16
+	VMULPS.BCST    wide<>+88(SB), Z16, Z16
+	VMAXPS.BCST    wide<>+92(SB), Z16, Z16
+	VMINPS         Z16, Z6, Z16
+	VADDPS         Z16, Z7, Z17
+	VSUBPS         Z7, Z17, Z21
+	VSUBPS         Z21, Z16, Z16
+	VMULPS.BCST    wide<>+104(SB), Z16, Z21
+	VADDPS.BCST    wide<>+108(SB), Z21, Z21
+	VMULPS         Z21, Z16, Z21
+	VADDPS.BCST    wide<>+112(SB), Z21, Z21
+	VMULPS         Z21, Z16, Z21
+	VADDPS.BCST    wide<>+116(SB), Z21, Z21
+	VMULPS         Z21, Z16, Z16
 	PREFETCHT0     17664(CX)
-	VPSLLD         $0x17, Z18, Z18
-	VPADDD         Z18, Z17, Z17
-	VBLENDMPS      Z17, Z14, K1, Z14
-	VCMPPS         $0x01, Z2, Z11, K1
-	VBLENDMPS      Z11, Z6, K1, Z11
-	VBLENDMPS      Z16, Z12, K1, Z12
-	VBLENDMPS      Z0, Z4, K1, Z16
-	VCMPPS         $0x01, Z2, Z15, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z16, K1, Z16
-	VBLENDMPS      Z15, Z11, K1, Z11
-	VBLENDMPS      Z20, Z12, K1, Z12
-	VCMPPS         $0x01, Z2, Z19, K1
-	VBLENDMPS.BCST wide<>+288(SB), Z16, K1, Z15
-	VBLENDMPS      Z19, Z11, K1, Z11
-	VBLENDMPS      Z21, Z12, K1, Z12
+	VADDPS         Z16, Z4, Z16
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z16, Z16
+	VBLENDMPS      Z16, Z13, K2, Z13
+	VCMPPS         $0x01, Z2, Z11, K2
+	VBLENDMPS      Z11, Z9, K2, Z11
+	VBLENDMPS      Z15, Z12, K2, Z12
+	VBLENDMPS      Z0, Z4, K2, Z15
+	VCMPPS         $0x01, Z2, Z14, K2
+	VBLENDMPS.BCST wide<>+168(SB), Z15, K2, Z15
+	VBLENDMPS      Z14, Z11, K2, Z11
+	VBLENDMPS      Z19, Z12, K2, Z12
+	VCMPPS         $0x01, Z2, Z18, K2
+	VBLENDMPS.BCST wide<>+288(SB), Z15, K2, Z14
+	VBLENDMPS      Z18, Z11, K2, Z11
+	VBLENDMPS      Z20, Z12, K2, Z12
 	VSUBPS         Z11, Z2, Z11
 	VDIVPS         Z12, Z11, Z11
-	VADDPS         Z11, Z15, Z11
-	VCMPPS         $0x01, Z4, Z11, K1
-	VSUBPS         Z6, Z2, Z2
+	VADDPS         Z11, Z14, Z11
+	VCMPPS         $0x01, Z4, Z11, K2
 	PREFETCHT0     92160(SI)
+	VSUBPS         Z9, Z2, Z2
 	VMULPS         Z2, Z0, Z0
 	VMULPS.BCST    wide<>+88(SB), Z0, Z0
 	VMAXPS.BCST    wide<>+92(SB), Z0, Z0
-	VMINPS         Z0, Z7, Z0
-	VADDPS         Z0, Z8, Z2
-	VSUBPS         Z8, Z2, Z6
+	VMINPS         Z0, Z6, Z0
+	VADDPS         Z0, Z7, Z2
+	VSUBPS         Z7, Z2, Z6
 	VSUBPS         Z6, Z0, Z0
 	VMULPS.BCST    wide<>+104(SB), Z0, Z6
 	VADDPS.BCST    wide<>+108(SB), Z6, Z6
@@ -7480,7 +7600,7 @@ none2818:
 	VADDPS         Z0, Z4, Z0
 	VPSLLD         $0x17, Z2, Z2
 	VPADDD         Z2, Z0, Z0
-	VBLENDMPS      Z0, Z11, K1, Z0
+	VBLENDMPS      Z0, Z11, K2, Z0
 	VMOVUPS        (AX), Z2
 	VADDPS.BCST    wide<>+292(SB), Z2, Z2
 	PREFETCHT0     98304(SI)
@@ -7488,45 +7608,45 @@ none2818:
 	VMAXPS.BCST    wide<>+296(SB), Z6, Z6
 	VBROADCASTSS   wide<>+184(SB), Z7
 	VMINPS         Z6, Z7, Z6
-	VSUBPS         Z3, Z9, Z3
-	VMULPS         Z2, Z13, Z7
+	VSUBPS         Z3, Z8, Z3
+	VMULPS         Z2, Z30, Z7
 	VADDPS         Z7, Z4, Z7
 	VBROADCASTSS   wide<>+76(SB), Z8
 	VDIVPS         Z7, Z8, Z7
-	VCMPPS         $0x01, Z3, Z5, K1
+	VCMPPS         $0x01, Z3, Z5, K2
 	VBROADCASTSS   wide<>+180(SB), Z8
-	VBLENDMPS.BCST wide<>+72(SB), Z8, K1, Z8
+	VBLENDMPS.BCST wide<>+72(SB), Z8, K2, Z8
 	VMULPS         Z8, Z7, Z7
 	VADDPS         Z7, Z5, Z5
-	VMOVUPS        Z5, K4, 8704(CX)
+	VMOVUPS        Z5, K1, 8704(CX)
 	VMULPS.BCST    wide<>+44(SB), Z2, Z2
 	VADDPS         Z2, Z4, Z2
 	VDIVPS         Z2, Z6, Z2
-	VCMPPS         $0x01, Z3, Z10, K1
+	VCMPPS         $0x01, Z3, Z10, K2
 	VBROADCASTSS   wide<>+192(SB), Z3
-	VBLENDMPS.BCST wide<>+188(SB), Z3, K1, Z3
+	VBLENDMPS.BCST wide<>+188(SB), Z3, K2, Z3
 	VMULPS         Z3, Z2, Z2
 	VADDPS         Z2, Z10, Z2
 	VRANGEPS       $0x05, Z2, Z5, Z2
 	PREFETCHT0     104448(DI)
-	VMOVUPS        Z2, K4, 8768(CX)
-	VMOVUPS        960(AX), Z2
-	VMOVUPS        896(AX), Z3
+	VMOVUPS        Z2, K1, 8768(CX)
+	VMOVUPS        1280(AX), Z2
+	VMOVUPS        1216(AX), Z3
 	VSUBPS         Z3, Z2, Z4
 	VADDPS         Z3, Z2, Z3
-	VCMPPS.BCST    $0x02, 164(DX), Z1, K1
+	VCMPPS.BCST    $0x02, 164(DX), Z1, K2
 	VBROADCASTSS   wide<>+300(SB), Z1
-	VBLENDMPS      Z1, Z14, K1, Z5
-	VBLENDMPS      Z1, Z0, K1, Z0
-	VBLENDMPS      Z1, Z2, K1, Z2
-	VBLENDMPS      Z1, Z4, K1, Z4
-	VBLENDMPS      Z1, Z3, K1, Z1
+	VBLENDMPS      Z1, Z13, K2, Z5
+	VBLENDMPS      Z1, Z0, K2, Z0
+	VBLENDMPS      Z1, Z2, K2, Z2
+	VBLENDMPS      Z1, Z4, K2, Z4
+	VBLENDMPS      Z1, Z3, K2, Z1
 	VMOVUPS        (BX), Z3
-	VBLENDMPS      Z5, Z3, K4, Z5
-	VBLENDMPS      Z0, Z3, K4, Z0
-	VBLENDMPS      Z2, Z3, K4, Z2
-	VBLENDMPS      Z4, Z3, K4, Z4
-	VBLENDMPS      Z1, Z3, K4, Z1
+	VBLENDMPS      Z5, Z3, K1, Z5
+	VBLENDMPS      Z0, Z3, K1, Z0
+	VBLENDMPS      Z2, Z3, K1, Z2
+	VBLENDMPS      Z4, Z3, K1, Z4
+	VBLENDMPS      Z1, Z3, K1, Z1
 	VMOVUPS        Z5, (R8)
 	VMOVUPS        Z0, (R9)
 	VMOVUPS        Z2, (R10)

@@ -27,7 +27,8 @@ type reading struct {
 	fresh, young float32 // One over each.
 	dx           float32 // Difference from the last value.
 	level        [4]float32
-	fine, coarse float32 // The least spread, without and with the least effect.
+	floor        float32 // The least spread that is believed,
+	fine, coarse float32 // and what is added to all, without and with the least effect.
 
 	seen                  bool    // Whether this bucket of the day was seen before,
 	seasonal              bool    // and whether the profile predicts better than the level.
@@ -82,7 +83,8 @@ func begin(t *reading, b *Block, l int, p *Params) {
 		t.level[h] = pick(before == 0, t.x, b[Level8+h][l])
 	}
 	far := abs(t.level[3])
-	least := b[Floor][l] + float32((p.Relative+1e-6)*far) + 1e-9
+	t.floor = b[Floor][l]
+	least := float32((p.Relative+1e-6)*far) + 1e-9
 	spread := b[Spread1440][l]
 	t.fine = float32(0.1*spread) + least
 	t.coarse = float32(0.2*spread) + least
@@ -103,6 +105,9 @@ func deseason(t *reading, b *Block, l int, p *Params) {
 		b[Change][l], b[Spread8][l], b[Spread60][l], b[Spread300][l],
 		b[Spread1440][l], b[Spread1440][l], b[Spread1440][l],
 	}
+	for i := range t.spread {
+		t.spread[i] = max(t.spread[i], t.floor)
+	}
 	t.r = far
 	t.seen = t.around > 0
 	if !t.seen {
@@ -121,7 +126,7 @@ func deseason(t *reading, b *Block, l int, p *Params) {
 	t.seasonal = b[DayError][l] <= b[NoDayError][l]
 	if t.seasonal {
 		t.residual[5], t.residual[6] = t.r-shift, b[Smooth][l]-shift
-		t.spread[5], t.spread[6] = t.around, t.around
+		t.spread[5], t.spread[6] = max(t.around, t.floor), max(t.around, t.floor)
 	}
 }
 
@@ -177,7 +182,7 @@ func predict(t *reading, b *Block, l int) (float32, float32) {
 	reach := float32(exp(between(b[FineTails+3*2+2][l], 0.7, 2.5)) * (t.spread[2] + t.fine))
 	if t.seasonal && t.around < t.spread[2] && b[DayError][l] < float32(0.85*b[NoDayError][l]) {
 		expected = t.x - t.residual[5]
-		reach = float32(exp(between(b[FineTails+3*5+2][l], 0.7, 2.5)) * (t.around + t.fine))
+		reach = float32(exp(between(b[FineTails+3*5+2][l], 0.7, 2.5)) * (max(t.around, t.floor) + t.fine))
 	}
 	return expected, reach
 }
@@ -270,7 +275,7 @@ func follow(t *reading, b *Block, l int, p *Params) {
 // limitOf returns beyond what a residual r of a level counts as that much (Huber, 1964). When most
 // late ones are beyond, it is no outlier but a shift, and the limit opens.
 func limitOf(t *reading, b *Block, l, h int, r float32, p *Params) float32 {
-	limit := float32(clip * (b[Change+h][l] + t.coarse))
+	limit := float32(clip * (max(b[Change+h][l], t.floor) + t.coarse))
 	out := float32(0)
 	if t.age < unclipped {
 		limit = unbounded
@@ -292,7 +297,7 @@ func profiles(t *reading, b *Block, l int, p *Params) (float32, float32, float32
 	if !t.seen {
 		return t.x, max(b[Spread300][l], 1e-12), t.week
 	}
-	limit := float32(clip*t.around) + t.fine
+	limit := float32(clip*max(t.around, t.floor)) + t.fine
 	gain := max(1/(max(p.Visits, float32(t.n*p.Share))+1), p.GainDay)
 	r := clamp(t.r, limit)
 	off := t.r - b[Shift][l]
@@ -313,7 +318,7 @@ func envelope(t *reading, b *Block, l int, p *Params) {
 	f := features(t, b, l, p)
 	for i, v := range f {
 		high, low := b[High+i][l], b[Low+i][l]
-		wide := high - low + t.fine
+		wide := high - low + t.fine + t.floor
 		out := min(max(v-high, low-v, 0), wide)
 		t.excess += rarely(out, out+float32(0.1*wide))
 		if t.n > 5 || i == 0 {
@@ -342,7 +347,7 @@ func features(t *reading, b *Block, l int, p *Params) [Features]float32 {
 	}
 	for i := range 4 {
 		move(&b[Noise8+i][l], off, max(p.GainNoise[i], t.fresh))
-		f[15+i] = ln(b[Noise8+i][l] + t.fine)
+		f[15+i] = ln(b[Noise8+i][l] + t.fine + t.floor)
 	}
 	f[19], f[20], f[21] = t.r, b[Smooth][l], b[Shift][l]
 	f[22], f[23] = f[15]-f[17], f[16]-f[18]
