@@ -29,9 +29,10 @@ type column struct {
 	result   baseline.Result
 	spare    []int
 
-	slotOf []int32 // By number of service: its slot here, plus one; 0 is none.
-	taken  int     // Values of the instant at hand.
-	open   []*openFinding
+	slotOf   []int32 // By number of service: its slot here, plus one; 0 is none.
+	taken    int     // Values of the instant at hand.
+	open     []*openFinding
+	settling []*openFinding // Have resolved, and keep new ones away for a while.
 }
 
 func newColumn(c *cluster, s *Signal, window time.Duration) *column {
@@ -162,7 +163,7 @@ func (col *column) remove(r reason) {
 	for _, f := range col.open {
 		f.resolve(col, r)
 	}
-	col.open = nil
+	col.open, col.settling = nil, nil
 	for slot, ref := range col.refs {
 		if ref != 0 {
 			col.forget(slot)

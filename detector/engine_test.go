@@ -211,6 +211,28 @@ func TestFindingOpensAndResolves(t *testing.T) {
 	w.counter("tocsin_detector_open_findings", 0)
 }
 
+// TestAFindingResolvesOnce looks at a finding that has just resolved: it is not open any more, and what
+// comes then, like the end of its cluster, does not resolve it again.
+func TestAFindingResolvesOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.feed(2000, 1)
+	w.feed(30, 4)
+	w.feed(10, 1)
+	open, err := w.engine.Findings(t.Context())
+	if err != nil || len(open) != 0 || w.status().Findings != 0 {
+		t.Errorf("open %+v, status %+v, %v", open, w.status(), err)
+	}
+	if err := w.engine.RemoveCluster("c"); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"c/shop/s0 latency open", "c/shop/s0 latency resolved: back to normal"}
+	if diff := cmp.Diff(want, w.reports()); diff != "" {
+		t.Error(diff)
+	}
+	w.counter("tocsin_detector_findings_total", 1, "resolved")
+	w.counter("tocsin_detector_open_findings", 0)
+}
+
 // TestResultsDoNotDependOnShards plays six clusters with faults to engines with one and with five
 // shards.
 func TestResultsDoNotDependOnShards(t *testing.T) {

@@ -63,7 +63,26 @@ func (col *column) judge() {
 		col.search()
 	}
 	col.expire()
-	col.open = slices.DeleteFunc(col.open, func(f *openFinding) bool { return f.State == Resolved && f.settling == 0 })
+	col.settle()
+}
+
+// settle takes the resolved findings from the open ones, and ends those that have kept new ones away
+// for long enough, or whose series has left the bounds again.
+func (col *column) settle() {
+	for _, f := range col.settling {
+		if v := col.observed[f.slot]; f.bounded && col.ticked() && f.outside(v) {
+			f.settling = 0
+		} else {
+			f.settling--
+		}
+	}
+	for _, f := range col.open {
+		if f.State == Resolved {
+			col.settling = append(col.settling, f)
+		}
+	}
+	col.open = slices.DeleteFunc(col.open, func(f *openFinding) bool { return f.State == Resolved })
+	col.settling = slices.DeleteFunc(col.settling, func(f *openFinding) bool { return f.settling <= 0 })
 }
 
 // ticked tells whether there was a tick at the instant at hand.
@@ -166,9 +185,10 @@ func (col *column) volume(slot int) bool {
 	return volume.now(n, col.cluster.at) >= s.MinVolume
 }
 
-// finding tells whether slot has an open finding.
+// finding tells whether slot has a finding that is open or settling.
 func (col *column) finding(slot int) bool {
-	return slices.ContainsFunc(col.open, func(f *openFinding) bool { return f.slot == slot })
+	of := func(f *openFinding) bool { return f.slot == slot }
+	return slices.ContainsFunc(col.open, of) || slices.ContainsFunc(col.settling, of)
 }
 
 // begin opens a finding.
@@ -249,12 +269,6 @@ func (f *openFinding) look(col *column) {
 func (f *openFinding) follow(col *column) {
 	v := col.observed[f.slot]
 	if v != v {
-		return
-	}
-	if f.State == Resolved {
-		if f.settling--; f.bounded && f.outside(v) {
-			f.settling = 0
-		}
 		return
 	}
 	t := &col.cluster.shard.engine.opts.Tuning

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"tocsin/detector/baseline"
@@ -98,8 +99,9 @@ func (col *column) encode(w *writer) {
 		w.b = append(w.b, col.recent[slot])
 	}
 	w.b = col.model.AppendState(w.b)
-	w.u32(uint32(len(col.open)))
-	for _, f := range col.open {
+	findings := slices.Concat(col.open, col.settling)
+	w.u32(uint32(len(findings)))
+	for _, f := range findings {
 		f.encode(w)
 	}
 }

@@ -3,6 +3,7 @@ package detector
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"tocsin/detector/budget"
@@ -44,7 +45,7 @@ func (p *spending) encode(c *cluster, w *writer) {
 			}
 			col.hot[i].encode(w)
 		}
-		for _, f := range col.open {
+		for _, f := range slices.Concat(col.open, col.settling) {
 			w.f64(f.Threshold)
 		}
 	}

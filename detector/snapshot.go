@@ -266,13 +266,19 @@ func (s *shard) installColumn(c *cluster, m *columnImage) {
 	for _, f := range m.findings {
 		f.Unit = signal.Unit
 		f.Threshold = or(f.Threshold, t.OpenScore)
+		if f.State == Resolved {
+			if col.refs[f.slot] != 0 {
+				col.settling = append(col.settling, f)
+			}
+			continue
+		}
 		col.open = append(col.open, f)
-		if !f.silent && f.State == Open {
+		if !f.silent {
 			s.metrics.open.Inc()
 		}
 	}
 	for _, f := range col.open {
-		if col.refs[f.slot] == 0 && f.State == Open {
+		if col.refs[f.slot] == 0 {
 			f.resolve(col, seriesEnded)
 		}
 	}
