@@ -13,12 +13,11 @@ import (
 
 // Params say what kind of series a column holds.
 type Params struct {
-	Scale    kernel.Scale  // The space in which values are compared.
-	Unit     float64       // Of kernel.Root: the seconds in which events are counted.
-	Floor    float64       // The least spread, in that space.
-	Relative float64       // The least spread, as a share of the level.
-	Period   time.Duration // Of the season.
-	WarmUp   int           // Samples before the first score.
+	Scale  kernel.Scale  // The space in which values are compared.
+	Unit   float64       // Of kernel.Root: the seconds in which events are counted.
+	Floor  float64       // The least spread, in that space.
+	Period time.Duration // Of the season.
+	WarmUp int           // Samples before the first score.
 }
 
 // Columns is the state of many series of one signal. A slot is a series' place in it. The zero

@@ -28,9 +28,8 @@ func (c *Columns) kernelParams(at time.Time, step time.Duration) kernel.Params {
 		steps = min(max(1, math.Round(float64(at.Sub(c.at))/float64(step))), mostSteps)
 	}
 	p := kernel.Params{
-		Keep:     1 - gain(rested, steps),
-		Relative: float32(c.params.Relative),
-		WarmUp:   float32(c.params.WarmUp),
+		Keep:   1 - gain(rested, steps),
+		WarmUp: float32(c.params.WarmUp),
 	}
 	for i, ticks := range levels {
 		p.GainLevel[i] = gain(2/(ticks+1), steps)

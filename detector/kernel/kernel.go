@@ -145,12 +145,11 @@ type Params struct {
 	HourVisits float32 // Ticks in this hour of the week so far.
 	GainWeek   float32 // Of the two errors that say whether the weekly profile is used.
 
-	Novelty  float32    // Weight of novelty against deviation, times samples.
-	Knots    [5]float32 // The log evidence that has scores 1 to 5.
-	OwnTop   float32    // Below this log evidence the series' own quantiles say what it scores.
-	OwnTwo   float32    // 1: both of them do; 0: only the first.
-	Relative float32    // The least spread, as a share of the level.
-	WarmUp   float32    // Samples before the first score.
+	Novelty float32    // Weight of novelty against deviation, times samples.
+	Knots   [5]float32 // The log evidence that has scores 1 to 5.
+	OwnTop  float32    // Below this log evidence the series' own quantiles say what it scores.
+	OwnTwo  float32    // 1: both of them do; 0: only the first.
+	WarmUp  float32    // Samples before the first score.
 
 	Bucket int // Of the day,
 	Hour   int // and of the week: which rows of Season are at hand.

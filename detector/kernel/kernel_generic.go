@@ -49,7 +49,7 @@ func tick(news, score, center, lower, upper *Lanes, b *Block, s *Season, y *Lane
 		}
 		var t reading
 		t.x, t.profile, t.around, t.week = y[l], day[l], around[l], hour[l]
-		begin(&t, b, l, p)
+		begin(&t, b, l)
 		deseason(&t, b, l, p)
 		expected, reach := predict(&t, b, l)
 		deviate(&t, b, l)
@@ -66,7 +66,7 @@ func tick(news, score, center, lower, upper *Lanes, b *Block, s *Season, y *Lane
 }
 
 // begin counts the value and finds what its deviations are measured by.
-func begin(t *reading, b *Block, l int, p *Params) {
+func begin(t *reading, b *Block, l int) {
 	before := b[Samples][l]
 	t.n = min(before+1, 1<<24-1)
 	last := pick(before == 0, t.x, b[Last][l])
@@ -84,7 +84,7 @@ func begin(t *reading, b *Block, l int, p *Params) {
 	}
 	far := abs(t.level[3])
 	t.floor = b[Floor][l]
-	least := float32((p.Relative+1e-6)*far) + 1e-9
+	least := float32(1e-6*far) + 1e-9
 	spread := b[Spread1440][l]
 	t.fine = float32(0.1*spread) + least
 	t.coarse = float32(0.2*spread) + least
