@@ -20,6 +20,7 @@ func (c *Config) check(d *decoder) {
 	c.Alerting.check(d)
 	c.Detection.check(d)
 	c.Incidents.check(d)
+	c.Releases.check(d)
 	c.checkNotification(d)
 	c.Storage.check(d)
 	c.checkSettings(d)

@@ -39,6 +39,8 @@ type Config struct {
 	Detection Detection `yaml:"detection"`
 	// Which findings become one incident.
 	Incidents Incidents `yaml:"incidents"`
+	// How releases are judged while they roll out.
+	Releases Releases `yaml:"releases"`
 	// Who hears of which incidents. Without a route they are kept and shown, and nobody is told.
 	Route *Route `yaml:"route,omitempty"`
 	// Where notifications go.
@@ -191,9 +193,10 @@ func Default() *Config {
 			CauseWindow:   duration(time.Hour),
 			MinSeverity:   "warning",
 		},
-		Storage: defaultStorage(),
-		Web:     Web{ListenAddress: ":9977"},
-		Log:     Log{Level: "info", Format: "logfmt"},
+		Releases: defaultReleases(),
+		Storage:  defaultStorage(),
+		Web:      Web{ListenAddress: ":9977"},
+		Log:      Log{Level: "info", Format: "logfmt"},
 	}
 }
 

@@ -46,6 +46,15 @@ func TestErrorsNameTheLineAndTheRemedy(t *testing.T) {
 			want: []string{"6: log.colour: unknown field; write one of format, level"},
 		},
 		{
+			name: "careless about releases",
+			text: head + "releases:\n  alpha: 0.5\n  interval: 100ms\n  soak: 0s\n",
+			want: []string{
+				"6: releases.alpha: 0.5 is not above 0, or is more than 0.1; write a share such as 0.001",
+				"7: releases.interval: 100ms is too short; write 1s or more",
+				"8: releases.soak: is not above 0; write more than 0",
+			},
+		},
+		{
 			name: "secret manager",
 			text: head + "      authorization:\n        credentials_ref: x\n",
 			want: []string{"6: clusters[0].prometheus.authorization.credentials_ref: unknown field; write credentials"},
