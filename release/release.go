@@ -7,7 +7,6 @@
 package release
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -96,14 +95,6 @@ func tier(e float64) Tier {
 type Missing struct {
 	Requests float64       `json:"requests,omitempty"` // Of the new pods.
 	Time     time.Duration `json:"-"`
-}
-
-// MarshalJSON writes the time in seconds.
-func (m Missing) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Requests float64 `json:"requests,omitempty"`
-		Seconds  float64 `json:"seconds,omitempty"`
-	}{m.Requests, m.Time.Seconds()})
 }
 
 // Verdict is what is known of a release at one instant, with the evidence for each metric.
