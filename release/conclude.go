@@ -21,14 +21,15 @@ var weights = [evidence.Metrics]float64{
 var tolerated = map[evidence.Metric]float64{evidence.Errors: 0.01, evidence.Latency: 0.3}
 
 // conclude draws the verdict from the metrics.
-func (v *Verdict) conclude(o Options, requests float64) {
+func (v *Verdict) conclude(o Options, strictness, requests float64) {
 	logE, most := combine(v.Metrics, func(f *evidence.Finding) float64 { return weights[f.Metric] })
 	v.EValue = math.Exp(math.Min(logE, 690))
-	v.Tier = tier(v.EValue)
+	v.Strictness = strictness
+	v.Tier = tier(v.EValue / strictness)
 	if most != nil {
 		v.Metric, v.Effect, v.Lower, v.Upper = most.Name, most.Effect, most.Lower, most.Upper
 	}
-	if v.EValue >= 1/o.Alpha && most != nil {
+	if v.EValue >= strictness/o.Alpha && most != nil {
 		v.Result = Regressed
 		v.Reason = worse(most, v.EValue)
 		return

@@ -17,9 +17,11 @@ type Options struct {
 
 // Judge knows what harmless releases of each service look like. It belongs to one goroutine.
 type Judge struct {
-	opts   Options
-	scale  *evidence.Scale
-	models map[string]*evidence.Model
+	opts    Options
+	scale   *evidence.Scale
+	fleet   *evidence.Fleet
+	models  map[string]*evidence.Model
+	checked map[string]*Checked
 }
 
 // New returns a judge that knows no service yet.
@@ -36,14 +38,17 @@ func New(o Options) (*Judge, error) {
 	if o.Ready < 0 {
 		return nil, errors.New("a release cannot be ready before it starts")
 	}
-	return &Judge{opts: o, scale: evidence.NewScale(), models: map[string]*evidence.Model{}}, nil
+	return &Judge{
+		opts: o, scale: evidence.NewScale(), fleet: &evidence.Fleet{},
+		models: map[string]*evidence.Model{}, checked: map[string]*Checked{},
+	}, nil
 }
 
 // model returns what is known of a service.
 func (j *Judge) model(service string) *evidence.Model {
 	m, ok := j.models[service]
 	if !ok {
-		m = evidence.NewModel()
+		m = evidence.NewModel(j.fleet)
 		j.models[service] = m
 	}
 	return m
@@ -57,22 +62,32 @@ func (j *Judge) Releases(service string) int {
 	return 0
 }
 
-// Forget drops what is known of a service.
-func (j *Judge) Forget(service string) { delete(j.models, service) }
+// Forget drops what is known of a service, also from what the fleet has shown.
+func (j *Judge) Forget(service string) {
+	if m, ok := j.models[service]; ok {
+		m.Leave()
+	}
+	delete(j.models, service)
+	delete(j.checked, service)
+}
+
+// Fleet returns how many accepted releases, of how many services, tell what to expect of a new one.
+func (j *Judge) Fleet() (releases, services int) { return j.fleet.Releases() }
 
 // Begin starts to follow a release of a service whose latency histograms have these
 // upper bounds (ascending, the last +Inf; nil if there are none).
 func (j *Judge) Begin(service string, bounds []float64) *Trial {
 	m := j.model(service)
-	return &Trial{judge: j, model: m, ledger: evidence.NewLedger(bounds, m)}
+	return &Trial{judge: j, service: service, model: m, ledger: evidence.NewLedger(bounds, m)}
 }
 
 // Trial follows one release.
 type Trial struct {
-	judge  *Judge
-	model  *evidence.Model
-	ledger *evidence.Ledger
-	now    time.Time
+	judge   *Judge
+	service string
+	model   *evidence.Model
+	ledger  *evidence.Ledger
+	now     time.Time
 }
 
 // Observe takes in what the pods did since the window before. Windows of old pods
@@ -100,7 +115,7 @@ func (t *Trial) Verdict() Verdict {
 	for k := range evidence.Metrics {
 		v.Metrics = append(v.Metrics, t.weigh(k))
 	}
-	v.conclude(t.judge.opts, t.ledger.Requests())
+	v.conclude(t.judge.opts, t.judge.Strictness(t.service), t.ledger.Requests())
 	return v
 }
 
@@ -113,3 +128,38 @@ func (t *Trial) weigh(k evidence.Metric) evidence.Finding {
 	}
 	return t.judge.scale.Weigh(t.ledger, t.model, k)
 }
+
+// Smallest is what the releases of a service can show: smaller harm is not called Regressed within half an
+// hour, as a rule.
+type Smallest struct {
+	Within  time.Duration    `json:"within_ns"`
+	Effects []SmallestEffect `json:"effects"` // Of the metrics of which something is known.
+}
+
+// SmallestEffect is that of one metric, as verdicts show effects.
+type SmallestEffect struct {
+	Metric  string  `json:"metric"`
+	Visible bool    `json:"visible"` // Some effect would show.
+	Effect  float64 `json:"effect"`
+}
+
+// Smallest returns what this release can show, from how many pods there are so far, their traffic, and what
+// harmless releases differ by.
+func (t *Trial) Smallest() Smallest {
+	s := Smallest{Within: smallestWithin}
+	for k := range evidence.ErrorLevel {
+		bound := math.Log(t.judge.Strictness(t.service) / t.judge.opts.Alpha / weights[k])
+		effect := t.judge.scale.Smallest(t.ledger, t.model, k, bound, smallestWithin)
+		if math.IsNaN(effect) {
+			continue
+		}
+		e := SmallestEffect{Metric: k.String(), Visible: !math.IsInf(effect, 0)}
+		if e.Visible {
+			e.Effect = effect
+		}
+		s.Effects = append(s.Effects, e)
+	}
+	return s
+}
+
+const smallestWithin = 30 * time.Minute

@@ -68,7 +68,7 @@ func (p *Pool) Verdict() Verdict {
 	for k := range evidence.CPU {
 		v.Metrics = append(v.Metrics, p.judge.scale.WeighPool(ledgers, m, k))
 	}
-	v.conclude(p.judge.opts, requests)
+	v.conclude(p.judge.opts, p.judge.Strictness(p.service), requests)
 	p.alone(&v)
 	return v
 }
@@ -84,7 +84,7 @@ func (p *Pool) alone(v *Verdict) {
 		}
 	}
 	e := v.EValue/2 + math.Min(sum/float64(len(p.trials)), math.MaxFloat64)/2
-	regressed := e >= 1/p.judge.opts.Alpha
+	regressed := e >= p.judge.Strictness(p.service)/p.judge.opts.Alpha
 	if regressed && (v.Result != Regressed || best.EValue > v.EValue) && best.Metric != "" {
 		v.Metric, v.Effect, v.Lower, v.Upper = best.Metric, best.Effect, best.Lower, best.Upper
 		v.Reason = "in one cluster " + best.Reason
@@ -96,5 +96,5 @@ func (p *Pool) alone(v *Verdict) {
 		v.Result = Regressed
 		v.Missing = Missing{}
 	}
-	v.EValue, v.Tier = e, tier(e)
+	v.EValue, v.Tier = e, tier(e/v.Strictness)
 }

@@ -99,13 +99,17 @@ type Missing struct {
 
 // Verdict is what is known of a release at one instant, with the evidence for each metric.
 type Verdict struct {
-	Result  Result             `json:"result"`
-	Tier    Tier               `json:"tier"`
-	At      time.Time          `json:"at"`
-	Elapsed time.Duration      `json:"elapsed_ns"` // Since the first new pod.
-	EValue  float64            `json:"e_value"`    // All metrics together.
-	Metric  string             `json:"metric"`     // The one that weighs most.
-	Effect  float64            `json:"effect"`     // Of that metric, with a 95% interval.
+	Result  Result        `json:"result"`
+	Tier    Tier          `json:"tier"`
+	At      time.Time     `json:"at"`
+	Elapsed time.Duration `json:"elapsed_ns"` // Since the first new pod.
+	EValue  float64       `json:"e_value"`    // All metrics together.
+	// How much larger than usual an e-value must be, because the service's own quiet history looked like
+	// regressions; 1 is as usual.
+	Strictness float64 `json:"strictness"`
+
+	Metric  string             `json:"metric"` // The one that weighs most.
+	Effect  float64            `json:"effect"` // Of that metric, with a 95% interval.
 	Lower   float64            `json:"lower"`
 	Upper   float64            `json:"upper"`
 	Reason  string             `json:"reason"` // One sentence for people.

@@ -212,7 +212,7 @@ func (l *Ledger) fill(c *cell, m Metric, s *slotSum, g int, model *Model) {
 func (l *Ledger) past(m Metric, model *Model, n float64) tally {
 	t := l.before[m]
 	if m == Errors && t.n < 1 {
-		t = model.rate
+		t = model.s.Rate.tally()
 	}
 	if t.n <= 0 {
 		return tally{}
@@ -230,7 +230,7 @@ func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise) {
 	if m.counts() {
 		l.support(cells, m, model)
 	}
-	e := &model.metric[m]
+	e := model.expect(m)
 	for i := range cells {
 		c := &cells[i]
 		if c.size <= 0 {
@@ -238,10 +238,10 @@ func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise) {
 		}
 		extra := nz.wander * c.spread / c.size
 		if c.after {
-			extra += e.drift * e.drifted.factor()
+			extra += e.drift
 		}
 		extra /= c.time
-		if _, sd := e.warm[c.group].predict(); sd > 0 {
+		if sd := e.warm[c.group].sd; sd > 0 {
 			extra += 0.16 * sd * sd // Ages do not follow the amplitude to the letter; and nodes stand apart.
 		}
 		c.conclude(l.chance(m, c), extra)
@@ -282,7 +282,7 @@ func (l *Ledger) support(cells []cell, m Metric, model *Model) {
 	}
 	long := l.before[m]
 	if m == Errors {
-		long.add(model.rate.n, model.rate.x)
+		long.merge(model.s.Rate.tally())
 	}
 	if old >= leastEvents || long.n <= 0 || size <= 0 {
 		return

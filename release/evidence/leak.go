@@ -99,28 +99,32 @@ func (k *leak) slopes(fresh bool) (mean, spread, n, span float64) {
 }
 
 // leakModel is how the memory of new pods of harmless releases grows.
-type leakModel struct{ n, sum, sq float64 }
+type leakModel struct {
+	N   float64 `json:"n"`
+	Sum float64 `json:"sum"`
+	Sq  float64 `json:"sq"`
+}
 
 func (m *leakModel) learn(k *leak) {
 	mean, _, n, _ := k.slopes(true)
 	if n == 0 {
 		return
 	}
-	m.n++
-	m.sum += mean
-	m.sq += mean * mean
+	m.N++
+	m.Sum += mean
+	m.Sq += mean * mean
 }
 
 // predict returns the expected slope and its variance.
 func (m *leakModel) predict() (mean, variance float64) {
 	const usual = leakUsual * leakUsual
-	if m.n == 0 {
+	if m.N == 0 {
 		return 0, 2 * usual
 	}
-	mean = m.sum / (m.n + 0.5)
-	between := math.Max(m.sq/m.n-mean*mean, leakFloor*leakFloor)
-	variance = (2*usual + m.n*between) / (2 + m.n)
-	return mean, variance * (1 + 1/m.n)
+	mean = m.Sum / (m.N + 0.5)
+	between := math.Max(m.Sq/m.N-mean*mean, leakFloor*leakFloor)
+	variance = (2*usual + m.N*between) / (2 + m.N)
+	return mean, variance * (1 + 1/m.N)
 }
 
 // WeighMemory judges whether the new pods leak: their growth against that of past releases' pods, or, if
@@ -131,9 +135,9 @@ func (s *Scale) WeighMemory(l *Ledger, m *Model) Finding {
 	if n == 0 {
 		return f
 	}
-	expected, variance := m.leak.predict()
+	expected, variance := m.s.Leak.predict()
 	oldMean, oldSpread, oldN, _ := l.leak.slopes(false)
-	if m.leak.n == 0 && oldN > 0 {
+	if m.s.Leak.N == 0 && oldN > 0 {
 		expected = math.Max(oldMean, 0)
 		spread = (spread*(n-1) + oldSpread*(oldN-1)) / math.Max(n+oldN-2, 1)
 	}

@@ -19,6 +19,8 @@ type tally struct{ n, x float64 }
 
 func (t *tally) add(n, x float64) { t.n += n; t.x += x }
 
+func (t *tally) merge(from tally) { t.add(from.n, from.x) }
+
 // tallies are the sums of one pod for each metric that is a ratio.
 type tallies [ratios]tally
 
@@ -44,7 +46,8 @@ type Ledger struct {
 	now   time.Time
 
 	pods    map[string]int
-	last    []int // Of each pod: its newest record, -1 if there is none.
+	fresh   []bool // Of each pod: it is of the new revision.
+	last    []int  // Of each pod: its newest record, -1 if there is none.
 	records []record
 	blocks  []podBlock // Of old pods that have warmed up.
 	newest  []int      // Of each pod: its newest block, -1 if there is none.
@@ -62,8 +65,8 @@ type Ledger struct {
 func NewLedger(bounds []float64, m *Model) *Ledger {
 	l := &Ledger{scale: newScale(bounds), pods: map[string]int{}, noiseAt: math.MinInt}
 	l.old = make([]float64, len(bounds))
-	if len(m.buckets) == len(bounds) {
-		l.scale.settle(m.buckets)
+	if len(m.s.Buckets) == len(bounds) {
+		l.scale.settle(m.s.Buckets)
 	}
 	return l
 }
@@ -104,6 +107,7 @@ func (l *Ledger) addPod(p *PodSample) {
 		return // An old revision's pod that has just started is like neither side.
 	}
 	id := l.pod(p.Pod)
+	l.fresh[id] = p.New
 	l.leak.add(id, p, l.now)
 	var sum tallies
 	if Known(p.Requests) && p.Requests > 0 {
@@ -131,6 +135,7 @@ func (l *Ledger) pod(name string) int {
 	if !ok {
 		id = len(l.pods)
 		l.pods[name] = id
+		l.fresh = append(l.fresh, false)
 		l.last = append(l.last, -1)
 		l.newest = append(l.newest, -1)
 	}

@@ -1,91 +1,145 @@
 package evidence
 
-import "math"
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+)
 
 // Model is what harmless releases of one service look like. The zero value is not ready: use NewModel.
 type Model struct {
-	metric  [ratios]expectation
-	leak    leakModel
-	buckets []float64 // Latency of old pods in past releases.
-	rate    tally     // Errors of old pods in past releases.
-	learnt  int       // Releases.
+	fleet *Fleet // Shared by all models of a judge.
+	s     modelState
 }
 
-// expectation is a model's view of one metric, on the log scale.
+// modelState is what a model has learnt, as JSON.
+type modelState struct {
+	Metrics [ratios]experience `json:"metrics"`
+	Leak    leakModel          `json:"leak"`
+	Buckets []float64          `json:"buckets,omitempty"` // Latency of old pods in past releases.
+	Rate    rate               `json:"rate"`
+	Learnt  int                `json:"learnt"` // Releases.
+}
+
+// rate is how many requests of old pods failed in past releases.
+type rate struct {
+	Requests float64 `json:"requests"`
+	Errors   float64 `json:"errors"`
+}
+
+func (r rate) tally() tally { return tally{r.Requests, r.Errors} }
+
+// experience is what past releases have shown of one metric, on the log scale.
+type experience struct {
+	Shifted ratio          `json:"shifted"` // How far they shifted, against the guess.
+	Drifted ratio          `json:"drifted"` // The same between before and after.
+	Seen    float64        `json:"seen"`    // How often noise was measured, and its sums, as variances.
+	Pod     float64        `json:"pod"`
+	Wander  float64        `json:"wander"`
+	Warm    [Groups]warmth `json:"warm"`
+}
+
+// expectation is a model's view of one metric: experience drawn towards what the fleet shows.
 type expectation struct {
-	shift   float64 // Variance of what any release shifts.
-	drift   float64 // Variance between before and after, if there is nothing to compare with now.
-	noise   noise
-	warm    [Groups]warmth
-	shifted ratio // How far past releases shifted, against what was expected.
-	drifted ratio
+	shift float64 // Variance of what any release shifts.
+	drift float64 // Variance between before and after, if there is nothing to compare with now.
+	noise noise
+	warm  [Groups]spread
 }
 
-// warmth is how new pods of one age differ from grown ones.
+// spread is a mean and a standard deviation.
+type spread struct{ mean, sd float64 }
+
+// expect returns the model's view of a metric.
+func (m *Model) expect(k Metric) expectation {
+	g, s := m.fleet.expect(k), &m.s.Metrics[k]
+	e := expectation{
+		shift: s.Shifted.toward(guesses[k].shift, g.shift),
+		drift: s.Drifted.toward(guesses[k].drift, g.drift),
+		noise: noise{
+			pod:    (noiseReleases*g.pod*g.pod + s.Pod) / (noiseReleases + s.Seen),
+			wander: (noiseReleases*g.wander*g.wander + s.Wander) / (noiseReleases + s.Seen),
+		},
+	}
+	for i := range e.warm {
+		e.warm[i] = s.Warm[i].predict(g.mean[i], g.sd[i])
+	}
+	return e
+}
+
+// warmth is how new pods of one age have differed from grown ones: contrasts of log-ratios.
 type warmth struct {
-	mean, fleet float64 // Of the log-ratio; its standard deviation for a service of which nothing is known.
-	n, sum, sq  float64 // Past releases of this service, and their contrasts, weighted.
-	chance      float64 // Mean variance of a contrast that chance alone makes.
+	N      float64 `json:"n"`
+	Sum    float64 `json:"sum"`
+	Sq     float64 `json:"sq"`
+	Chance float64 `json:"chance"` // The sum of the variances that chance alone makes.
 }
 
-// ratio compares squared deviations with their expectation.
-type ratio struct{ n, sum float64 }
+// ratio compares squared deviations with their expectation by the built-in guess.
+type ratio struct {
+	N   float64 `json:"n"`
+	Sum float64 `json:"sum"`
+}
 
 // How many past releases the expectation is worth, and the bounds of what the past may make of it.
 const (
 	priorReleases = 6
+	noiseReleases = 2
 	leastRatio    = 0.25
 	largestRatio  = 16
 )
 
-func (r ratio) factor() float64 {
-	f := (priorReleases + r.sum) / (priorReleases + r.n)
-	return math.Min(math.Max(f, leastRatio), largestRatio)
+// toward returns the variance that a service's past shows, drawn towards what is expected of it. Squares
+// were counted in units of the guess.
+func (r ratio) toward(guess, expected float64) float64 {
+	prior := expected * expected
+	f := (priorReleases*prior + r.Sum*guess*guess) / (priorReleases + r.N) / prior
+	return prior * math.Min(math.Max(f, leastRatio), largestRatio)
 }
 
 // add folds in one squared deviation; one release may not count for more than it could in a bad year.
 func (r *ratio) add(squared, chance, expected float64) {
 	trust := expected / (expected + chance)
-	r.n += trust * trust
-	r.sum += trust * trust * math.Min(math.Max(squared-chance, 0)/expected, 36)
+	r.N += trust * trust
+	r.Sum += trust * trust * math.Min(math.Max(squared-chance, 0)/expected, 36)
 }
 
-// predict returns the mean and standard deviation that the warm-up of the next release will have.
-// The service's own past outweighs the fleet's curve as soon as there is any.
-func (w *warmth) predict() (mean, sd float64) {
-	if w.fleet == 0 {
-		return 0, 0
+// predict returns the warm-up that the next release will have, given what is expected of any service. The
+// service's own past outweighs the fleet's curve as soon as there is any.
+func (w *warmth) predict(mean, sd float64) spread {
+	if sd == 0 || w.N == 0 {
+		return spread{mean, sd}
 	}
-	usual := 0.45 * w.fleet
-	if w.n == 0 {
-		return w.mean, w.fleet
-	}
-	own := w.sum / w.n
-	spread := math.Max(w.sq/w.n-own*own-w.chance/w.n, 0)
-	between := (3*usual*usual + w.n*spread) / (3 + w.n)
-	ofMean := between/w.n + w.chance/w.n/w.n
-	trust := w.fleet * w.fleet / (w.fleet*w.fleet + ofMean)
-	mean = w.mean + trust*(own-w.mean)
-	return mean, math.Sqrt(trust*ofMean + between)
+	usual := 0.45 * sd
+	own := w.Sum / w.N
+	seen := math.Max(w.Sq/w.N-own*own-w.Chance/w.N, 0)
+	between := (3*usual*usual + w.N*seen) / (3 + w.N)
+	ofMean := between/w.N + w.Chance/w.N/w.N
+	trust := sd * sd / (sd*sd + ofMean)
+	return spread{mean + trust*(own-mean), math.Sqrt(trust*ofMean + between)}
 }
 
-func (w *warmth) add(contrast, chance float64) {
-	if w.fleet == 0 || chance > w.fleet*w.fleet*4 {
+func (w *warmth) add(contrast, chance float64, expected spread) {
+	if expected.sd == 0 || chance > expected.sd*expected.sd*4 {
 		return
 	}
-	contrast = math.Max(math.Min(contrast, w.mean+4*w.fleet), w.mean-4*w.fleet)
-	w.n++
-	w.sum += contrast
-	w.sq += contrast * contrast
-	w.chance += chance
+	contrast = math.Max(math.Min(contrast, expected.mean+4*expected.sd), expected.mean-4*expected.sd)
+	w.N++
+	w.Sum += contrast
+	w.Sq += contrast * contrast
+	w.Chance += chance
 }
 
-// fleet holds what is expected of a service of which nothing is known. The figures are deliberately a little
-// wider than those of services that we have seen; a service's own releases narrow them.
-var fleet = [ratios]struct {
-	shift, drift, pod, wander float64 // Standard deviations.
+// guess is what is expected of a service of which nothing is known: standard deviations on the log scale, and
+// the warm-up at each age.
+type guess struct {
+	shift, drift, pod, wander float64
 	mean, sd                  [Groups]float64
-}{
+}
+
+// guesses are deliberately a little wider than what services that we have seen show; releases of the fleet and
+// of the service itself narrow them.
+var guesses = [ratios]guess{
 	Errors: {
 		0.10, 0.40, 0.13, 0.12,
 		[Groups]float64{0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0},
@@ -118,52 +172,73 @@ var fleet = [ratios]struct {
 	},
 }
 
-// NewModel returns what is expected of a service of which nothing is known yet.
-func NewModel() *Model {
-	m := &Model{}
-	for k := range m.metric {
-		f, e := &fleet[k], &m.metric[k]
-		e.shift, e.drift = f.shift*f.shift, f.drift*f.drift
-		e.noise = noise{pod: f.pod * f.pod, wander: f.wander * f.wander}
-		for g := range e.warm {
-			e.warm[g] = warmth{mean: f.mean[g], fleet: f.sd[g]}
+// NewModel returns what is expected of a service of which nothing is known yet. The fleet's experience may
+// be nil; it is the caller's, and what the fleet learns later counts.
+func NewModel(f *Fleet) *Model { return &Model{fleet: f} }
+
+// MarshalJSON writes what the model has learnt.
+func (m *Model) MarshalJSON() ([]byte, error) { return json.Marshal(&m.s) }
+
+// UnmarshalJSON reads what MarshalJSON wrote, and refuses what it would not have written.
+func (m *Model) UnmarshalJSON(text []byte) error {
+	var s modelState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	if s.Learnt < 0 || s.Rate.Errors < 0 || s.Rate.Errors > s.Rate.Requests {
+		return fmt.Errorf("%d releases, %g errors of %g requests", s.Learnt, s.Rate.Errors, s.Rate.Requests)
+	}
+	for k := range s.Metrics {
+		e := &s.Metrics[k]
+		if least := min(e.Shifted.N, e.Shifted.Sum, e.Drifted.N, e.Drifted.Sum, e.Seen, e.Pod, e.Wander); least < 0 {
+			return fmt.Errorf("%v: %g where nothing is below 0", Metric(k), least)
 		}
 	}
-	return m
+	m.s = s
+	return nil
 }
 
-// Releases returns how many releases the model has learnt from.
-func (m *Model) Releases() int { return m.learnt }
+// Join makes a model that was read part of a fleet that already knows it.
+func (m *Model) Join(f *Fleet) { m.fleet = f }
 
-// Learn folds a harmless release into the model of its service.
+// Releases returns how many releases the model has learnt from.
+func (m *Model) Releases() int { return m.s.Learnt }
+
+// Learn folds a harmless release into the model of its service, and into the fleet's.
 func (m *Model) Learn(l *Ledger) {
 	if l.start.IsZero() {
 		return
 	}
-	m.learnt++
-	if len(m.buckets) != len(l.old) {
-		m.buckets = make([]float64, len(l.old))
+	if m.fleet != nil {
+		m.fleet.add(m, -1)
+		defer m.fleet.add(m, 1)
 	}
-	for i, c := range l.old {
-		m.buckets[i] += c
-	}
-	m.rate.add(l.before[Errors].n, l.before[Errors].x)
-	noises := l.noises(m)
+	noises := *l.noises(m)
 	for k := range ratios {
 		m.learn(l, Metric(k), noises[k])
-		m.metric[k].noise = blend(m.metric[k].noise, noises[k], m.learnt)
 	}
-	m.leak.learn(&l.leak)
+	m.s.Learnt++
+	if len(m.s.Buckets) != len(l.old) {
+		m.s.Buckets = make([]float64, len(l.old))
+	}
+	for i, c := range l.old {
+		m.s.Buckets[i] += c
+	}
+	m.s.Rate.Requests += l.before[Errors].n
+	m.s.Rate.Errors += l.before[Errors].x
+	m.s.Leak.learn(&l.leak)
 }
 
-// blend moves the expected noise towards what one release showed.
-func blend(have, seen noise, n int) noise {
-	w := 1 / float64(n+2)
-	return noise{pod: have.pod + w*(seen.pod-have.pod), wander: have.wander + w*(seen.wander-have.wander)}
+// Leave takes what the model has learnt out of the fleet's experience.
+func (m *Model) Leave() {
+	if m.fleet != nil {
+		m.fleet.add(m, -1)
+	}
+	m.fleet = nil
 }
 
 func (m *Model) learn(l *Ledger, k Metric, nz noise) {
-	e := &m.metric[k]
+	s, e := &m.s.Metrics[k], m.expect(k)
 	cells, sizes := l.cells(k, m, nz, all)
 	var by [Groups]estimate
 	var side, after estimate
@@ -181,18 +256,21 @@ func (m *Model) learn(l *Ledger, k Metric, nz noise) {
 		}
 	}
 	pod := nz.pod * sizes.spread()
+	unit := guesses[k]
 	if side.weight > 0 {
-		e.shifted.add(side.mean()*side.mean(), 1/side.weight+pod, e.shift)
+		s.Shifted.add(side.mean()*side.mean(), 1/side.weight+pod, unit.shift*unit.shift)
 		for g := range grown {
 			if by[g].weight > 0 {
-				e.warm[g].add(by[g].mean()-side.mean(), 1/by[g].weight+1/side.weight)
+				s.Warm[g].add(by[g].mean()-side.mean(), 1/by[g].weight+1/side.weight, e.warm[g])
 			}
 		}
 	}
 	if after.weight > 0 {
-		chance := e.shift + pod
-		e.drifted.add(after.mean()*after.mean(), chance, e.drift*e.drifted.factor())
+		s.Drifted.add(after.mean()*after.mean(), e.shift+pod, unit.drift*unit.drift)
 	}
+	s.Seen++
+	s.Pod += nz.pod
+	s.Wander += nz.wander
 }
 
 // estimate is a mean weighted by precision.

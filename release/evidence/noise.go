@@ -135,7 +135,7 @@ func (l *Ledger) noises(m *Model) *[ratios]noise {
 	if block := int(l.now.Unix() / int64(blockLength/time.Second)); block != l.noiseAt {
 		l.noiseAt = block
 		for k := range ratios {
-			l.noise[k] = l.measureNoise(Metric(k), m.metric[k].noise)
+			l.noise[k] = l.measureNoise(Metric(k), m.expect(Metric(k)).noise)
 		}
 	}
 	return &l.noise

@@ -126,8 +126,7 @@ func side(fresh bool) int {
 // pod is the variance that the choice of pods alone gives the log-ratio.
 func (s *Scale) logE(cells []cell, m *Model, k Metric, pod float64) float64 {
 	like := s.likelihood(cells, m, k)
-	e := &m.metric[k]
-	null := s.grid.null(e.shift*e.shifted.factor() + pod)
+	null := s.grid.null(m.expect(k).shift + pod)
 	return logSum(like[:], s.harm[:]) - logSum(like[:], null[:])
 }
 
@@ -135,9 +134,10 @@ func (s *Scale) logE(cells []cell, m *Model, k Metric, pod float64) float64 {
 // this release warm up is unknown and shared by all ages; it is integrated out.
 func (s *Scale) likelihood(cells []cell, m *Model, k Metric) *[points]float64 {
 	var fixed [points]float64
+	warm := m.expect(k).warm
 	young := cells[:0:0]
 	for i := range cells {
-		if mean, sd := m.metric[k].warm[cells[i].group].predict(); mean != 0 || sd > 0 {
+		if w := &warm[cells[i].group]; w.mean != 0 || w.sd > 0 {
 			young = append(young, cells[i])
 			continue
 		}
@@ -153,8 +153,8 @@ func (s *Scale) likelihood(cells []cell, m *Model, k Metric) *[points]float64 {
 	for node, a := range s.nodes {
 		var at [points]float64
 		for i := range young {
-			mean, sd := m.metric[k].warm[young[i].group].predict()
-			s.add(&at, &young[i], mean+a*sd)
+			w := &warm[young[i].group]
+			s.add(&at, &young[i], w.mean+a*w.sd)
 		}
 		for i := range out {
 			out[i] = logAdd(out[i], at[i]+s.weights[node])
@@ -177,20 +177,20 @@ func (s *Scale) add(to *[points]float64, c *cell, offset float64) {
 // describe states the effect and its interval: the log-ratio that the cells show, with chance, wandering,
 // the choice of pods and doubt about the warm-up. It does not include what harmless releases shift.
 func (s *Scale) describe(f *Finding, m *Model, cells []cell, pod, base float64) {
-	e := &m.metric[f.Metric]
+	e := m.expect(f.Metric)
 	var any estimate
 	for i := range cells {
 		c := &cells[i]
 		mean, v := c.estimate()
-		if w, sd := e.warm[c.group].predict(); v > 0 {
-			any.add(mean-w, v+sd*sd)
+		if w := &e.warm[c.group]; v > 0 {
+			any.add(mean-w.mean, v+w.sd*w.sd)
 		}
 		f.New += c.size
 		f.NewEvents += c.x
 		f.OldEvents += c.n - c.x
 		f.BeforeOnly = f.BeforeOnly || c.after
 	}
-	f.Usual = math.Sqrt(e.shift*e.shifted.factor() + pod)
+	f.Usual = math.Sqrt(e.shift + pod)
 	if any.weight <= 0 {
 		f.Lower, f.Upper = math.Inf(-1), math.Inf(1)
 		return
@@ -219,7 +219,7 @@ func (l *Ledger) exposure(k Metric) float64 {
 func (l *Ledger) base(k Metric, m *Model) float64 {
 	t := l.before[k]
 	if k == Errors {
-		t.add(m.rate.n, m.rate.x)
+		t.merge(m.s.Rate.tally())
 	}
 	if t.n <= 0 {
 		return 0
