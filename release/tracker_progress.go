@@ -40,6 +40,9 @@ type Side struct {
 	Ready     int32  `json:"ready"`
 	Available int32  `json:"available"`
 	Pods      []Pod  `json:"pods,omitempty"`
+	// Match is a regular expression that names of its pods have, also of those that are gone.
+	// It is empty if names do not tell.
+	Match string `json:"match,omitempty"`
 }
 
 // Pod is one pod as its status describes it.
