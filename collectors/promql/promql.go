@@ -58,6 +58,7 @@ type Options struct {
 	URL      string           // Required. Address of the API, without /api/v1.
 	Client   *http.Client     // Required. NewHTTPClient makes one.
 	Queries  []Query          // At least one.
+	Pods     []PodQuery       // What pods are asked for while a release runs; nothing.
 	Registry *series.Registry // Required.
 	Sink     series.Sink      // Required.
 
