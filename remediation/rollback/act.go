@@ -148,6 +148,10 @@ func (d *deed) try(ctx context.Context) (finished bool, err error) {
 		return false, refusal
 	}
 	if w.action() == d.request.Action { // It claimed an abort that it has not carried out.
+		if d.request.DryRun {
+			d.effect.State = Planned
+			return true, nil
+		}
 		return false, d.write(ctx, w, abortOps(w), "status")
 	}
 	if w.face() != d.passed {

@@ -39,6 +39,21 @@ const (
 	Suspend Way = "suspend" // After its owner is suspended for a time. For Argo CD and Flux.
 )
 
+// Ways says how workloads may be written, by what they are part of.
+type Ways struct {
+	Helm   Way `json:"helm,omitempty"`
+	Flux   Way `json:"flux,omitempty"`
+	ArgoCD Way `json:"argo_cd,omitempty"`
+}
+
+// Owners returns the ways for a Request.
+func (w Ways) Owners() map[kube.OwnerKind]Way {
+	return map[kube.OwnerKind]Way{
+		kube.HelmRelease: w.Helm, kube.FluxHelmRelease: w.Flux, kube.FluxKustomization: w.Flux,
+		kube.ArgoApplication: w.ArgoCD,
+	}
+}
+
 // Request says what is to be done to what, and on what grounds.
 type Request struct {
 	Action string // ID: the same however often it is asked for. A valid value of a label.
