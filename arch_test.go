@@ -20,10 +20,10 @@ import (
 var rooms = map[string][]string{
 	".":                        nil,
 	"app":                      {"*"},
-	"api":                      {"detector", "fleet", "incident"},
+	"api":                      {"detector", "fleet", "incident", "release", "remediation/action"},
 	"cmd/fleetsim":             {"cmd/fleetsim/sim", "testdata/scenarios"},
 	"cmd/fleetsim/sim":         {"fleet"},
-	"cmd/tocsin":               {"api", "app", "collectors/replay", "config", "detector", "incident", "release/offline", "release/simulation"},
+	"cmd/tocsin":               {"api", "app", "collectors/replay", "config", "detector", "fleet", "incident", "release", "release/evidence", "release/offline", "release/simulation", "remediation/action"},
 	"collectors":               nil,
 	"collectors/kube":          {"fleet"},
 	"collectors/promql":        {"fleet", "series"},

@@ -25,6 +25,20 @@ func (n Number) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(n), 'g', -1, 64), nil
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote: null is not a number.
+func (n *Number) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*n = Number(math.NaN())
+		return nil
+	}
+	v, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return fmt.Errorf("%s is no number", text)
+	}
+	*n = Number(v)
+	return nil
+}
+
 // Status says how far the engine is.
 type Status struct {
 	Series   int             `json:"series"`

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -123,16 +122,20 @@ func newFeedbackList(f *clientFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := feedbackOf(cmd, c, state, limit)
+			query := url.Values{}
+			if state != "all" {
+				query.Set("state", state)
+			}
+			all, err := list[api.Feedback](cmd.Context(), c, "feedback", query, limit)
 			if err != nil {
 				return err
 			}
 			if output == "json" {
 				encoder := json.NewEncoder(cmd.OutOrStdout())
 				encoder.SetIndent("", "  ")
-				return encoder.Encode(list)
+				return encoder.Encode(all)
 			}
-			return writeFeedback(cmd.OutOrStdout(), list)
+			return writeFeedback(cmd.OutOrStdout(), all)
 		},
 	}
 	cmd.Flags().StringVar(&state, "state", string(api.FeedbackActive),
@@ -140,29 +143,6 @@ func newFeedbackList(f *clientFlags) *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 100, "At most so many.")
 	cmd.Flags().StringVar(&output, "output", "table", "table or json.")
 	return cmd
-}
-
-// feedbackOf reads feedback page by page.
-func feedbackOf(cmd *cobra.Command, c *client, state string, limit int) ([]api.Feedback, error) {
-	query := url.Values{}
-	if state != "all" {
-		query.Set("state", state)
-	}
-	list := []api.Feedback{}
-	for len(list) < limit {
-		query.Set("limit", strconv.Itoa(min(limit-len(list), 1000)))
-		var page []api.Feedback
-		next, err := c.call(cmd.Context(), http.MethodGet, "feedback", query, nil, &page)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, page...)
-		if next == "" {
-			break
-		}
-		query.Set("cursor", next)
-	}
-	return list, nil
 }
 
 func writeFeedback(out io.Writer, list []api.Feedback) error {

@@ -80,7 +80,7 @@ func newRoot() *cobra.Command {
 		return fmt.Errorf("%w: %w; see '%s --help'", errBadInput, err, c.CommandPath())
 	})
 	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge(),
-		newFeedback(), newBacktest(), newPlan())
+		newFeedback(), newBacktest(), newPlan(), newGet())
 	return root
 }
 
