@@ -305,21 +305,6 @@ func (l *Ledger) support(cells []cell, m Metric, model *Model) {
 	}
 }
 
-// logLikelihood returns the likelihood of a log-ratio whose exponential is given with it.
-func (c *cell) logLikelihood(theta, exp float64) float64 {
-	if c.counts {
-		if c.rho <= 0 {
-			return 0
-		}
-		return c.temper * (c.x*theta - c.n*math.Log(1+c.rho*exp))
-	}
-	if c.variance <= 0 {
-		return 0
-	}
-	d := theta - c.mean
-	return -d * d / (2 * c.variance)
-}
-
 // estimate returns the cell's log-ratio and its variance.
 func (c *cell) estimate() (mean, variance float64) {
 	if !c.counts {

@@ -25,6 +25,7 @@ type Finding struct {
 // and may be used concurrently.
 type Scale struct {
 	grid    *grid
+	log1    *softplus
 	harm    *[points]float64
 	nodes   [9]float64
 	weights [9]float64
@@ -32,7 +33,7 @@ type Scale struct {
 
 // NewScale returns the tables.
 func NewScale() *Scale {
-	s := &Scale{grid: newGrid()}
+	s := &Scale{grid: newGrid(), log1: newSoftplus()}
 	s.harm = s.grid.harm()
 	s.nodes, s.weights = amplitudes()
 	return s
@@ -146,31 +147,41 @@ func (s *Scale) likelihood(cells []cell, m *Model, k Metric) *[points]float64 {
 	if len(young) == 0 {
 		return &fixed
 	}
-	var out [points]float64
-	for i := range out {
-		out[i] = math.Inf(-1)
-	}
+	var at [len(s.nodes)][points]float64
 	for node, a := range s.nodes {
-		var at [points]float64
 		for i := range young {
 			w := &warm[young[i].group]
-			s.add(&at, &young[i], w.mean+a*w.sd)
-		}
-		for i := range out {
-			out[i] = logAdd(out[i], at[i]+s.weights[node])
+			s.add(&at[node], &young[i], w.mean+a*w.sd)
 		}
 	}
-	for i := range out {
-		out[i] += fixed[i]
+	for i := range fixed {
+		var of [len(s.nodes)]float64
+		for node := range of {
+			of[node] = at[node][i]
+		}
+		fixed[i] += logSum(of[:], s.weights[:])
 	}
-	return &out
+	return &fixed
 }
 
 // add adds the likelihood of a cell whose log-ratio is offset by its pods' youth.
 func (s *Scale) add(to *[points]float64, c *cell, offset float64) {
-	g, f := s.grid, math.Exp(offset)
-	for i := range to {
-		to[i] += c.logLikelihood(g.theta[i]+offset, g.exp[i]*f)
+	if !c.counts {
+		if c.variance > 0 {
+			mean, precision := c.mean-offset, 1/(2*c.variance)
+			for i, theta := range s.grid.theta {
+				to[i] -= (theta - mean) * (theta - mean) * precision
+			}
+		}
+		return
+	}
+	if c.rho <= 0 {
+		return
+	}
+	x, n, odds := c.temper*c.x, c.temper*c.n, math.Log(c.rho)
+	for i, theta := range s.grid.theta {
+		theta += offset
+		to[i] += x*theta - n*s.log1.at(odds+theta)
 	}
 }
 
