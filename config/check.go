@@ -17,6 +17,7 @@ func (c *Config) check(d *decoder) {
 	c.checkClusters(d)
 	c.Packs.check(d, "packs")
 	c.checkSignals(d)
+	c.checkPods(d)
 	c.Alerting.check(d)
 	c.Detection.check(d)
 	c.Incidents.check(d)

@@ -73,7 +73,8 @@ func (s Signal) check(d *decoder, path string) {
 		d.choice(path+".bad", s.Bad, directions)
 	}
 	if d.required(path+".query", s.Query, "PromQL") {
-		d.query(path+".query", s)
+		_, err := s.checkQuery()
+		d.promQL(path+".query", s.Query, err)
 	}
 	for _, f := range []struct {
 		name  string
@@ -105,21 +106,20 @@ func (d *decoder) labelNames(path string, names []string) {
 	}
 }
 
-// query reports an error of PromQL at the line that it is on.
-func (d *decoder) query(field string, s Signal) {
-	_, err := s.checkQuery()
+// promQL reports an error of a query at the line that it is on.
+func (d *decoder) promQL(field, query string, err error) {
 	if err == nil {
 		return
 	}
 	want := ""
-	if strings.Contains(s.Query, "$__") {
+	if strings.Contains(query, "$__") {
 		want = "$window or $interval for the variables of Grafana"
 	}
 	err = shortError(err)
 	line := d.line(field)
 	var at *parser.ParseErr
 	if n := d.values[field]; n != nil && errors.As(err, &at) && n.Style == yaml.LiteralStyle {
-		before := s.Query[:min(int(at.PositionRange.Start), len(s.Query))]
+		before := query[:min(int(at.PositionRange.Start), len(query))]
 		line += 1 + strings.Count(before, "\n")
 	}
 	d.fail(line, field, want, "not PromQL: %v", err)

@@ -33,6 +33,9 @@ type Config struct {
 	ClustersFrom []ClusterSource `yaml:"clusters_from,omitempty"`
 	// Signals of your own, and changes to shipped ones. See signals.md.
 	Signals []Signal `yaml:"signals,omitempty"`
+	// What the pods of a release are asked for: of your own, and changes to what is shipped. See
+	// signals.md.
+	Pods []PodSet `yaml:"pods,omitempty"`
 	// How many pages people accept; it says which scores open findings. See budget.md.
 	Alerting Alerting `yaml:"alerting"`
 	// When a deviation becomes a finding, beyond what the budget says.

@@ -76,6 +76,13 @@ func TestSignalsPage(t *testing.T) {
 		for _, s := range p.Signals {
 			fmt.Fprintf(&b, "\n`%s`:\n```\n%s\n```\n", s.Name, s.Query)
 		}
+		for _, s := range p.Pods {
+			fmt.Fprintf(&b, "\nPods, set `%s`: %s The pod is in `%s`, the namespace in `%s`.\n",
+				s.Name, s.Description, strings.Join(s.PodLabels, "`, `"), strings.Join(s.NamespaceLabels, "`, `"))
+			for _, m := range s.metrics() {
+				fmt.Fprintf(&b, "\n`%s.%s`:\n```\n%s\n```\n", s.Name, m.name, m.query)
+			}
+		}
 		b.WriteString("\n")
 	}
 	checkPage(t, "../docs/signals.md", "packs", strings.TrimSuffix(b.String(), "\n"))

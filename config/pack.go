@@ -21,6 +21,8 @@ type Pack struct {
 	Probe []string `yaml:"probe"`
 	// What is asked for.
 	Signals []Signal `yaml:"signals"`
+	// What the pods of a release are asked for, in order of preference.
+	Pods []PodSet `yaml:"pods"`
 }
 
 // Packs returns the shipped packs by name.
@@ -65,6 +67,10 @@ func parsePack(name string, text []byte) (Pack, error) {
 	for i := range p.Signals {
 		p.Signals[i].Pack = p.Name
 		p.Signals[i].check(d, fmt.Sprintf("signals[%d]", i))
+	}
+	for i := range p.Pods {
+		p.Pods[i].Pack = p.Name
+		p.Pods[i].check(d, fmt.Sprintf("pods[%d]", i))
 	}
 	if _, err := d.result(); err != nil {
 		return Pack{}, err

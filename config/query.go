@@ -123,17 +123,9 @@ func ParseSelector(text string) ([]*labels.Matcher, error) {
 // Expr returns the query of s for one source: selector is added to each vector selector, and
 // what the query leaves open is filled in.
 func (s Signal) Expr(selector []*labels.Matcher, window, interval time.Duration) (string, error) {
-	expr, err := promQL().ParseExpr(s.fill(map[string]string{
-		"window":       model.Duration(window).String(),
-		"interval":     model.Duration(interval).String(),
-		"service":      s.grouping(),
-		"pod_workload": podWorkload,
-	}))
+	expr, err := s.parse(window, interval)
 	if err != nil {
-		return "", fmt.Errorf("query of signal %s: %w", s.Name, shortError(err))
-	}
-	if s.mapsLabels() {
-		s.mapServices(expr)
+		return "", err
 	}
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		if v, ok := n.(*parser.VectorSelector); ok {
@@ -142,6 +134,23 @@ func (s Signal) Expr(selector []*labels.Matcher, window, interval time.Duration)
 		return nil
 	})
 	return expr.String(), nil
+}
+
+// parse returns the query of s with what it leaves open filled in.
+func (s Signal) parse(window, interval time.Duration) (parser.Expr, error) {
+	expr, err := promQL().ParseExpr(s.fill(map[string]string{
+		"window":       model.Duration(window).String(),
+		"interval":     model.Duration(interval).String(),
+		"service":      s.grouping(),
+		"pod_workload": podWorkload,
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("query of signal %s: %w", s.Name, shortError(err))
+	}
+	if s.mapsLabels() {
+		s.mapServices(expr)
+	}
+	return expr, nil
 }
 
 // fill replaces the placeholders of the query.
