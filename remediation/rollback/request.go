@@ -56,18 +56,19 @@ func (w Ways) Owners() map[kube.OwnerKind]Way {
 
 // Request says what is to be done to what, and on what grounds.
 type Request struct {
-	Action string // ID: the same however often it is asked for. A valid value of a label.
-	Target Target
-	Bad    string // Hash of the template to act against: kube.TemplateHash; of a Rollout, its ReplicaSet's.
-	Good   string // Undo: hash of the last template that was judged healthy.
+	Action string `json:"action"` // ID: the same however often it is asked for. A value of a label.
+	Target Target `json:"target"`
+	Bad    string `json:"bad"`            // Hash to act against; of a Rollout, its ReplicaSet's.
+	Good   string `json:"good,omitempty"` // Undo: hash of the last template that was judged healthy.
 
-	Healthy  time.Time         // Undo: when Good was last seen healthy, before the release of Bad.
-	Marks    map[string]string // Undo: of configuration then, from Facts; nil: by its times.
-	Approved bool              // A person has said yes.
-	DryRun   bool              // All but the write.
+	// Undo: when Good was last seen healthy, before the release of Bad.
+	Healthy  time.Time         `json:"healthy,omitzero"`
+	Marks    map[string]string `json:"marks,omitempty"`    // Undo: of configuration then, from Facts.
+	Approved bool              `json:"approved,omitempty"` // A person has said yes.
+	DryRun   bool              `json:"dry_run,omitempty"`  // All but the write.
 
-	Owners map[kube.OwnerKind]Way // What policy allows; Ask.
-	Hold   time.Duration          // How long an owner is suspended at most; 1h.
+	Owners map[kube.OwnerKind]Way `json:"owners,omitempty"`  // What policy allows; Ask.
+	Hold   time.Duration          `json:"hold_ns,omitempty"` // How long an owner is suspended; 1h.
 }
 
 // validate refuses what cannot be meant. It does not depend on the cluster.
