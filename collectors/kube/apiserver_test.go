@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 )
@@ -39,6 +42,7 @@ type apiServer struct {
 	fail     func(*http.Request) (code int) // 0: behave; hang: accept and say nothing.
 	noStream bool                           // Does not know streaming lists.
 	watches  int                            // Opened so far.
+	behind   map[string]string              // Objects by resource that a list from memory lacks.
 	muted    int                            // How many of them, from the first on, say nothing any more.
 }
 
@@ -178,9 +182,25 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case r.URL.Query().Has("watch"):
 		s.watch(w, r, path[len(path)-1], namespaceOf(path))
+	case len(path) > 4 && path[len(path)-4] == "namespaces":
+		s.get(w, path[len(path)-2], namespaceOf(path), path[len(path)-1])
 	default:
-		s.list(w, path[len(path)-1], namespaceOf(path))
+		s.list(w, r, path[len(path)-1], namespaceOf(path))
 	}
+}
+
+func (s *apiServer) get(w http.ResponseWriter, resource, namespace, name string) {
+	s.mu.Lock()
+	o := s.objects[resource][namespace+"/"+name]
+	s.mu.Unlock()
+	if o == nil {
+		refuse(w, http.StatusNotFound)
+		return
+	}
+	var fields map[string]any
+	_ = json.Unmarshal(encode(s.t, o), &fields)
+	fields["apiVersion"], fields["kind"] = kindOfResource(resource)
+	answer(w, fields)
 }
 
 func namespaceOf(path []string) string {
@@ -192,20 +212,36 @@ func namespaceOf(path []string) string {
 	return ""
 }
 
-func (s *apiServer) list(w http.ResponseWriter, resource, namespace string) {
+// list answers with what a selector selects, by name, and in pages if that is asked for. A list at
+// version 0 may be behind: then it lacks what was put last.
+func (s *apiServer) list(w http.ResponseWriter, r *http.Request, resource, namespace string) {
+	q := r.URL.Query()
+	selector, err := labels.Parse(q.Get("labelSelector"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest)
+		return
+	}
 	s.mu.Lock()
 	items := []metav1.Object{}
-	for _, o := range s.objects[resource] {
-		if namespace == "" || o.GetNamespace() == namespace {
+	for _, name := range slices.Sorted(maps.Keys(s.objects[resource])) {
+		o := s.objects[resource][name]
+		hidden := q.Get("resourceVersion") == "0" && s.behind[resource] == o.GetName() ||
+			name <= q.Get("continue")
+		if (namespace == "" || o.GetNamespace() == namespace) && !hidden &&
+			selector.Matches(labels.Set(o.GetLabels())) {
 			items = append(items, o)
 		}
 	}
 	version := s.version
 	s.mu.Unlock()
+	meta := map[string]string{"resourceVersion": strconv.Itoa(version)}
+	if n, err := strconv.Atoi(q.Get("limit")); err == nil && n > 0 && n < len(items) {
+		items = items[:n]
+		meta["continue"] = items[n-1].GetNamespace() + "/" + items[n-1].GetName()
+	}
 	apiVersion, kind := kindOfResource(resource)
 	answer(w, map[string]any{
-		"apiVersion": apiVersion, "kind": kind + "List", "items": items,
-		"metadata": map[string]string{"resourceVersion": strconv.Itoa(version)},
+		"apiVersion": apiVersion, "kind": kind + "List", "items": items, "metadata": meta,
 	})
 }
 
@@ -315,7 +351,7 @@ func status(code int) *metav1.Status {
 	reasons := map[int]metav1.StatusReason{
 		401: metav1.StatusReasonUnauthorized, 403: metav1.StatusReasonForbidden, 410: metav1.StatusReasonExpired,
 		422: metav1.StatusReasonInvalid, 429: metav1.StatusReasonTooManyRequests,
-		500: metav1.StatusReasonInternalError,
+		404: metav1.StatusReasonNotFound, 500: metav1.StatusReasonInternalError,
 	}
 	return &metav1.Status{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure,
@@ -353,6 +389,14 @@ func resourceOf(o metav1.Object) string {
 		return "statefulsets"
 	case *appsv1.DaemonSet:
 		return "daemonsets"
+	case *appsv1.ReplicaSet:
+		return "replicasets"
+	case *appsv1.ControllerRevision:
+		return "controllerrevisions"
+	case *corev1.Pod:
+		return "pods"
+	case *unstructured.Unstructured:
+		return "rollouts"
 	}
 	return "events"
 }
@@ -365,6 +409,14 @@ func kindOfResource(resource string) (apiVersion, kind string) {
 		return "apps/v1", "StatefulSet"
 	case "daemonsets":
 		return "apps/v1", "DaemonSet"
+	case "replicasets":
+		return "apps/v1", "ReplicaSet"
+	case "controllerrevisions":
+		return "apps/v1", "ControllerRevision"
+	case "pods":
+		return "v1", "Pod"
+	case "rollouts":
+		return "argoproj.io/v1alpha1", "Rollout"
 	}
 	return "v1", "Event"
 }

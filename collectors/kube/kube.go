@@ -13,10 +13,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 
 	"tocsin/fleet"
@@ -82,6 +84,8 @@ type Watcher struct {
 	metrics *metrics
 	health  *health
 	inbox   chan message // From the stores to Run; unbuffered: a slow Report slows the watch.
+	looks   flowcontrol.RateLimiter
+	looker  atomic.Pointer[looker] // Of the session; nil before the first one.
 
 	mu     sync.Mutex // Guards memory against readers; only Run writes it.
 	memory *memory
@@ -96,6 +100,7 @@ func New(opts Options) (*Watcher, error) {
 		opts:   opts,
 		logger: opts.Logger.With("component", "kube", "cluster", opts.Cluster),
 		inbox:  make(chan message),
+		looks:  newLookLimit(),
 	}
 	w.memory = restore(opts)
 	w.health = newHealth(opts)

@@ -42,6 +42,7 @@ type metrics struct {
 	dropped  *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	restarts *prometheus.CounterVec
+	looks    *prometheus.CounterVec
 }
 
 func newMetrics(cluster string, w *Watcher) *metrics {
@@ -73,6 +74,8 @@ func newMetrics(cluster string, w *Watcher) *metrics {
 	m.restarts = counter("tocsin_kube_watch_restarts_total", "reason",
 		"Watches given up and started anew.",
 		silent, identity, access, recovery)
+	m.looks = counter("tocsin_kube_looks_total", "result", "Looks at rollouts.",
+		lookSeen, lookGone, lookUnobserved, lookRefused, lookFailed)
 	gauge("tocsin_kube_stale", "1 while what is known of the cluster may be out of date.",
 		func() float64 { return truth(w.Status().State == Stale) })
 	gauge("tocsin_kube_synced", "1 once every resource that is not refused was listed.",

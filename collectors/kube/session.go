@@ -53,6 +53,12 @@ func (w *Watcher) session(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	s := &session{watcher: w, config: config, client: set}
+	l, looking, err := newLooker(w, config)
+	if err != nil {
+		return err
+	}
+	defer utilnet.CloseIdleConnectionsFor(looking.Transport)
+	w.looker.Store(l)
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -26,22 +26,38 @@ var hashLabels = []string{
 
 // TemplateHash returns the hash of a pod template that fleet.Revision bears.
 func TemplateHash(t *corev1.PodTemplateSpec) (string, error) {
-	hash, _, err := digest(t.DeepCopy())
-	return hash, err
+	return hashTemplate(t.DeepCopy())
 }
 
-// digest strips a pod template of what controllers add and returns its hash and its text. The
-// values of environment variables are hashed before they enter the text: they are often secrets,
-// and to tell two templates apart it is enough that they differ. The hash of the template is that
-// of the whole. The template is changed.
-func digest(t *corev1.PodTemplateSpec) (hash string, text []byte, err error) {
+// hashTemplate is TemplateHash of a template that may be changed.
+func hashTemplate(t *corev1.PodTemplateSpec) (string, error) {
+	text, err := bare(t)
+	if err != nil {
+		return "", err
+	}
+	return hashOf(text, 8), nil
+}
+
+// bare strips a pod template of what controllers add and returns its text.
+func bare(t *corev1.PodTemplateSpec) ([]byte, error) {
 	for _, label := range hashLabels {
 		delete(t.Labels, label)
 	}
 	delete(t.Annotations, restartedAt)
-	text, err = json.Marshal(t)
+	text, err := json.Marshal(t)
 	if err != nil {
-		return "", nil, fmt.Errorf("write the pod template: %w", err)
+		return nil, fmt.Errorf("write the pod template: %w", err)
+	}
+	return text, nil
+}
+
+// digest returns the hash of a pod template and its text without what controllers add. The values
+// of environment variables are hashed before they enter the text: they are often secrets,
+// and to tell two templates apart it is enough that they differ. The hash of the template is that
+// of the whole. The template is changed.
+func digest(t *corev1.PodTemplateSpec) (hash string, text []byte, err error) {
+	if text, err = bare(t); err != nil {
+		return "", nil, err
 	}
 	hash = hashOf(text, 8)
 	if hide(t) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -30,11 +31,20 @@ type transport struct {
 	health  *health
 	metrics *metrics
 	slow    *rate.Limiter
+	failing *atomic.Bool // What came last was of no use: requests are few.
+	apart   bool         // Of looks: what they are answered says nothing about watches.
 }
 
 func newTransport(next http.RoundTripper, h *health, m *metrics) *transport {
 	slow := rate.NewLimiter(rate.Every(time.Second), 1)
-	return &transport{next: next, health: h, metrics: m, slow: slow}
+	return &transport{next: next, health: h, metrics: m, slow: slow, failing: &h.failing}
+}
+
+// newLookTransport returns the transport of looks, which slow down on their own account.
+func newLookTransport(next http.RoundTripper, h *health, m *metrics) *transport {
+	t := newTransport(next, h, m)
+	t.failing, t.apart = new(atomic.Bool), true
+	return t
 }
 
 // WrappedRoundTripper lets client-go find the connections to close.
@@ -42,7 +52,7 @@ func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // RoundTrip sends a request and returns the answer.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !t.health.failing.Load() {
+	if !t.failing.Load() {
 		t.slow.Allow() // Should this one fail, the next waits a second from now.
 	} else if err := t.slow.Wait(req.Context()); err != nil {
 		return nil, err
@@ -67,7 +77,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	t.judge(resp.StatusCode)
-	b := &body{ReadCloser: resp.Body, health: t.health, cancel: cancel}
+	b := &body{ReadCloser: resp.Body, failing: t.failing, cancel: cancel}
 	if !watch {
 		b.timer = time.AfterFunc(bodyTimeout, func() { cancel(errNoAnswer) })
 	}
@@ -83,6 +93,8 @@ func (t *transport) judge(code int) {
 		t.health.contacted(time.Now())
 	case code == http.StatusUnauthorized:
 		t.fail(refused)
+	case code == http.StatusForbidden && t.apart: // A right that another look may not need.
+		t.metrics.requests.WithLabelValues(refused).Inc()
 	case code == http.StatusForbidden:
 		t.fail(refused)
 		t.health.contacted(time.Now())
@@ -90,11 +102,14 @@ func (t *transport) judge(code int) {
 		t.fail(broken)
 	default: // Whether the answer makes sense, its reader finds out.
 		t.metrics.requests.WithLabelValues(answered).Inc()
+		if t.apart {
+			t.failing.Store(false)
+		}
 	}
 }
 
 func (t *transport) fail(outcome string) {
-	t.health.failing.Store(true)
+	t.failing.Store(true)
 	t.metrics.requests.WithLabelValues(outcome).Inc()
 }
 
@@ -102,17 +117,17 @@ func (t *transport) fail(outcome string) {
 // connection that breaks, so that the watches which share it do not all reconnect at once.
 type body struct {
 	io.ReadCloser
-	health *health
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	once   sync.Once
+	failing *atomic.Bool
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer
+	once    sync.Once
 }
 
 // Read reads from the answer.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && !errors.Is(err, context.Canceled) {
-		b.health.failing.Store(true)
+		b.failing.Store(true)
 	}
 	return n, err
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -163,7 +164,9 @@ func replicas(n *int32) int32 {
 }
 
 func revisionNumber(m *metav1.ObjectMeta) int64 {
-	n, err := strconv.ParseInt(m.Annotations["deployment.kubernetes.io/revision"], 10, 64)
+	text := cmp.Or(m.Annotations["deployment.kubernetes.io/revision"],
+		m.Annotations["rollout.argoproj.io/revision"])
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0 // Not set yet: the controller numbers a revision a moment after it appeared.
 	}
