@@ -21,6 +21,7 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 	sortFindings(inbox)
 	for _, f := range inbox {
 		m.census.report(c, &f)
+		c.note(&f)
 		m.admit(c, f)
 	}
 	m.reviewClosed(c)
@@ -38,6 +39,7 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 	m.census.drop(c, func(_ string, d *deviation) bool {
 		return !d.closed.IsZero() && d.closed.Before(now.Add(-m.opts.Peers-c.settled()))
 	})
+	c.forgive(now.Add(-remembered))
 }
 
 // reviewPending opens a group once what belongs to it had time to arrive. One that is over by
@@ -60,7 +62,7 @@ func (m *Manager) reviewPending(c *cluster, g *group) {
 			return
 		}
 	}
-	m.open(c, g)
+	m.open(c, g, c.now)
 }
 
 // relatedGroups says whether two groups, of which nobody has been told of the first, are one.
@@ -76,7 +78,8 @@ func (m *Manager) relatedGroups(g, other *group) bool {
 	return false
 }
 
-func (m *Manager) open(c *cluster, g *group) {
+func (m *Manager) open(c *cluster, g *group, at time.Time) {
+	m.adopt(c, g)
 	root := m.root(c, g)
 	fingerprint := hash(root.String())
 	g.incident = Incident{
@@ -85,9 +88,10 @@ func (m *Manager) open(c *cluster, g *group) {
 		Service:     root,
 		State:       Open,
 		Start:       g.start,
-		Opened:      c.now,
+		Opened:      later(c.now, at),
 	}
 	m.refresh(c, g)
+	g.incident.Updated = g.incident.Opened
 	m.report(g)
 	m.metrics.groups.WithLabelValues(groupOpened).Inc()
 	m.metrics.opened.WithLabelValues(string(g.incident.Severity)).Inc()
@@ -123,7 +127,7 @@ func hash(parts ...string) string {
 // changed.
 func (m *Manager) reviewOpen(c *cluster, g *group) {
 	switch {
-	case g.suffering():
+	case g.suffering() || g.blamed() || g.acting(c.now):
 		g.quiet = time.Time{}
 	case g.quiet.IsZero() || c.now.Before(g.quiet):
 		g.quiet = c.now
@@ -159,6 +163,10 @@ func (g *group) ending() (time.Time, string) {
 		}
 		reasons = append(reasons, cmp.Or(mem.reason, "back to normal"))
 	}
+	for _, r := range g.releases {
+		end = later(end, r.info.End)
+		reasons = append(reasons, r.info.ending())
+	}
 	slices.Sort(reasons)
 	return end, strings.Join(slices.Compact(reasons), ", ")
 }
@@ -167,7 +175,10 @@ func (g *group) ending() (time.Time, string) {
 func (m *Manager) resolve(c *cluster, g *group, at, end time.Time, reason string) {
 	i := &g.incident
 	i.State, i.Reason, i.Updated, i.End = Resolved, reason, at, end
-	c.drop(g)
+	for _, touched := range m.clusters {
+		touched.drop(g)
+	}
+	m.leave(g)
 	m.recent = append(m.recent, *i)
 	if n := len(m.recent) - maxRecent; n > 0 {
 		m.recent = slices.Delete(m.recent, 0, n)
@@ -192,7 +203,8 @@ func (m *Manager) reviewClosed(c *cluster) {
 		}
 		c.closed = slices.DeleteFunc(c.closed, func(other *group) bool { return other == g })
 		for _, mem := range g.sorted() {
-			if mem.latest.State == detector.Open && mem.worst.Harmful {
+			here := mem.latest.Service.Cluster == c.name
+			if here && mem.latest.State == detector.Open && mem.worst.Harmful {
 				m.admit(c, mem.latest)
 			}
 		}

@@ -35,12 +35,18 @@ func (m *Manager) causes(c *cluster, g *group) []Cause {
 			}
 		}
 	}
+	first := g.judgedCause(c)
+	if first != nil {
+		byID[first.Change.ID] = *first
+	}
 	out := make([]Cause, 0, len(byID))
 	for _, cause := range byID {
 		out = append(out, cause)
 	}
 	slices.SortFunc(out, func(a, b Cause) int {
-		return cmp.Or(cmp.Compare(b.Score, a.Score), compareChanges(b.Change, a.Change))
+		judged := func(x *Cause) bool { return first != nil && x.Change.ID == first.Change.ID }
+		return cmp.Or(compareTrue(judged(&a), judged(&b)), cmp.Compare(b.Score, a.Score),
+			compareChanges(b.Change, a.Change))
 	})
 	symptoms := 0
 	out = slices.DeleteFunc(out, func(cause Cause) bool {
@@ -53,6 +59,37 @@ func (m *Manager) causes(c *cluster, g *group) []Cause {
 }
 
 func isSymptom(c *Cause) bool { return c.Before < -skew }
+
+// judgedCause returns the release that was found to be bad as the cause of its incident; nil if
+// there is none, or if the incident began before it.
+func (g *group) judgedCause(c *cluster) *Cause {
+	lead := g.lead()
+	if lead == nil || g.storm || lead.info.Withdrawn != "" || lead.info.Start.After(g.start.Add(skew)) {
+		return nil
+	}
+	r := &lead.info
+	cause := &Cause{
+		Change: fleet.Change{
+			ID: cmp.Or(r.Change, r.ID), At: r.Start, Service: r.Service, Workload: r.Workload,
+			Kind: fleet.Rollout, Summary: r.Name, Author: r.Author, Old: &r.Old, New: &r.New,
+		},
+		Before: g.start.Sub(r.Start),
+		Score:  1,
+		Why:    "the new pods were compared with the old ones: " + r.Effect,
+	}
+	if r.Images != "" {
+		cause.Change.Summary = "image " + r.Images
+	}
+	for _, ch := range c.changes.list {
+		if ch.ID == r.Change {
+			cause.Change = ch
+		}
+	}
+	if r.Suspected {
+		cause.Score = 0.9
+	}
+	return cause
+}
 
 // sameCauses says whether two lists name the same changes in the same order.
 func sameCauses(a, b []Cause) bool {
@@ -188,6 +225,9 @@ const stormName = "*"
 func (m *Manager) root(c *cluster, g *group) fleet.Service {
 	if g.storm {
 		return fleet.Service{Cluster: c.name, Name: stormName}
+	}
+	if lead := g.lead(); lead != nil {
+		return lead.info.Service
 	}
 	starts := g.starts()
 	changed := make(map[fleet.Service]float64)

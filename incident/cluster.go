@@ -32,6 +32,8 @@ type cluster struct {
 	closed   []*group                 // Resolved by a person while findings were open.
 	harmless map[signalKey]detector.Finding
 
+	harmed map[fleet.Service]time.Time // Start of the newest harmful finding of a service.
+
 	deviations map[string]*deviation // Harmful findings by ID, also those that ended lately.
 	mark       uint64                // See census.deviating.
 }
@@ -41,6 +43,7 @@ func newCluster(name string) *cluster {
 		name:     name,
 		services: make(map[fleet.Service]*group),
 		harmless: make(map[signalKey]detector.Finding),
+		harmed:   make(map[fleet.Service]time.Time),
 
 		deviations: make(map[string]*deviation),
 	}

@@ -12,11 +12,12 @@ type group struct {
 	incident Incident // Of one that has been opened; its slices are never changed, only replaced.
 	storm    bool     // Takes what is beyond Options.MaxOpen.
 	members  map[signalKey]*member
-	start    time.Time // First improbable value of the first harmful finding.
-	since    time.Time // When the cluster first heard of it.
-	quiet    time.Time // Since when no harmful finding is open; zero: one is.
-	dirty    bool      // Something has changed that people should see.
-	recheck  bool      // A change has come that may be a cause.
+	releases []*regression // Bad ones that it is about; the first is what people are told of.
+	start    time.Time     // First improbable value of the first harmful finding.
+	since    time.Time     // When the cluster first heard of it.
+	quiet    time.Time     // Since when no harmful finding is open; zero: one is.
+	dirty    bool          // Something has changed that people should see.
+	recheck  bool          // A change has come that may be a cause.
 }
 
 // member is one signal of a group, over all findings that it had in turn.
@@ -120,8 +121,8 @@ func (g *group) suffering() bool {
 }
 
 func (g *group) inNamespace(namespace string) bool {
-	for key, mem := range g.members {
-		if key.service.Namespace == namespace && mem.worst.Harmful {
+	for s := range g.starts() {
+		if s.Namespace == namespace {
 			return true
 		}
 	}
@@ -139,12 +140,18 @@ func (g *group) harm() []*detector.Finding {
 	return out
 }
 
-// starts returns for every service when its first harmful finding began.
+// starts returns for every service when its first harmful finding began; where there is none, when
+// its bad release did.
 func (g *group) starts() map[fleet.Service]time.Time {
 	out := make(map[fleet.Service]time.Time)
 	for key, mem := range g.members {
 		if at, ok := out[key.service]; mem.worst.Harmful && (!ok || mem.worst.Start.Before(at)) {
 			out[key.service] = mem.worst.Start
+		}
+	}
+	for _, r := range g.releases {
+		if _, ok := out[r.info.Service]; !ok {
+			out[r.info.Service] = r.info.Start
 		}
 	}
 	return out

@@ -53,6 +53,10 @@ type Incident struct {
 	Omitted  int                `json:"omitted,omitempty"` // Findings beyond the worst hundred.
 	Causes   []Cause            `json:"causes"`            // What changed before, likeliest first.
 	Peers    Peers              `json:"peers,omitzero"`    // Is it here only?
+
+	Release  *ReleaseInfo `json:"release,omitempty"`  // The bad release that it is about.
+	Releases []ReleaseRef `json:"releases,omitempty"` // All such, if several; the first is Release.
+	Acts     []Act        `json:"acts,omitempty"`     // What tocsin does about it, oldest first.
 }
 
 // Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%,

@@ -37,6 +37,7 @@ type Options struct {
 	Hold       time.Duration // How long an incident must be quiet before it is resolved; 5m.
 	Cause      time.Duration // How long before an incident a change may have caused it; 1h.
 	Peers      time.Duration // How long before it the same may have begun in other clusters; 10m.
+	Pool       time.Duration // Bad releases of one image in several clusters so close are one; 2h.
 	MaxOpen    int           // Incidents of a cluster; the rest is one storm; 50.
 	MaxChanges int           // Changes kept for one cluster; 1000.
 
@@ -58,6 +59,7 @@ func (o *Options) validate() error {
 		{"Hold", &o.Hold, 5 * time.Minute},
 		{"Cause", &o.Cause, time.Hour},
 		{"Peers", &o.Peers, 10 * time.Minute},
+		{"Pool", &o.Pool, 2 * time.Hour},
 	} {
 		if *d.value < 0 {
 			return fmt.Errorf("incident: %s is negative", d.name)
@@ -95,6 +97,8 @@ type Manager struct {
 	census   *census
 	recent   []Incident // Resolved ones, oldest first.
 	outbox   []Incident // Not yet handed to Report.
+
+	regressions map[string]*regression // Bad releases, by ID.
 }
 
 // New returns a Manager that knows of nothing yet.
@@ -109,6 +113,8 @@ func New(o Options) (*Manager, error) {
 		metrics:  metrics,
 		clusters: make(map[string]*cluster),
 		census:   newCensus(metrics),
+
+		regressions: make(map[string]*regression),
 	}, nil
 }
 
@@ -173,7 +179,9 @@ func (m *Manager) Resolve(id, by string, at time.Time) (Incident, error) {
 	return m.act(id, "resolve", func(c *cluster, g *group) {
 		g.incident.ResolvedBy = by
 		m.resolve(c, g, at, at, "resolved by "+by)
-		c.closed = append(c.closed, g)
+		for _, touched := range m.touched(c, g) {
+			touched.closed = append(touched.closed, g)
+		}
 	})
 }
 
@@ -237,9 +245,12 @@ func (m *Manager) Incidents() []Incident {
 func (m *Manager) Remove(name string) {
 	m.mu.Lock()
 	if c := m.clusters[name]; c != nil {
+		m.desert(c)
+		var homeless []*regression
 		for _, g := range slices.Clone(c.groups) {
 			if g.opened() {
-				m.resolve(c, g, c.now, c.now, "the cluster is no longer watched")
+				homeless = append(homeless, g.elsewhere(name)...)
+				m.resolve(c, g, c.now, c.now, unwatched)
 				m.report(g)
 			}
 		}
@@ -247,6 +258,7 @@ func (m *Manager) Remove(name string) {
 		m.metrics.changes.Sub(float64(len(c.changes.list)))
 		m.census.remove(c)
 		delete(m.clusters, name)
+		m.rehouse(homeless)
 	}
 	m.mu.Unlock()
 	m.deliver()

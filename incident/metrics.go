@@ -18,6 +18,10 @@ const (
 
 	droppedFull = "full"
 	droppedOld  = "old"
+
+	actShown   = "shown"
+	actLate    = "late"    // Its incident was resolved: it is written down only.
+	actUnknown = "unknown" // Its release has no incident.
 )
 
 type metrics struct {
@@ -26,10 +30,12 @@ type metrics struct {
 	opened   *prometheus.CounterVec
 	resolved *prometheus.CounterVec
 	dropped  *prometheus.CounterVec
+	acts     *prometheus.CounterVec
 	open     prometheus.Gauge
 	inbox    prometheus.Gauge
 	changes  prometheus.Gauge
 	scored   prometheus.Gauge
+	releases prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -59,6 +65,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		dropped: counter("tocsin_incident_changes_dropped_total",
 			"Changes that are no longer kept as possible causes, by reason.", "reason",
 			droppedFull, droppedOld),
+		acts: counter("tocsin_incident_acts_total",
+			"News of actions on releases, by what became of them.", "result",
+			actShown, actLate, actUnknown),
 		open: gauge("tocsin_incident_open_incidents", "Incidents that are open or acknowledged."),
 		inbox: gauge("tocsin_incident_inbox_findings",
 			"Reports of findings that wait for their cluster to advance."),
@@ -66,6 +75,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Changes that are kept as possible causes."),
 		scored: gauge("tocsin_incident_scored_services",
 			"Services of all clusters that have a score, to compare clusters."),
+		releases: gauge("tocsin_incident_bad_releases",
+			"Releases that are held to be bad and run, or whose incident is open."),
 	}
 }
 

@@ -38,7 +38,7 @@ func (m *Manager) Restore(
 		}
 	}
 	for _, c := range m.clusters {
-		c.settle(open[c.name], time.Time{})
+		m.settle(c, open[c.name], time.Time{})
 	}
 	for name, fs := range open {
 		m.restoreFindings(m.cluster(name), fs)
@@ -50,6 +50,7 @@ func (m *Manager) Restore(
 func (m *Manager) restoreFindings(c *cluster, fs []detector.Finding) {
 	for _, f := range fs {
 		m.census.report(c, &f)
+		c.note(&f)
 		if g := c.services[f.Service]; g != nil {
 			g.restoreFinding(f)
 			continue
@@ -77,22 +78,56 @@ func (m *Manager) restore(i Incident) {
 		}
 		mem.settle()
 		g.members[keyOf(&f)] = mem
+		m.cluster(f.Service.Cluster).note(&f)
 	}
 	c := m.cluster(i.Service.Cluster)
+	m.restoreReleases(g)
 	if i.State == Resolved {
 		m.recent = append(m.recent, i)
 		if i.ResolvedBy != "" && g.suffering() {
-			c.closed = append(c.closed, g)
+			for _, touched := range m.touched(c, g) {
+				touched.closed = append(touched.closed, g)
+			}
 		}
+		m.leave(g)
 		return
 	}
 	c.groups = append(c.groups, g)
 	for _, s := range i.Services {
 		if s != i.Service || !g.storm {
-			c.services[s] = g
+			m.cluster(s.Cluster).services[s] = g
 		}
 	}
 	m.metrics.open.Inc()
+}
+
+// restoreReleases gives a group the bad releases of its incident. Of all but the first little is
+// known until they are heard of again.
+func (m *Manager) restoreReleases(g *group) {
+	lead := g.incident.Release
+	if lead == nil {
+		return
+	}
+	known := []ReleaseInfo{*lead}
+	for _, ref := range g.incident.Releases {
+		if ref.ID == lead.ID {
+			continue
+		}
+		other := *lead
+		other.ID, other.Service, other.Name, other.State = ref.ID, ref.Service, ref.Name, ref.State
+		if ref.Over && ref.State.Running() {
+			other.Withdrawn = "not held to be bad any more"
+		}
+		known = append(known, other)
+	}
+	for _, info := range known {
+		if m.regressions[info.ID] == nil {
+			m.metrics.releases.Inc()
+		}
+		r := &regression{info: info, group: g}
+		m.regressions[info.ID] = r
+		g.releases = append(g.releases, r)
+	}
 }
 
 // restoreFinding brings an open finding back into an incident: it is newer than what the incident
@@ -112,7 +147,7 @@ func (m *Manager) Reconcile(name string, open []detector.Finding, now time.Time)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.cluster(name)
-	c.settle(open, now)
+	m.settle(c, open, now)
 	known := idsOf(open)
 	m.census.drop(c, func(id string, _ *deviation) bool { return !known[id] })
 	n := len(c.inbox)
@@ -120,12 +155,14 @@ func (m *Manager) Reconcile(name string, open []detector.Finding, now time.Time)
 	m.metrics.inbox.Sub(float64(n - len(c.inbox)))
 }
 
-// settle ends the findings that are not among those that are open. Without a time they end with
+// settle ends the findings of a cluster that are not among those that are open. Without a time they end with
 // their last report.
-func (c *cluster) settle(open []detector.Finding, now time.Time) {
+func (m *Manager) settle(c *cluster, open []detector.Finding, now time.Time) {
 	known := idsOf(open)
-	lost := func(f *detector.Finding) bool { return f.State == detector.Open && !known[f.ID] }
-	for _, g := range slices.Concat(c.groups, c.closed) {
+	lost := func(f *detector.Finding) bool {
+		return f.State == detector.Open && !known[f.ID] && f.Service.Cluster == c.name
+	}
+	for _, g := range m.touching(c) {
 		for _, mem := range g.members {
 			if !lost(&mem.latest) {
 				continue

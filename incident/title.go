@@ -38,14 +38,21 @@ func plainSignal(name string) string { return strings.ReplaceAll(name, "_", " ")
 
 // titleOf says in one line what is wrong, where, and after what.
 func titleOf(g *group, harm []*detector.Finding) string {
-	if len(harm) == 0 {
-		return ""
-	}
 	i := &g.incident
 	root := i.Service
 	others := len(i.Services) - 1
+	switch {
+	case i.Release != nil && !g.storm:
+		return releaseTitle(i)
+	case len(harm) == 0 && i.Release == nil:
+		return ""
+	}
 	effects := plainEffects(i.Effects, root)
-	if effects == "" { // There are so many worse ones that those of the root are not listed.
+	switch {
+	case effects != "":
+	case len(harm) == 0:
+		effects = i.Release.Service.Name + " " + i.Release.Name + ": " + i.Release.Effect
+	default: // There are so many worse ones that those of the root are not listed.
 		worst := harm[0].Service
 		effects = worst.Name + " " + plainEffects(i.Effects, worst)
 	}
@@ -62,6 +69,31 @@ func titleOf(g *group, harm []*detector.Finding) string {
 		cause = plainCause(&i.Causes[0], root)
 	}
 	return oneLine(name + " in " + root.Cluster + ": " + effects + cause)
+}
+
+// releaseTitle says in one line what a release did, and how far it is.
+func releaseTitle(i *Incident) string {
+	r := i.Release
+	name := r.Service.Name + " " + r.Name
+	others := make(map[fleet.Service]bool)
+	for _, s := range i.Services {
+		if anywhere(s) != anywhere(r.Service) {
+			others[anywhere(s)] = true
+		}
+	}
+	if len(others) > 0 {
+		name += " and " + count(len(others), "more service")
+	}
+	where := r.Service.Cluster
+	if len(r.Clusters) > 1 {
+		where += " and " + count(len(r.Clusters)-1, "more cluster")
+	}
+	effect := r.Effect
+	if r.Suspected {
+		effect = "perhaps " + effect
+	}
+	return oneLine(fmt.Sprintf("%s in %s: %s since the release (%s)",
+		name, where, effect, r.progress()))
 }
 
 // oneLine makes text that comes from clusters fit into a line.

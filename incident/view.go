@@ -16,8 +16,11 @@ func (m *Manager) refresh(c *cluster, g *group) {
 	i.Updated = c.now
 	g.recheck = false
 	harm := g.harm()
-	if s := severityOf(harm); s.level() > i.Severity.level() {
-		i.Severity = s
+	g.show()
+	for _, s := range []Severity{severityOf(harm), g.severity()} {
+		if s.level() > i.Severity.level() {
+			i.Severity = s
+		}
 	}
 	i.Services = g.order(i.Service)
 	i.Findings, i.Effects, i.Omitted = g.list()

@@ -1,0 +1,352 @@
+package incident
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"tocsin/release"
+)
+
+// regression is a release that was called bad, as far as incidents care. It is forgotten once it
+// is over and so is its incident.
+type regression struct {
+	info  ReleaseInfo
+	heard time.Time // Time of the newest event.
+	group *group    // Its incident; nil: that is resolved.
+	told  Severity  // Of that incident.
+}
+
+// Release takes news of a release. One that is called bad opens an incident of its service, or
+// joins the one that is open; it keeps it open until it is over. News that come twice or late
+// change nothing.
+func (m *Manager) Release(e release.Event) {
+	m.mu.Lock()
+	m.release(infoOf(&e), e.Verdict.Result, e.At)
+	m.mu.Unlock()
+	m.deliver()
+}
+
+func (m *Manager) release(info ReleaseInfo, result release.Result, at time.Time) {
+	r := m.regressions[info.ID]
+	bad := info.Metric != "" && info.Withdrawn == ""
+	if r == nil {
+		if !bad || info.Over() {
+			return
+		}
+		r = &regression{}
+		m.regressions[info.ID] = r
+		m.metrics.releases.Inc()
+	}
+	if at.Before(r.heard) {
+		return
+	}
+	before := r.info
+	r.info, r.heard = before.update(info, result), at
+	switch {
+	case r.group != nil:
+		m.progressed(r, &before, at)
+	case r.info.Over():
+		m.forget(r)
+	case bad && r.info.Severity().level() > r.told.level():
+		m.house(r, at)
+	}
+}
+
+// update returns what is known of a release after more was heard of it. The strongest evidence
+// against it is what people are told, of one metric as long as it does not grow stronger.
+func (r *ReleaseInfo) update(next ReleaseInfo, result release.Result) ReleaseInfo {
+	if r.ID == "" {
+		return next
+	}
+	if result == release.Healthy && next.Metric == "" && r.Suspected && next.Withdrawn == "" {
+		next.Withdrawn = "healthy after all"
+	}
+	next.Suspected = r.Suspected && (next.Suspected || next.Metric == "")
+	if next.Metric == "" || next.Tier < r.Tier || next.Tier == r.Tier && next.Metric != r.Metric {
+		next.Evidence = r.Evidence
+	}
+	next.Clusters = r.Clusters
+	return next
+}
+
+// house gives a bad release an incident: that of its service; or the one that is open for the
+// same image of the service in another cluster; or a related one; or its own.
+func (m *Manager) house(r *regression, at time.Time) {
+	s := r.info.Service
+	c := m.cluster(s.Cluster)
+	own := c.services[s]
+	if own == nil || !own.opened() {
+		if g := m.elsewhere(&r.info); g != nil {
+			m.fold(c, r, g)
+			m.told(g, at)
+			return
+		}
+	}
+	g := own
+	if g == nil {
+		g = m.related(c, &r.info)
+	}
+	if g == nil {
+		g = m.newGroup(c)
+	}
+	g.attach(r)
+	c.services[s] = g
+	if g.opened() {
+		m.told(g, at)
+		return
+	}
+	if g.start.IsZero() || r.info.Start.Before(g.start) {
+		g.start = r.info.Start
+	}
+	m.open(c, g, at)
+}
+
+// elsewhere returns the open incident of another cluster that is about the same image of the same
+// service, released at about the same time; nil if there is none.
+func (m *Manager) elsewhere(info *ReleaseInfo) *group {
+	var found *group
+	for _, r := range m.regressions {
+		g := r.group
+		if g == nil || g.storm || r.info.Service.Cluster == info.Service.Cluster ||
+			r.info.Withdrawn != "" || !r.info.sameAs(info, m.opts.Pool) {
+			continue
+		}
+		if found == nil || g.earlier(found) {
+			found = g
+		}
+	}
+	return found
+}
+
+// earlier orders incidents by when they opened.
+func (g *group) earlier(other *group) bool {
+	return cmp.Or(g.incident.Opened.Compare(other.incident.Opened),
+		strings.Compare(g.incident.ID, other.incident.ID)) < 0
+}
+
+// sameAs says whether two releases bring the same images to the same service within a window.
+func (r *ReleaseInfo) sameAs(other *ReleaseInfo, window time.Duration) bool {
+	same := slices.Equal(r.New.Images, other.New.Images) && r.Images != "" && other.Images != "" ||
+		r.New.Hash == other.New.Hash
+	return same && r.Workload == other.Workload &&
+		anywhere(r.Service) == anywhere(other.Service) &&
+		r.Start.Sub(other.Start).Abs() <= window
+}
+
+// fold gives a release, and what is wrong with its service, to an incident of another cluster.
+func (m *Manager) fold(c *cluster, r *regression, g *group) {
+	s := r.info.Service
+	if own := c.services[s]; own != nil {
+		for key, mem := range own.members {
+			if key.service == s {
+				g.members[key] = mem
+				delete(own.members, key)
+			}
+		}
+		if len(own.starts()) == 0 {
+			c.drop(own)
+			m.metrics.groups.WithLabelValues(groupJoined).Inc()
+		}
+	}
+	g.attach(r)
+	c.services[s] = g
+}
+
+// related returns the group of a service of the same namespace that began to suffer at about the
+// time of a release, unless it is about another release.
+func (m *Manager) related(c *cluster, info *ReleaseInfo) *group {
+	for _, g := range c.groups {
+		if len(g.releases) == 0 && g.inNamespace(info.Service.Namespace) &&
+			m.near(g, info.Service.Namespace, info.Start) {
+			return g
+		}
+	}
+	return nil
+}
+
+// told reports an incident that news of a release have changed.
+func (m *Manager) told(g *group, at time.Time) {
+	c := m.cluster(g.incident.Service.Cluster)
+	m.refresh(c, g)
+	g.incident.Updated = later(g.incident.Updated, at)
+	m.report(g)
+}
+
+// progressed brings the incident of a release up to date, and reports it if that says something
+// else now. An incident that is about releases only, none of which is held to be bad any more, is
+// over at once.
+func (m *Manager) progressed(r *regression, before *ReleaseInfo, at time.Time) {
+	g := r.group
+	c := m.cluster(g.incident.Service.Cluster)
+	if sameNews(before, &r.info) {
+		g.show()
+		return
+	}
+	if g.cleared() {
+		m.refresh(c, g)
+		m.resolve(c, g, at, at, r.info.ending())
+		m.report(g)
+		return
+	}
+	m.told(g, at)
+}
+
+// forget drops a release that nothing more is to be said of.
+func (m *Manager) forget(r *regression) {
+	if m.regressions[r.info.ID] == r {
+		delete(m.regressions, r.info.ID)
+		m.metrics.releases.Dec()
+	}
+}
+
+// leave lets go of the releases of a group whose incident is resolved. Those that run are
+// remembered, lest they open another one.
+func (m *Manager) leave(g *group) {
+	for _, r := range g.releases {
+		r.group, r.told = nil, g.incident.Severity
+		if r.info.Over() {
+			m.forget(r)
+		}
+	}
+}
+
+// adopt gives a group that opens the bad releases of its services whose incidents a person has
+// resolved.
+func (m *Manager) adopt(c *cluster, g *group) {
+	var found []*regression
+	for _, r := range m.regressions {
+		if r.group == nil && !r.info.Over() && c.services[r.info.Service] == g {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b *regression) int { return strings.Compare(a.info.ID, b.info.ID) })
+	for _, r := range found {
+		g.attach(r)
+	}
+}
+
+// attach takes a bad release into a group. It takes the place of an older one of its workload.
+func (g *group) attach(r *regression) {
+	r.group = g
+	first := len(g.releases)
+	for k, old := range g.releases {
+		if old.info.Service == r.info.Service && old.info.Workload == r.info.Workload ||
+			old.info.Over() {
+			first = k
+			break
+		}
+	}
+	g.releases = slices.Insert(slices.Clone(g.releases), first, r)
+	g.dirty = true
+}
+
+// lead returns the release that people are told of: the first that is not over, else the first;
+// nil if there is none.
+func (g *group) lead() *regression {
+	for _, r := range g.releases {
+		if !r.info.Over() {
+			return r
+		}
+	}
+	if len(g.releases) > 0 {
+		return g.releases[0]
+	}
+	return nil
+}
+
+// cleared says whether a group is only about releases, and all of them are not held to be bad any
+// more.
+func (g *group) cleared() bool {
+	for _, r := range g.releases {
+		if r.info.Withdrawn == "" {
+			return false
+		}
+	}
+	return !g.suffering() && len(g.releases) > 0
+}
+
+// blamed says whether a release that is held to be bad runs.
+func (g *group) blamed() bool {
+	return slices.ContainsFunc(g.releases, func(r *regression) bool { return !r.info.Over() })
+}
+
+// acting says whether something is done about the group's releases, or was and did not help a
+// service of which nothing else is known.
+func (g *group) acting(now time.Time) bool {
+	for _, a := range g.incident.Acts {
+		if a.pending(now) || a.State == notRecovered && len(g.harm()) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// maxReleases bounds how many releases an incident names.
+const maxReleases = 100
+
+// show brings what people see of the releases up to date.
+func (g *group) show() {
+	lead := g.lead()
+	if lead == nil {
+		return
+	}
+	if lead != g.releases[0] {
+		rest := slices.DeleteFunc(slices.Clone(g.releases), func(r *regression) bool {
+			return r == lead
+		})
+		g.releases = slices.Insert(rest, 0, lead)
+	}
+	lead.info.Clusters = g.clusters(&lead.info)
+	info := lead.info
+	g.incident.Release, g.incident.Releases = &info, nil
+	if len(g.releases) == 1 {
+		return
+	}
+	for _, r := range g.releases[:min(len(g.releases), maxReleases)] {
+		g.incident.Releases = append(g.incident.Releases, ReleaseRef{
+			ID: r.info.ID, Service: r.info.Service, Name: r.info.Name, State: r.info.State,
+			Over: r.info.Over(),
+		})
+	}
+}
+
+// clusters returns where the image of the leading release is bad, if that is in several clusters:
+// its own first.
+func (g *group) clusters(lead *ReleaseInfo) []string {
+	out := []string{lead.Service.Cluster}
+	for _, r := range g.releases {
+		name := r.info.Service.Cluster
+		if r.info.Withdrawn == "" && anywhere(r.info.Service) == anywhere(lead.Service) &&
+			!slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	if len(out) == 1 {
+		return nil
+	}
+	slices.Sort(out[1:])
+	return out
+}
+
+// severity returns how much the releases of the group matter.
+func (g *group) severity() Severity {
+	var worst Severity
+	for _, r := range g.releases {
+		if s := r.info.Severity(); s.level() > worst.level() && r.info.Withdrawn == "" {
+			worst = s
+		}
+	}
+	if slices.ContainsFunc(g.incident.Acts, func(a Act) bool { return a.State == notRecovered }) {
+		return Critical
+	}
+	return worst
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
