@@ -80,7 +80,7 @@ func (w *Watcher) put(object any, now time.Time) {
 	old := w.memory.workloads[key{kindOf(object), meta.GetNamespace(), meta.GetName()}]
 	if old != nil && old.UID == string(meta.GetUID()) && old.Generation == meta.GetGeneration() &&
 		old.Generation != 0 {
-		w.renumber(old, object)
+		w.refresh(old, object)
 		return
 	}
 	s, err := see(object)
@@ -107,19 +107,18 @@ func kindOf(object any) fleet.Workload {
 	return ""
 }
 
-// renumber takes over the number of the revision, which its controller adds a moment after the
-// revision appeared.
-func (w *Watcher) renumber(old *Workload, object any) {
-	meta, ok := object.(metav1.ObjectMetaAccessor)
-	if !ok || old.Kind != fleet.Deployment {
-		return
+// refresh takes over what a controller reports: whether a rollout is under way, and the number of
+// the revision, which it adds a moment after the revision appeared.
+func (w *Watcher) refresh(old *Workload, object any) {
+	rolling, number := underWay(object), old.Number
+	if d, ok := object.(*appsv1.Deployment); ok {
+		number = revisionNumber(&d.ObjectMeta)
 	}
-	number := revisionNumber(meta.GetObjectMeta().(*metav1.ObjectMeta))
-	if number == old.Number {
+	if rolling == old.rolling && number == old.Number {
 		return
 	}
 	known := *old
-	known.Number = number
+	known.rolling, known.Number = rolling, number
 	w.remember(&known)
 }
 

@@ -38,6 +38,8 @@ type Workload struct {
 	ScaledAt   time.Time      `json:"scaled_at,omitzero"`
 	SpecBy     string         `json:"spec_by,omitempty"`
 	SpecAt     time.Time      `json:"spec_at,omitzero"` // When anything of it was changed.
+
+	rolling bool // A rollout is under way, by its status.
 }
 
 // EventGroup is a group of Warning events that may still grow.

@@ -125,6 +125,7 @@ func see(object any) (*sighting, error) {
 	for _, c := range template.Spec.Containers {
 		s.Images = append(s.Images, strings.Clone(c.Image))
 	}
+	s.rolling = underWay(object)
 	s.Restarted = strings.Clone(template.Annotations[restartedAt])
 	hash, text, err := digest(template)
 	if err != nil {
