@@ -47,7 +47,7 @@ func (m *Manager) release(info ReleaseInfo, result release.Result, at time.Time)
 	switch {
 	case r.group != nil:
 		m.progressed(r, &before, at)
-	case r.info.Over():
+	case !r.info.State.Running():
 		m.forget(r)
 	case bad && r.info.Severity().level() > r.told.level():
 		m.house(r, at)
@@ -64,7 +64,8 @@ func (r *ReleaseInfo) update(next ReleaseInfo, result release.Result) ReleaseInf
 		next.Withdrawn = "healthy after all"
 	}
 	next.Suspected = r.Suspected && (next.Suspected || next.Metric == "")
-	if next.Metric == "" || next.Tier < r.Tier || next.Tier == r.Tier && next.Metric != r.Metric {
+	if next.Tier < r.Tier ||
+		next.Tier == r.Tier && (next.Metric != r.Metric || next.Evidence.At.Before(r.At)) {
 		next.Evidence = r.Evidence
 	}
 	next.Clusters = r.Clusters
@@ -128,8 +129,10 @@ func (g *group) earlier(other *group) bool {
 
 // sameAs says whether two releases bring the same images to the same service within a window.
 func (r *ReleaseInfo) sameAs(other *ReleaseInfo, window time.Duration) bool {
-	same := slices.Equal(r.New.Images, other.New.Images) && r.Images != "" && other.Images != "" ||
-		r.New.Hash == other.New.Hash
+	same := r.New.Hash == other.New.Hash
+	if r.Images != "" || other.Images != "" {
+		same = r.Images != "" && other.Images != "" && slices.Equal(r.New.Images, other.New.Images)
+	}
 	return same && r.Workload == other.Workload &&
 		anywhere(r.Service) == anywhere(other.Service) &&
 		r.Start.Sub(other.Start).Abs() <= window
@@ -206,7 +209,7 @@ func (m *Manager) forget(r *regression) {
 func (m *Manager) leave(g *group) {
 	for _, r := range g.releases {
 		r.group, r.told = nil, g.incident.Severity
-		if r.info.Over() {
+		if !r.info.State.Running() {
 			m.forget(r)
 		}
 	}
@@ -242,12 +245,17 @@ func (g *group) attach(r *regression) {
 	g.dirty = true
 }
 
-// lead returns the release that people are told of: the first that is not over, else the first;
-// nil if there is none.
+// lead returns the release that people are told of: the first that is not over, else that of the
+// incident's service, else the first; nil if there is none.
 func (g *group) lead() *regression {
-	for _, r := range g.releases {
-		if !r.info.Over() {
-			return r
+	for _, leads := range []func(*ReleaseInfo) bool{
+		func(r *ReleaseInfo) bool { return !r.Over() },
+		func(r *ReleaseInfo) bool { return r.Service == g.incident.Service },
+	} {
+		for _, r := range g.releases {
+			if leads(&r.info) {
+				return r
+			}
 		}
 	}
 	if len(g.releases) > 0 {
