@@ -52,7 +52,8 @@ const (
 // Tracker follows the releases of all workloads. The same reports in the same order give the same
 // releases: time arrives with the data. It belongs to one goroutine.
 type Tracker struct {
-	opts TrackerOptions
+	opts      TrackerOptions
+	forgotten func(Key) // A workload that is not remembered any longer.
 
 	workloads map[Key]*Followed
 	running   map[string]*Followed // By ID of the release.
@@ -94,8 +95,8 @@ func NewTracker(o TrackerOptions) (*Tracker, error) {
 		o.Ignored = func(Key, Reason) {}
 	}
 	return &Tracker{
-		opts: o, workloads: map[Key]*Followed{}, running: map[string]*Followed{},
-		clusters: map[string]*tally{},
+		opts: o, forgotten: func(Key) {}, workloads: map[Key]*Followed{},
+		running: map[string]*Followed{}, clusters: map[string]*tally{},
 	}, nil
 }
 
@@ -282,6 +283,7 @@ func (t *Tracker) evict(cluster string) bool {
 	}
 	delete(t.workloads, first.Key)
 	t.clusters[cluster].workloads--
+	t.forgotten(first.Key)
 	return true
 }
 

@@ -137,6 +137,14 @@ func (t *Tracker) Mark(k Key, hash string, s Standing, by string, at time.Time) 
 			hash, k.Service, s, by)
 	}
 	f.stand(hash, s, at.UTC(), "", by)
+	if r := f.Running; r != nil && s == Accepted {
+		if r.New.Hash != hash && r.Good == "" {
+			r.Good = hash
+		}
+		if r.New.Hash == hash && r.Result == Regressed {
+			r.Result = Inconclusive
+		}
+	}
 	return nil
 }
 
