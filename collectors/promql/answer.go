@@ -18,12 +18,14 @@ const (
 	seriesLimit      // The cluster has as many series as it may have.
 	histogram        // A native histogram is no number.
 	misaligned       // Of an instant that was not asked for.
+	untargeted       // Of a pod that nobody asked for.
 	dropReasons      // How many there are.
 )
 
 func (d drop) String() string {
 	return [...]string{
 		"kept", "infinite", "duplicate", "unmapped", "series_limit", "histogram", "misaligned",
+		"untargeted",
 	}[d]
 }
 

@@ -37,7 +37,7 @@ func newAPI(o *Options, now func() time.Time) (*api, error) {
 
 // ask has expr evaluated at the instants of a, and fills a. Nil means that the source
 // answered, be it with nothing.
-func (c *api) ask(ctx context.Context, expr string, t *table, a *answer) *failure {
+func (c *api) ask(ctx context.Context, expr string, t rows, a *answer) *failure {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	resp, err := c.send(ctx, expr, a.span)

@@ -49,21 +49,25 @@ func (f form) String() string {
 // from its form: a server that gives another than it announces is refused.
 type decoder struct {
 	scanner
-	table     *table
+	rows      rows
+	native    nativeRows // The same, if they have use for native histograms.
 	answer    *answer
-	points    []point // Of the series at hand.
-	series    int     // Place of the series at hand.
-	form      form    // Of the result, as it was found.
-	announced string  // What the answer says that it is.
+	points    []point // Of the series at hand, as what follows.
+	natives   []nativePoint
+	buckets   []nativeBucket
+	series    int    // Place of the series at hand.
+	form      form   // Of the result, as it was found.
+	announced string // What the answer says that it is.
 }
 
 // decode reads one answer of at most limit bytes. The error is an *apiError if the source says
 // so, or wraps errMalformed, errTruncated, errTooLarge or what reading gave.
-func (d *decoder) decode(src io.Reader, limit int64, t *table, a *answer) error {
+func (d *decoder) decode(src io.Reader, limit int64, t rows, a *answer) error {
 	d.start(src, limit)
-	d.table, d.answer, d.series, d.form, d.announced = t, a, 0, noForm, ""
+	d.rows, d.answer, d.series, d.form, d.announced = t, a, 0, noForm, ""
+	d.native, _ = t.(nativeRows)
 	t.begin()
-	defer func() { d.src, d.table, d.answer = nil, nil, nil }() // It may be kept for long.
+	defer func() { d.src, d.rows, d.native, d.answer = nil, nil, nil, nil }() // It may be kept.
 	status, fault := d.envelope()
 	d.finish()
 	a.bytes = limit - d.left
@@ -227,7 +231,7 @@ func (d *decoder) result() {
 func (d *decoder) element() {
 	const none = math.MinInt32
 	set := int32(none)
-	d.points = d.points[:0]
+	d.points, d.natives, d.buckets = d.points[:0], d.natives[:0], d.buckets[:0]
 	d.expect('{')
 	for more := !d.take('}'); more && d.err == nil; {
 		switch key := d.key(); key {
@@ -241,10 +245,10 @@ func (d *decoder) element() {
 			d.samples()
 		case "histogram":
 			d.is(vector)
-			d.histogram()
+			d.histogram((*decoder).nativeSample)
 		case "histograms":
 			d.is(matrix)
-			d.histogram()
+			d.histogram((*decoder).nativeSamples)
 		default:
 			d.skip()
 		}
@@ -268,8 +272,12 @@ func (d *decoder) is(f form) {
 	d.form = f
 }
 
-// histogram skips native histograms: they are no numbers.
-func (d *decoder) histogram() {
+// histogram skips native histograms, unless somebody has use for them: they are no numbers.
+func (d *decoder) histogram(read func(*decoder)) {
+	if d.native != nil {
+		read(d)
+		return
+	}
 	d.answer.drops[histogram]++
 	d.skip()
 }
@@ -280,7 +288,7 @@ func (d *decoder) metric() int32 {
 		d.malformed("an object of labels")
 		return -1
 	}
-	if i := d.table.guess(d.series); i >= 0 && d.follows(d.table.sets[i].raw) {
+	if i, want := d.rows.guess(d.series); i >= 0 && d.follows(want) {
 		return i
 	}
 	raw := d.raw()
@@ -306,7 +314,7 @@ func (d *decoder) follows(want string) bool {
 
 // labels returns the number of the label set that stands at this place.
 func (d *decoder) labels(raw []byte) int32 {
-	i, err := d.table.find(d.series, raw)
+	i, err := d.rows.find(d.series, raw)
 	if err != nil {
 		d.fail(err)
 	}
@@ -316,7 +324,12 @@ func (d *decoder) labels(raw []byte) int32 {
 // commit hands on the series at hand.
 func (d *decoder) commit(set int32) {
 	if len(d.points) > 0 {
-		if err := d.table.add(d.answer, set, d.points); err != nil {
+		if err := d.rows.add(d.answer, set, d.points); err != nil {
+			d.fail(err)
+		}
+	}
+	if len(d.natives) > 0 {
+		if err := d.native.addNative(d.answer, set, d.natives, d.buckets); err != nil {
 			d.fail(err)
 		}
 	}
@@ -351,11 +364,18 @@ func (d *decoder) sampleEnd() {
 	if d.err != nil {
 		return
 	}
-	if len(d.points) >= d.answer.maxData {
-		d.fail(fmt.Errorf("%w: a series has more than %d values", errTooLarge, d.answer.maxData))
-		return
+	if d.roomFor(len(d.points)) {
+		d.points = append(d.points, p)
 	}
-	d.points = append(d.points, p)
+}
+
+// roomFor makes sure that a series with so many values may have another.
+func (d *decoder) roomFor(values int) bool {
+	if values >= d.answer.maxData {
+		d.fail(fmt.Errorf("%w: a series has more than %d values", errTooLarge, d.answer.maxData))
+		return false
+	}
+	return true
 }
 
 // millis reads a time in seconds.

@@ -21,6 +21,9 @@ type metrics struct {
 	backfill *prometheus.GaugeVec
 	signals  *prometheus.GaugeVec
 	series   *prometheus.GaugeVec
+
+	podQueries *prometheus.CounterVec
+	podSamples *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -62,6 +65,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		series: gauge("tocsin_promql_signal_series",
 			"Services in the last answer for a signal that is asked for; 0: it matches nothing.",
 			"cluster", "signal"),
+		podQueries: counter("tocsin_promql_pod_queries_total",
+			"Of the queries, those for pods of releases.", "cluster"),
+		podSamples: counter("tocsin_promql_pod_samples_total",
+			"Samples of pods of releases that were handed on.", "cluster"),
 	}
 }
 
@@ -96,6 +103,7 @@ const (
 	kindInstant = "instant"
 	kindRange   = "range"
 	kindProbe   = "probe"
+	kindPods    = "pods"
 )
 
 // begin makes all metrics of a cluster exist.
@@ -115,10 +123,12 @@ func (m *metrics) begin(cluster string) {
 	for _, state := range states {
 		m.signals.WithLabelValues(cluster, string(state))
 	}
-	for _, kind := range []string{kindInstant, kindRange, kindProbe} {
+	for _, kind := range []string{kindInstant, kindRange, kindProbe, kindPods} {
 		m.duration.WithLabelValues(kind)
 	}
-	m.values.WithLabelValues(cluster)
+	for _, c := range []*prometheus.CounterVec{m.values, m.podQueries, m.podSamples} {
+		c.WithLabelValues(cluster)
+	}
 	for _, g := range []*prometheus.GaugeVec{m.inFlight, m.lag, m.stale, m.backfill} {
 		g.WithLabelValues(cluster).Set(0)
 	}
@@ -127,7 +137,9 @@ func (m *metrics) begin(cluster string) {
 // end forgets the metrics of a cluster that is not watched any more.
 func (m *metrics) end(cluster string) {
 	labels := prometheus.Labels{"cluster": cluster}
-	for _, c := range []*prometheus.CounterVec{m.queries, m.values, m.drops, m.ticks, m.skipped} {
+	for _, c := range []*prometheus.CounterVec{
+		m.queries, m.values, m.drops, m.ticks, m.skipped, m.podQueries, m.podSamples,
+	} {
 		c.DeletePartialMatch(labels)
 	}
 	for _, g := range []*prometheus.GaugeVec{

@@ -1,6 +1,9 @@
 package promql
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"tocsin/fleet"
@@ -42,8 +45,13 @@ type PodQuery struct {
 	Namespace []string
 	Pod       []string
 
-	TotalNamespace []string // The same for Total's namespaces and services.
+	TotalNamespace []string // The same for the services of Total's answer.
 	TotalService   []string
+
+	// Labels of the series that Total adds up. One that has them belongs to no other namespace,
+	// or service. Empty: Total is not narrowed to what is wanted.
+	NarrowNamespace string
+	NarrowService   string
 }
 
 // PodRange says what is wanted of pods: instants on the grid of Step between From and To, both
@@ -112,4 +120,17 @@ type PodSample struct {
 
 	Bounds  []float64 // Of buckets of latency, in seconds, ascending; the last is +Inf.
 	Latency []float64 // Requests up to each bound; nil if not known.
+}
+
+// ErrNoPodQueries means that nothing is configured to ask pods for.
+var ErrNoPodQueries = errors.New("no queries for pods")
+
+// Pods asks for the counters of pods. It is asked for all targets of a cluster at once: the number
+// of queries does not depend on how many they are, but for what makes a query too long. The error
+// is a *SourceError if nothing was answered, or ctx's.
+func (s *Source) Pods(ctx context.Context, r PodRange) (PodHistory, error) {
+	if len(s.opts.Pods) == 0 {
+		return PodHistory{}, fmt.Errorf("ask cluster %s: %w", s.opts.Cluster, ErrNoPodQueries)
+	}
+	return s.pods.ask(ctx, r)
 }

@@ -17,19 +17,25 @@ type probe struct {
 	reason string // Why it is not known.
 }
 
-// newProbes gives each query its probe; those with one expression share one.
-func newProbes(queries []*query, r *series.Registry) []*probe {
+// newProbes gives each query and each set for pods its probe; those with one expression share one.
+func newProbes(queries []*query, p *pods, r *series.Registry) []*probe {
 	var out []*probe
-	for _, q := range queries {
-		if q.Probe == "" {
-			continue
+	of := func(expr string) *probe {
+		if expr == "" {
+			return nil
 		}
-		i := slices.IndexFunc(out, func(p *probe) bool { return p.expr == q.Probe })
+		i := slices.IndexFunc(out, func(p *probe) bool { return p.expr == expr })
 		if i < 0 {
 			i = len(out)
-			out = append(out, newProbe(q.Probe, r))
+			out = append(out, newProbe(expr, r))
 		}
-		q.probe = out[i]
+		return out[i]
+	}
+	for _, q := range queries {
+		q.probe = of(q.Probe)
+	}
+	for _, set := range p.sets {
+		set.probe = of(set.expr)
 	}
 	return out
 }
@@ -138,19 +144,8 @@ func (s *Source) notePacks() {
 		if p == nil {
 			continue
 		}
-		reason := p.reason
-		if reason == "" && !p.found {
-			reason = "the source has no metrics of it"
-			if !p.asked {
-				reason = "not looked for yet"
-			}
-		}
-		i := slices.IndexFunc(packs, func(have PackStatus) bool { return have.Pack == q.Pack })
-		if i < 0 {
-			packs = append(packs, PackStatus{q.Pack, p.found, reason})
-		} else if p.found && !packs[i].Found {
-			packs[i] = PackStatus{q.Pack, true, ""}
-		}
+		reason := p.absence()
+		packs = notePack(packs, q.Pack, p)
 		switch state := s.state(q); {
 		case !p.found && p.asked:
 			s.note(q, Off, reason)
@@ -158,9 +153,37 @@ func (s *Source) notePacks() {
 			s.note(q, Waiting, "")
 		}
 	}
+	for _, set := range s.pods.sets {
+		if set.probe != nil {
+			packs = notePack(packs, set.pack, set.probe)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status.Packs = packs
+}
+
+// absence returns why a pack is not there, empty if it is.
+func (p *probe) absence() string {
+	switch {
+	case p.reason != "" || p.found:
+		return p.reason
+	case !p.asked:
+		return "not looked for yet"
+	}
+	return "the source has no metrics of it"
+}
+
+// notePack adds what a probe found out of a pack. One probe that found it is enough.
+func notePack(packs []PackStatus, pack string, p *probe) []PackStatus {
+	i := slices.IndexFunc(packs, func(have PackStatus) bool { return have.Pack == pack })
+	if i < 0 {
+		return append(packs, PackStatus{pack, p.found, p.absence()})
+	}
+	if p.found && !packs[i].Found {
+		packs[i] = PackStatus{pack, true, ""}
+	}
+	return packs
 }
 
 func (s *Source) state(q *query) SignalState {

@@ -59,6 +59,7 @@ type Options struct {
 	Client   *http.Client     // Required. NewHTTPClient makes one.
 	Queries  []Query          // At least one.
 	Pods     []PodQuery       // What pods are asked for while a release runs; nothing.
+	Selector string           // Label matchers of this cluster's series; the queries have them already.
 	Registry *series.Registry // Required.
 	Sink     series.Sink      // Required.
 

@@ -130,27 +130,35 @@ func (r *round) fan(ctx context.Context, first int, rest []*query) error {
 
 // ask asks one query. Its outcome is in q.fail and q.answer.
 func (r *round) ask(ctx context.Context, q *query) {
-	s := r.s
 	q.answer.reset(r.span, r.maxData)
+	var took time.Duration
+	took, q.fail = r.s.ask(ctx, r.kind, q.Expr, q.table, &q.answer)
+	r.busy.Add(int64(took))
+	if q.fail != nil && q.fail.result == throttled {
+		r.halt.CompareAndSwap(nil, q.fail)
+	}
+}
+
+// ask asks one query of a kind and measures it.
+func (s *Source) ask(
+	ctx context.Context, kind, expr string, t rows, a *answer,
+) (took time.Duration, f *failure) {
 	gauge := s.metrics.inFlight.WithLabelValues(s.opts.Cluster)
 	gauge.Inc()
 	begin := time.Now()
-	q.fail = s.api.ask(ctx, q.Expr, q.table, &q.answer)
-	took := time.Since(begin)
+	f = s.api.ask(ctx, expr, t, a)
+	took = time.Since(begin)
 	gauge.Dec()
-	r.busy.Add(int64(took))
-	s.metrics.duration.WithLabelValues(r.kind).Observe(took.Seconds())
+	s.metrics.duration.WithLabelValues(kind).Observe(took.Seconds())
 	result := answered
 	switch {
-	case q.fail != nil:
-		result = q.fail.result
-	case q.answer.series == 0:
+	case f != nil:
+		result = f.result
+	case a.series == 0:
 		result = nothing
 	}
 	s.metrics.queries.WithLabelValues(s.opts.Cluster, result.String()).Inc()
-	if result == throttled {
-		r.halt.CompareAndSwap(nil, q.fail)
-	}
+	return took, f
 }
 
 // settle hands on what is complete now that it is known how q ended.
@@ -191,6 +199,10 @@ func (r *round) emit(q *query) error {
 // count adds what an answer gave to the metrics.
 func (s *Source) count(a *answer) {
 	s.metrics.values.WithLabelValues(s.opts.Cluster).Add(float64(a.values))
+	s.countDrops(a)
+}
+
+func (s *Source) countDrops(a *answer) {
 	for d := kept + 1; d < dropReasons; d++ {
 		if a.drops[d] > 0 {
 			s.metrics.drops.WithLabelValues(s.opts.Cluster, d.String()).Add(float64(a.drops[d]))

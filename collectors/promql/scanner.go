@@ -211,6 +211,16 @@ func keyName(raw []byte) string {
 		return "value"
 	case "values":
 		return "values"
+	case "histogram":
+		return "histogram"
+	case "histograms":
+		return "histograms"
+	case "buckets":
+		return "buckets"
+	case "count":
+		return "count"
+	case "sum":
+		return "sum"
 	}
 	return string(raw)
 }

@@ -28,6 +28,7 @@ type Source struct {
 	api     *api
 	queries []*query // Volumes first.
 	probes  []*probe
+	pods    *pods
 	phase   time.Duration // When in an interval this cluster has its turn.
 
 	// Run's own.
@@ -72,7 +73,8 @@ func New(o Options) (*Source, error) {
 	if !o.Since.IsZero() {
 		s.last = o.Since.UnixMilli()
 	}
-	s.probes = newProbes(s.queries, o.Registry)
+	s.pods = newPods(s)
+	s.probes = newProbes(s.queries, s.pods, o.Registry)
 	s.phase = phase(o.Cluster, o.Spread/time.Duration(len(s.queries)))
 	s.status = Status{
 		Cluster: o.Cluster, State: Starting, Packs: []PackStatus{},

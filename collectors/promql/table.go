@@ -10,18 +10,15 @@ import (
 )
 
 const (
-	// maxLabelSets bounds what is remembered for one query; samples beyond it are dropped.
-	maxLabelSets = 100_000
 	// maxName bounds namespaces and services. Kubernetes allows 253 bytes.
 	maxName = 253
 	// retryFull is after how many answers a series that found no room asks for it again.
 	retryFull = 16
 )
 
-// labelSet is one label set of the answers to a query.
+// labelSet says what one label set of the answers to a query stands for.
 type labelSet struct {
-	raw    string // As its bytes stand in an answer.
-	target int32  // Of table.targets; -1 if reason says why there is none.
+	target int32 // Of table.targets; -1 if reason says why there is none.
 	reason drop
 }
 
@@ -33,20 +30,15 @@ type target struct {
 	owner int32  // The label set that the row comes from.
 }
 
-// table knows what the label sets in the answers to one query stand for. Answers hardly change
-// from tick to tick: most label sets are found by a comparison with the one that stood at the
-// same place last time, others by a hash of their bytes, and only new ones are decoded.
-//
-// Of several label sets that stand for one service, the one that was seen first counts, in
+// table knows which series of the registry the answers to one query are about. Of several label sets that stand for one service, the one that was seen first counts, in
 // whatever order they come, and the others are dropped: a sum would be wrong for most signals.
 type table struct {
 	cluster  string
 	query    *Query
 	registry *series.Registry
 
-	sets    []labelSet
-	index   map[string]int32 // Of sets, by their bytes.
-	order   []int32          // The label set at each place of the last answer.
+	labelSets
+	sets    []labelSet // By number.
 	targets []target
 	byRef   map[series.Ref]int32 // Of targets.
 	beside  map[series.Ref]int32 // Of targets, by the Ref of Query.ZeroWith for the same service.
@@ -60,61 +52,41 @@ func newTable(cluster string, q *Query, r *series.Registry) *table {
 }
 
 func (t *table) clear() {
-	t.sets, t.order, t.targets = nil, nil, nil
-	t.index = make(map[string]int32)
+	t.labelSets = newLabelSets()
+	t.sets, t.targets = nil, nil
 	t.byRef = make(map[series.Ref]int32)
 	t.beside = make(map[series.Ref]int32)
 }
 
+var _ rows = (*table)(nil)
+
 // begin starts another answer. Label sets that have gone are forgotten once they are many.
 func (t *table) begin() {
-	if len(t.sets) > 1024 && len(t.sets) > 4*len(t.order) {
+	if t.outgrown() {
 		t.clear()
 	}
 	t.turn++
 }
 
-// end says how many series the answer had.
-func (t *table) end(places int) {
-	t.order = t.order[:min(places, len(t.order))]
-}
-
-// guess returns the label set that stood at a place last time, -1 if there was none.
-func (t *table) guess(place int) int32 {
-	if place < len(t.order) {
-		return t.order[place]
-	}
-	return -1
-}
-
 // find returns the label set whose bytes stand at a place of the answer, -1 if there are too
 // many to remember it.
 func (t *table) find(place int, raw []byte) (int32, error) {
-	i, ok := t.index[string(raw)]
-	if !ok {
-		if len(t.sets) >= maxLabelSets {
-			return -1, nil
-		}
-		set := labelSet{raw: string(raw), target: -1}
-		if err := t.resolve(&set); err != nil {
+	i, isNew := t.number(place, raw)
+	if isNew {
+		set := labelSet{target: -1}
+		if err := t.resolve(t.raws[i], &set); err != nil {
+			t.forget(i)
 			return -1, err
 		}
-		i = int32(len(t.sets))
 		t.sets = append(t.sets, set)
-		t.index[set.raw] = i
-	}
-	if place < len(t.order) {
-		t.order[place] = i
-	} else if place == len(t.order) {
-		t.order = append(t.order, i)
 	}
 	return i, nil
 }
 
 // resolve finds out which series a label set stands for.
-func (t *table) resolve(set *labelSet) error {
+func (t *table) resolve(raw string, set *labelSet) error {
 	var labels map[string]string
-	if err := json.Unmarshal([]byte(set.raw), &labels); err != nil {
+	if err := json.Unmarshal([]byte(raw), &labels); err != nil {
 		return fmt.Errorf("%w: want a label set", errMalformed)
 	}
 	service, ok := serviceOf(t.query, labels)
@@ -191,7 +163,7 @@ func (t *table) add(a *answer, set int32, points []point) error {
 	}
 	s := &t.sets[set]
 	if t.outdated(s) {
-		if err := t.resolve(s); err != nil {
+		if err := t.resolve(t.raws[set], s); err != nil {
 			return err
 		}
 	}
