@@ -41,6 +41,12 @@ func (a *Act) pending(now time.Time) bool {
 	return !a.Final && now.Sub(a.At) < patience
 }
 
+// Urgent says whether a person should look now: tocsin asks for approval, or did what it could and
+// it did not help.
+func (a *Act) Urgent() bool {
+	return a.State == "waiting" || a.State == "failed" || a.State == notRecovered
+}
+
 // line returns the text of an act, whatever it came with.
 func (a *Act) line() string {
 	if a.Text != "" {

@@ -78,10 +78,7 @@ func evidenceOf(v *release.Verdict, e *release.Event) Evidence {
 		return out
 	}
 	out.Effect = strings.TrimSpace(plainMetric(v.Metric) + " " + plainChange(v.Metric, v.Effect))
-	low, high := plainChange(v.Metric, v.Lower), plainChange(v.Metric, v.Upper)
-	if low != "" && high != "" {
-		out.Interval = low + " to " + high
-	}
+	out.Interval = plainInterval(plainChange(v.Metric, v.Lower), plainChange(v.Metric, v.Upper))
 	if v.EValue > 1 {
 		out.EValue = min(v.EValue, math.MaxFloat64)
 		out.Chance = plainChance(v.EValue)
@@ -125,6 +122,20 @@ func plainChange(metric string, v float64) string {
 		return plainNumber(1+v) + " times"
 	}
 	return sign + size + "%"
+}
+
+// plainInterval joins two bounds, and names their unit once. It is empty if one is missing.
+func plainInterval(low, high string) string {
+	if low == "" || high == "" {
+		return ""
+	}
+	for _, unit := range []string{" points", "% a minute", "%", " times"} {
+		if strings.HasSuffix(low, unit) && strings.HasSuffix(high, unit) {
+			low = strings.TrimSuffix(low, unit)
+			break
+		}
+	}
+	return low + " to " + high
 }
 
 // plainChance says what an e-value promises: of harmless releases at most 1 in e ever reaches it.

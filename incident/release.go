@@ -62,6 +62,33 @@ func (r *ReleaseInfo) Severity() Severity {
 	return Warning
 }
 
+// Lines says what is known of the release, a line for each: what it brought, what speaks against
+// it and how surely, and what Kubernetes tells of it.
+func (r *ReleaseInfo) Lines() []string {
+	brought := r.Name
+	if r.Images != "" {
+		brought = r.Images
+	}
+	if r.Author != "" {
+		brought += " by " + r.Author
+	}
+	found := r.Effect
+	if r.Interval != "" {
+		found += " (95%: " + r.Interval + ")"
+	}
+	if r.After > 0 {
+		found += ", " + PlainDuration(r.After) + " after the first new pod"
+	}
+	if r.Together > 1 {
+		found += ", " + count(r.Together, "cluster") + " judged together"
+	}
+	lines := []string{brought, found}
+	if r.Chance != "" {
+		lines = append(lines, r.Chance)
+	}
+	return append(lines, r.Facts...)
+}
+
 // ReleaseRef names one of several releases that an incident is about.
 type ReleaseRef struct {
 	ID      string        `json:"id"`

@@ -91,7 +91,7 @@ func TestABadReleaseOpensOneIncident(t *testing.T) {
 	}
 	wanted := []string{
 		"of prod-eu/shop/cart", "v42", "shop/cart:v41 -> shop/cart:v42", "ann",
-		"errors +4.8 points", "+3.1 points to +6.9 points",
+		"errors +4.8 points", "+3.1 to +6.9 points",
 		"at most one in 4,200 harmless releases ever looks like this", "40s",
 		"probes of new pods fail (Unhealthy, 2 pods, since 12:00:20 UTC)",
 	}
@@ -608,13 +608,13 @@ func TestTheEvidenceInWords(t *testing.T) {
 		want, interval      string
 		chance              string
 	}{
-		{"errors", 0.5, 0.4, 0.6, 2e9, "errors +50 points", "+40 points to +60 points", "one in a million"},
+		{"errors", 0.5, 0.4, 0.6, 2e9, "errors +50 points", "+40 to +60 points", "one in a million"},
 		{"error_level", 0.0312, 0, inf, 12345, "errors +3.12 points", "", "one in 12,000"},
 		{"latency", 0.3, 0.1, 1.5, 100, "latency +30%", "+10% to 2.5 times", "one in 100 "},
-		{"latency_p99", 8.2, 7, 9, 1e4, "latency p99 9.2 times", "8 times to 10 times", "one in 10,000"},
+		{"latency_p99", 8.2, 7, 9, 1e4, "latency p99 9.2 times", "8 to 10 times", "one in 10,000"},
 		{"cpu", 0.5, -0.1, 1, 1e5, "CPU for each request +50%", "-10% to 2 times", "one in 100,000"},
-		{"memory", 0.0012, 0.001, 0.002, 1500, "memory +0.12% a minute",
-			"+0.1% a minute to +0.2% a minute", "one in 1,500"},
+		{"memory", 0.0012, 0.001, 0.002, 1500, "memory +0.12% a minute", "+0.1 to +0.2% a minute",
+			"one in 1,500"},
 		{"CrashLoopBackOff", math.NaN(), math.NaN(), inf, 1, "new pods crash", "", ""},
 		{"new_thing", math.NaN(), math.NaN(), inf, inf, "new thing", "", "one in a million"},
 	} {

@@ -103,7 +103,7 @@ func (a *attempt) outcome(handle string, err error, now time.Time) (sent Sent, c
 	case err != nil && changed:
 		sent.At, sent.Partial = now, true
 	case err == nil && a.news != refresh:
-		sent.State, sent.Severity, sent.Digest = i.State, i.Severity, a.digest
+		sent.State, sent.Severity, sent.Acts, sent.Digest = i.State, i.Severity, acts(i), a.digest
 		sent.At, sent.Partial, changed = now, false, true
 	}
 	return sent, changed

@@ -132,7 +132,7 @@ func (e *Engine) Incident(i incident.Incident) {
 
 // route offers an incident to every lane.
 func (e *Engine) route(i *incident.Incident, now time.Time) {
-	routes := e.policy.routes(i, e.opts.Labels(i.Service.Cluster))
+	routes := e.policy.routes(i, e.opts.Labels)
 	for id, l := range e.lanes {
 		l.offer(i, routes[id.receiver], now)
 	}

@@ -227,6 +227,40 @@ func TestPeersAreTold(t *testing.T) {
 	})
 }
 
+// What tocsin does does not wait for the next edit, and is told once, also over a restart.
+func TestActsAreToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, known := newReceiver(), &ledger{}
+		o := remediation.Options{Policy: toAll(&remediation.Route{}, r), Ledger: known}
+		e, stop := start(t, o)
+		i := opened("a", incident.Critical)
+		i.Release = &incident.ReleaseInfo{ID: "v42"}
+		i.Release.Effect = "errors +4.8 points"
+		e.Incident(i)
+		after(time.Second)
+		i.Acts = []incident.Act{{ID: "x", State: "waiting", Text: "Asks for approval"}}
+		e.Incident(i)
+		after(time.Second)
+		i.Acts = []incident.Act{{ID: "x", State: "waiting", Text: "Asks for approval (expires soon)"}}
+		e.Incident(i) // The same in other words: an edit, which may wait.
+		after(10 * time.Second)
+		i.Release = &incident.ReleaseInfo{ID: "v42"}
+		i.Release.Effect = "errors +9 points"
+		e.Incident(i)
+		after(time.Minute)
+		stop()
+		e, stop = start(t, o)
+		defer stop()
+		e.Incident(i)
+		after(time.Minute)
+		i.Acts = []incident.Act{{ID: "x", State: "recovered", Text: "Rolled back"}}
+		e.Incident(i)
+		after(time.Minute)
+		r.want(t, "0s a open critical", "1s a open critical edit", "31s a open critical edit",
+			"2m12s a open critical edit")
+	})
+}
+
 func TestOneIncidentIsOneMessageThatIsEdited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReceiver()

@@ -19,6 +19,7 @@ type Sent struct {
 	Incident string            `json:"incident"` // Its ID.
 	State    incident.State    `json:"state"`
 	Severity incident.Severity `json:"severity"`
+	Acts     string            `json:"acts,omitempty"`    // Of its acts, by what they had come to.
 	Digest   string            `json:"digest"`            // Of what was told.
 	Handle   string            `json:"handle,omitempty"`  // Of the notifier.
 	At       time.Time         `json:"at"`                // Of the last message or reminder.
@@ -81,6 +82,29 @@ func digest(i *incident.Incident) string {
 	if peers := i.Peers.String(); peers != "" {
 		told = append(told, peers)
 	}
+	if r := i.Release; r != nil {
+		told = append(told, r.ID, r.State, r.Effect, r.Interval, r.Chance, r.Facts, r.Clusters)
+	}
+	for _, a := range i.Acts {
+		told = append(told, a.ID, a.State, a.Text)
+	}
+	return sumOf(told)
+}
+
+// acts stands for what the acts of an incident have come to: a new act, or a new state of one, is
+// told without delay. It is empty if there are none.
+func acts(i *incident.Incident) string {
+	var told []any
+	for _, a := range i.Acts {
+		told = append(told, a.ID, a.State)
+	}
+	if told == nil {
+		return ""
+	}
+	return sumOf(told)
+}
+
+func sumOf(told []any) string {
 	text, err := json.Marshal(told)
 	if err != nil {
 		panic("remediation: an incident has no JSON: " + err.Error()) // Strings always have.

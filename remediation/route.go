@@ -108,17 +108,33 @@ func (r *Route) match(set map[string]string) []*Route {
 	return all
 }
 
-// routes returns the route by which each receiver hears of an incident: the first that matches.
-func (p *policy) routes(i *incident.Incident, cluster map[string]string) map[string]*Route {
+// routes returns the route by which each receiver hears of an incident: the first that matches. One
+// that is about a release in several clusters is for the receivers of all of them.
+func (p *policy) routes(
+	i *incident.Incident, labels func(cluster string) map[string]string,
+) map[string]*Route {
 	out := make(map[string]*Route)
 	if p.Route == nil || !i.Severity.AtLeast(p.MinSeverity) {
 		return out
 	}
-	set := maps.Clone(cluster)
+	p.routesOf(i, i.Service.Cluster, labels(i.Service.Cluster), out)
+	if i.Release != nil {
+		for _, cluster := range i.Release.Clusters {
+			p.routesOf(i, cluster, labels(cluster), out)
+		}
+	}
+	return out
+}
+
+// routesOf adds the routes of an incident as if it were in a cluster.
+func (p *policy) routesOf(
+	i *incident.Incident, cluster string, labels map[string]string, out map[string]*Route,
+) {
+	set := maps.Clone(labels)
 	if set == nil {
 		set = make(map[string]string)
 	}
-	set["cluster"] = i.Service.Cluster
+	set["cluster"] = cluster
 	set["namespace"] = i.Service.Namespace
 	set["service"] = i.Service.Name
 	set["severity"] = string(i.Severity)
@@ -127,7 +143,6 @@ func (p *policy) routes(i *incident.Incident, cluster map[string]string) map[str
 			out[r.Receiver] = r
 		}
 	}
-	return out
 }
 
 // muted says whether nobody is to be told now by a route.

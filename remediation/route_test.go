@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/alertmanager/pkg/labels"
 
@@ -105,6 +106,41 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A release that is bad in several clusters concerns those who care for any of them: it may have
+// begun in one of a test environment.
+func TestAReleaseInManyClustersIsForAllOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chat, pager := newReceiver(), newReceiver()
+		e, stop := start(t, remediation.Options{
+			Policy: remediation.Policy{
+				Route: &remediation.Route{Receiver: "chat", Routes: []*remediation.Route{
+					{Receiver: "pager", Matchers: matchers(t, `environment="production"`)},
+				}},
+				Receivers: map[string][]remediation.Notifier{"chat": {chat}, "pager": {pager}},
+			},
+			Labels: func(cluster string) map[string]string {
+				if strings.HasPrefix(cluster, "prod") {
+					return map[string]string{"environment": "production"}
+				}
+				return nil
+			},
+		})
+		defer stop()
+		i := opened("a", incident.Critical)
+		i.Service.Cluster = "test"
+		i.Release = &incident.ReleaseInfo{ID: "v42"}
+		e.Incident(i)
+		after(time.Second)
+		i.Release = &incident.ReleaseInfo{ID: "v42", Clusters: []string{"test", "prod-eu", "prod-us"}}
+		e.Incident(i)
+		after(time.Minute)
+		e.Incident(resolved(i))
+		after(time.Minute)
+		chat.want(t, "0s a open critical", "30s a open critical edit", "1m1s a resolved critical edit")
+		pager.want(t, "1s a open critical", "1m1s a resolved critical edit")
+	})
 }
 
 func TestRoutesAreChecked(t *testing.T) {

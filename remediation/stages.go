@@ -13,7 +13,7 @@ const (
 	nothing  news = iota
 	opening       // The receiver has not heard of it.
 	update        // Something has changed.
-	turn          // State or severity have changed: that does not wait.
+	turn          // State, severity or acts have changed: that does not wait.
 	reminder      // Nothing has changed, people are reminded.
 	refresh       // Nothing has changed, the receiver wants it again.
 )
@@ -50,7 +50,8 @@ func (l *lane) news(t *task, now time.Time) news {
 		return opening
 	case t.sent.Partial:
 		return turn
-	case t.sent.State != t.incident.State || t.sent.Severity != t.incident.Severity:
+	case t.sent.State != t.incident.State || t.sent.Severity != t.incident.Severity ||
+		t.sent.Acts != acts(&t.incident):
 		return turn
 	case t.sent.Digest != t.digest:
 		return update

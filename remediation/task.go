@@ -23,7 +23,7 @@ type task struct {
 	attempts  int       // In vain, since the last success.
 	backoff   *backoff.ExponentialBackOff
 	retry     time.Time // Not before this.
-	hopeless  string    // State and severity that the receiver has refused for good.
+	hopeless  string    // The rank that the receiver has refused for good.
 	muted     bool      // It was recorded that a mute interval holds it.
 	pending   bool      // There is something to tell.
 
@@ -35,7 +35,9 @@ type task struct {
 // rank is what a change of makes an update urgent.
 func (t *task) rank() string { return rank(&t.incident) }
 
-func rank(i *incident.Incident) string { return string(i.State) + "/" + string(i.Severity) }
+func rank(i *incident.Incident) string {
+	return string(i.State) + "/" + string(i.Severity) + "/" + acts(i)
+}
 
 // queue holds tasks by when they are due; those that wait for something to happen are not in it.
 type queue []*task

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ func (n *Notifier) identity(
 		"service":   i.Service.Name,
 		"severity":  string(i.Severity),
 	})
+	if r := i.Release; r != nil {
+		labels["release"], labels["revision"] = r.ID, r.Name
+	}
 	text, err := json.Marshal(labels)
 	if err != nil {
 		return nil, "", fmt.Errorf("encode labels: %w", err)
@@ -64,6 +68,12 @@ func annotations(note *remediation.Notification) map[string]string {
 		"acknowledged_by":  i.AcknowledgedBy,
 		"link":             note.Link,
 	}
+	if r := i.Release; r != nil {
+		out["release"], out["revision"] = r.ID, r.Name
+		out["evidence"] = strings.Join(r.Lines(), "\n")
+		out["clusters"] = strings.Join(r.Clusters, ", ")
+		out["action"] = actions(i)
+	}
 	for name, text := range out {
 		if text == "" {
 			delete(out, name)
@@ -74,13 +84,26 @@ func annotations(note *remediation.Notification) map[string]string {
 	return out
 }
 
+// actions has a line for each thing that tocsin does about it, the newest first.
+func actions(i *incident.Incident) string {
+	var lines []string
+	for _, a := range slices.Backward(i.Acts) {
+		lines = append(lines, a.Text)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // description has a line for each signal, and one that compares clusters.
 func description(i *incident.Incident) string {
 	var lines []string
 	for _, e := range i.Effects {
 		if e.Harmful {
+			name := e.Service.Name
+			if e.Service.Cluster != i.Service.Cluster {
+				name = e.Service.Cluster + "/" + name
+			}
 			lines = append(lines, fmt.Sprintf("%s: %s %s, usually %s, %s",
-				e.Service.Name, e.Signal, e.Observed, e.Expected, e.Difference))
+				name, e.Signal, e.Observed, e.Expected, e.Difference))
 		}
 	}
 	if peers := i.Peers.String(); peers != "" {

@@ -196,6 +196,47 @@ func TestPeers(t *testing.T) {
 	})
 }
 
+func TestRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		n := f.notifier(alertmanager.Options{})
+		m := note()
+		m.Incident.Release = &incident.ReleaseInfo{
+			ID: "b07d", Name: "v42", Images: "shop:v41 -> shop:v42", Clusters: []string{"prod-eu", "us-1"},
+			Evidence: incident.Evidence{Effect: "errors +4.8 points", After: 40 * time.Second},
+		}
+		tell(t, n, &m)
+		a := <-f.alerts
+		if a.Labels["release"] != "b07d" || a.Labels["revision"] != "v42" {
+			t.Errorf("labels are %v", a.Labels)
+		}
+		if _, ok := a.Annotations["action"]; ok {
+			t.Error("an action is told of, and there is none")
+		}
+		before := a.Labels
+		m.Incident.Acts = []incident.Act{
+			{ID: "x", State: "refused", Text: "Refused: ConfigMap cart changed since v41"},
+			{ID: "y", State: "done", Text: "Paused"},
+		}
+		m.Incident.Release.Name = "v43" // Another one took its place: the alert stays the same one.
+		tell(t, n, &m)
+		a = <-f.alerts
+		if diff := cmp.Diff(before, a.Labels); diff != "" {
+			t.Errorf("the identity has changed (-want +got):\n%s", diff)
+		}
+		want := map[string]string{
+			"release": "b07d", "revision": "v43", "clusters": "prod-eu, us-1",
+			"action":   "Paused\nRefused: ConfigMap cart changed since v41",
+			"evidence": "shop:v41 -> shop:v42\nerrors +4.8 points, 40s after the first new pod",
+		}
+		for name, text := range want {
+			if a.Annotations[name] != text {
+				t.Errorf("annotation %s is %q, want %q", name, a.Annotations[name], text)
+			}
+		}
+	})
+}
+
 // An alert of another time zone, or of a cluster whose clock is ahead, must not be refused, nor
 // stay open.
 func TestClockThatIsAhead(t *testing.T) {

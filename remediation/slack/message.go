@@ -23,6 +23,10 @@ const (
 	maxCauses   = 3
 	maxCell     = 40
 	maxPeers    = 600
+	maxLine     = 400 // Of what is said of a release.
+	maxLines    = 6
+	maxAct      = 400
+	maxActs     = 5
 )
 
 // message returns the message of an incident. The first option is its text, which stands alone if
@@ -31,7 +35,7 @@ func message(note *remediation.Notification) []slack.MsgOption {
 	i := &note.Incident
 	title := fmt.Sprintf("*%s* %s", label(i), escape(i.Title, maxTitle))
 	var blocks []slack.Block
-	for _, text := range []string{services(i), table(i), causes(i)} {
+	for _, text := range []string{services(i), release(i), acts(i), table(i), causes(i)} {
 		if text != "" {
 			blocks = append(blocks, slack.NewSectionBlock(markdown(text), nil, nil))
 		}
@@ -84,20 +88,23 @@ func color(i *incident.Incident) string {
 }
 
 func services(i *incident.Incident) string {
-	text := "*Services* " + names(i.Services)
+	text := "*Services* " + names(i, i.Services)
 	if peers := i.Peers.String(); peers != "" {
 		text += "\n*Peers* " + escape(peers, maxPeers)
 	}
 	return text
 }
 
-// names lists services by namespace and name.
-func names(all []fleet.Service) string {
+// names lists services by namespace and name, and those of other clusters by cluster too.
+func names(i *incident.Incident, all []fleet.Service) string {
 	var out []string
 	for _, s := range all[:min(len(all), maxServices)] {
 		name := s.Name
 		if s.Namespace != "" {
 			name = s.Namespace + "/" + s.Name
+		}
+		if s.Cluster != i.Service.Cluster {
+			name = s.Cluster + "/" + name
 		}
 		out = append(out, escape(name, maxCell*2))
 	}
@@ -118,6 +125,9 @@ func table(i *incident.Incident) string {
 		name := e.Signal
 		if len(i.Services) > 1 {
 			name = e.Service.Name + " " + e.Signal
+		}
+		if e.Service.Cluster != i.Service.Cluster {
+			name = e.Service.Cluster + "/" + name
 		}
 		if !e.Open {
 			name += " (over)"
@@ -160,8 +170,12 @@ func cell(text string) string {
 }
 
 func causes(i *incident.Incident) string {
+	title, rest := "*What changed before*\n", i.Causes
+	if i.Release != nil && len(rest) > 0 && rest[0].Change.ID == i.Release.Change {
+		title, rest = "*What else changed before*\n", rest[1:] // The release is shown already.
+	}
 	var lines []string
-	for _, c := range i.Causes[:min(len(i.Causes), maxCauses)] {
+	for _, c := range rest[:min(len(rest), maxCauses)] {
 		line := fmt.Sprintf("%s of %s: %s", c.Change.Kind, c.Change.Service.Name, c.Change.Summary)
 		if c.Change.Author != "" {
 			line += " by " + c.Change.Author
@@ -171,7 +185,7 @@ func causes(i *incident.Incident) string {
 	if lines == nil {
 		return ""
 	}
-	return "*What changed before*\n" + strings.Join(lines, "\n")
+	return title + strings.Join(lines, "\n")
 }
 
 // footer says when it began and ended, who cares for it, and where to see more.
@@ -207,13 +221,16 @@ func history(t *told, note *remediation.Notification) string {
 	if t == nil {
 		add("Opened as %s: %s", i.Severity, title)
 		t = toldOf(i)
-		t.State = incident.Open
+		t.State, t.Acts = incident.Open, nil
 	}
 	if t.Severity != i.Severity {
 		add("Worsened from %s to %s: %s", t.Severity, i.Severity, title)
 	}
 	if joined := newServices(t, i); len(joined) > 0 {
-		add("Joined by %s", names(joined))
+		add("Joined by %s", names(i, joined))
+	}
+	for _, a := range newActs(t, i) {
+		add("%s", escape(a.Text, maxAct))
 	}
 	switch {
 	case t.State != incident.Acknowledged && i.State == incident.Acknowledged:
@@ -234,7 +251,7 @@ func newServices(t *told, i *incident.Incident) []fleet.Service {
 	}
 	var out []fleet.Service
 	for _, s := range i.Services {
-		if !slices.Contains(t.Services, hashOf(s)) {
+		if !slices.Contains(t.Services, hashOf(s.String())) {
 			out = append(out, s)
 		}
 	}

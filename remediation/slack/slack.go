@@ -16,7 +16,6 @@ import (
 
 	"github.com/slack-go/slack"
 
-	"tocsin/fleet"
 	"tocsin/incident"
 	"tocsin/remediation"
 )
@@ -102,7 +101,7 @@ func (n *Notifier) Notify(ctx context.Context, note remediation.Notification) (s
 	}
 	if text := history(h.Told, &note); text != "" {
 		options := []slack.MsgOption{slack.MsgOptionText(text, false), slack.MsgOptionTS(h.TS)}
-		if note.Repeat { // A reminder that only the thread sees reminds nobody.
+		if note.Repeat || urgent(h.Told, &note.Incident) { // A thread alone reminds nobody.
 			options = append(options, slack.MsgOptionBroadcast())
 		}
 		if _, _, err := api.PostMessageContext(ctx, h.Channel, options...); err != nil {
@@ -218,7 +217,8 @@ func (c boundedClient) Do(req *http.Request) (*http.Response, error) {
 type told struct {
 	State    incident.State    `json:"state"`
 	Severity incident.Severity `json:"severity"`
-	Services []uint32          `json:"services"` // Hashes of the first maxRemembered.
+	Services []uint32          `json:"services"`       // Hashes of the first maxRemembered.
+	Acts     []uint32          `json:"acts,omitempty"` // Hashes, of what they had come to.
 }
 
 // maxRemembered bounds the services of told.
@@ -227,14 +227,17 @@ const maxRemembered = 200
 func toldOf(i *incident.Incident) *told {
 	t := &told{State: i.State, Severity: i.Severity}
 	for _, s := range i.Services[:min(len(i.Services), maxRemembered)] {
-		t.Services = append(t.Services, hashOf(s))
+		t.Services = append(t.Services, hashOf(s.String()))
+	}
+	for _, a := range i.Acts {
+		t.Acts = append(t.Acts, hashAct(&a))
 	}
 	return t
 }
 
-// hashOf stands for a service in a handle, which is to stay small.
-func hashOf(s fleet.Service) uint32 {
+// hashOf stands for a service or an act in a handle, which is to stay small.
+func hashOf(text string) uint32 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(s.String())) // It never fails.
+	_, _ = h.Write([]byte(text)) // It never fails.
 	return h.Sum32()
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	slackapi "github.com/slack-go/slack"
 	"github.com/slack-go/slack/slacktest"
 
@@ -311,6 +312,104 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// released is a notification of a release that was called bad in three clusters.
+func released() remediation.Notification {
+	m := note()
+	i := &m.Incident
+	i.Severity = incident.Critical
+	i.Title = "checkout v42 in prod-eu and 2 more clusters: errors +4.8 points since the release " +
+		"(rolling, 3 of 12 pods new)"
+	i.Causes[0].Change.ID = "rollout"
+	i.Causes = append(i.Causes, incident.Cause{
+		Change: fleet.Change{
+			Service: fleet.Service{Cluster: "prod-eu", Namespace: "shop", Name: "pay"},
+			Kind:    fleet.Scaled, Summary: "3 -> 2",
+		},
+		Why: "the same namespace, 2m before",
+	})
+	i.Services = append(i.Services, fleet.Service{Cluster: "us-1", Namespace: "shop", Name: "checkout"})
+	i.Effects = i.Effects[:1]
+	i.Release = &incident.ReleaseInfo{
+		ID: "b07d", Service: i.Service, Change: "rollout", Name: "v42",
+		Images: "shop:v41 -> shop:v42", Author: "ann",
+		Facts:    []string{"probes of new pods fail (Unhealthy, 2 pods, since 12:00:20 UTC)"},
+		Clusters: []string{"prod-eu", "us-1", "us-2"},
+		Evidence: incident.Evidence{
+			Effect: "errors +4.8 points", Interval: "+3.1 to +6.9 points", After: 40 * time.Second,
+			Chance: "at most one in 4,200 harmless releases ever looks like this",
+		},
+	}
+	i.Acts = []incident.Act{{
+		ID: "x", State: "waiting", Text: "Asks for approval: tocsin approve <x> (expires 12:15 UTC)",
+	}}
+	return m
+}
+
+func TestRelease(t *testing.T) {
+	w := newWorkspace(t)
+	m := released()
+	tell(t, w.notifier(slack.Options{}), &m)
+	channel, _ := w.channel()
+	want := "*Services* shop/checkout, us-1/shop/checkout\n" +
+		"*Release* shop:v41 -&gt; shop:v42 by ann\n" +
+		"errors +4.8 points (95%: +3.1 to +6.9 points), 40s after the first new pod\n" +
+		"at most one in 4,200 harmless releases ever looks like this\n" +
+		"probes of new pods fail (Unhealthy, 2 pods, since 12:00:20 UTC)\n" +
+		"*Clusters* prod-eu, us-1, us-2\n" +
+		"*What tocsin does*\n" +
+		"• Asks for approval: tocsin approve &lt;x&gt; (expires 12:15 UTC)\n" +
+		"```\n" +
+		"signal           observed  usually  difference\n" +
+		"checkout errors  2.4%      0.3%     +2.1 points (8 times)\n" +
+		"```\n" +
+		"*What else changed before*\n" +
+		"• scaled of pay: 3 -&gt; 2 _(the same namespace, 2m before)_\n"
+	if got := channel[0].body(); !strings.HasPrefix(got, want) {
+		t.Errorf("the message is\n%s\nwant it to begin with\n%s", got, want)
+	}
+}
+
+// Each thing that tocsin does is announced once; the channel sees what needs a person.
+func TestActsAreAnnouncedOnce(t *testing.T) {
+	w := newWorkspace(t)
+	n := w.notifier(slack.Options{})
+	m := released()
+	acts := m.Incident.Acts
+	m.Incident.Acts = nil
+	tell(t, n, &m)
+	m.Incident.Acts = acts
+	tell(t, n, &m)
+	tell(t, n, &m)
+	for _, act := range []incident.Act{
+		{ID: "x", State: "running", Text: "Rolls back to v41"},
+		{ID: "x", State: "running", Text: "Rolls back to v41: 2 of 12 pods"},
+		{ID: "x", State: "not_recovered", Text: "Rolled back to v41, and it did not help"},
+	} {
+		m.Incident.Acts = []incident.Act{act}
+		tell(t, n, &m)
+	}
+	channel, thread := w.channel()
+	if len(channel) != 1 || channel[0].Edits != 5 {
+		t.Errorf("%d messages, the first with %d edits", len(channel), channel[0].Edits)
+	}
+	var got []string
+	for _, p := range thread {
+		if p.Broadcast {
+			p.Text += " (seen by the channel)"
+		}
+		got = append(got, p.Text)
+	}
+	want := []string{
+		"Opened as critical: " + m.Incident.Title,
+		"Asks for approval: tocsin approve &lt;x&gt; (expires 12:15 UTC) (seen by the channel)",
+		"Rolls back to v41",
+		"Rolled back to v41, and it did not help (seen by the channel)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("thread (-want +got):\n%s", diff)
+	}
+}
+
 func TestHostileAndLongTexts(t *testing.T) {
 	w := newWorkspace(t)
 	n := w.notifier(slack.Options{})
@@ -328,6 +427,15 @@ func TestHostileAndLongTexts(t *testing.T) {
 	m.Incident.Omitted = 7
 	m.Incident.Causes[0].Change.Summary = strings.Repeat("&", 9000)
 	m.Incident.Causes[0].Why = strings.Repeat(">", 9000)
+	hostile := strings.Repeat("<!channel>&\xff", 1000)
+	m.Incident.Release = &incident.ReleaseInfo{
+		Images: hostile, Author: hostile, Evidence: incident.Evidence{Effect: hostile, Chance: hostile},
+	}
+	for k := range 30 {
+		m.Incident.Release.Facts = append(m.Incident.Release.Facts, hostile)
+		m.Incident.Release.Clusters = append(m.Incident.Release.Clusters, hostile)
+		m.Incident.Acts = append(m.Incident.Acts, incident.Act{ID: fmt.Sprint(k), Text: hostile})
+	}
 	m.Link += "|<!channel>"
 	tell(t, n, &m)
 	m.Incident.State, m.Incident.Reason = incident.Resolved, strings.Repeat("<!channel>", 2000)
