@@ -79,18 +79,6 @@ func States() []State {
 	}
 }
 
-// acting says whether an action is between its claim and its end.
-func (s State) acting() bool { return s == Running || s == Done || s == Verified }
-
-// over says whether nothing more happens to an action by itself.
-func (s State) over() bool {
-	switch s {
-	case Recovered, NotRecovered, Superseded, Expired, Failed, Aborted, Would:
-		return true
-	}
-	return false
-}
-
 // Action is one thing that is done about a release, at most once. Its ID is the same for whoever
 // derives it, and the target bears it once it is done.
 type Action struct {
@@ -178,6 +166,30 @@ func (a *Action) clone() Action {
 	}
 	return c // What else is pointed to is replaced as a whole.
 }
+
+// acting says whether an action is between its claim and its end. A pause ends when the rollout
+// stands still.
+func (a *Action) acting() bool {
+	switch a.State {
+	case Running, Done:
+		return true
+	case Verified:
+		return a.Kind.undoes()
+	}
+	return false
+}
+
+// over says whether nothing more happens to an action by itself.
+func (a *Action) over() bool {
+	switch a.State {
+	case Proposed, Waiting, Refused:
+		return false
+	}
+	return !a.acting()
+}
+
+// subject is what scopes compare with.
+func (a *Action) subject() subject { return subject{a.Service, a.Workload, a.Team} }
 
 // key names the workload.
 func (a *Action) key() release.Key { return release.Key{Service: a.Service, Workload: a.Workload} }

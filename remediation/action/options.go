@@ -35,8 +35,6 @@ var ErrNoExecutor = errors.New("tocsin has no identity that may write there")
 // Context is what others know of a release and its surroundings. A reason that is empty means that
 // it is not so.
 type Context struct {
-	Team string `json:"team,omitempty"` // Who owns the service.
-
 	Before     string `json:"before,omitempty"`     // What was wrong before the release began.
 	FleetWide  string `json:"fleet_wide,omitempty"` // Unrelated services have the same trouble.
 	Dependency string `json:"dependency,omitempty"` // Something that it calls fails.
@@ -112,6 +110,8 @@ type Options struct {
 	Review func(ctx context.Context, release string) (release.Record, error)
 	// Context says what else is known of a release. Nothing is.
 	Context func(ctx context.Context, r *release.Record) Context
+	// Team says who owns a service. Nobody does.
+	Team func(s fleet.Service) string
 	// LastGood returns what a release is taken back to: release.Manager's. Required.
 	LastGood func(k release.Key, other string) (release.Known, bool)
 	// Health says how the service of an action fares. Nil: nobody knows, and no action recovers.
@@ -164,6 +164,9 @@ func (o *Options) validate() error {
 	}
 	if o.Context == nil {
 		o.Context = func(context.Context, *release.Record) Context { return Context{} }
+	}
+	if o.Team == nil {
+		o.Team = func(fleet.Service) string { return "" }
 	}
 	if o.Report == nil {
 		o.Report = func(Action) {}
