@@ -63,7 +63,7 @@ func (p *page) kubeContainers() {
 			if pod.lastReason != "" {
 				p.gauge(last, with(base, "reason", pod.lastReason), 1)
 			}
-			if pod.down && pod.downUntil-p.seconds > 2 {
+			if pod.backsOff(p.seconds) {
 				p.gauge(waiting, with(base, "reason", "CrashLoopBackOff"), 1)
 			}
 			cpu := merge(base, "node", pod.node, "resource", "cpu", "unit", "core")
@@ -134,29 +134,29 @@ func (p *page) kubeWorkloads() {
 	}
 	for _, s := range p.cluster.services {
 		labels := pairs("namespace", s.namespace, names[s.workload], s.name)
-		ready, updated := s.standing(p.seconds)
+		n := s.count(s.desired(p.seconds), p.seconds)
 		w := of[s.workload]
 		p.gauge(w.spec, labels, float64(s.replicas))
-		p.gauge(w.ready, labels, float64(ready))
-		p.gauge(w.updated, labels, float64(updated))
+		p.gauge(w.ready, labels, float64(n.ready))
+		p.gauge(w.updated, labels, float64(n.updated))
 		if w.unavailable != nil {
-			p.gauge(w.unavailable, labels, float64(max(len(s.pods), s.replicas)-ready))
+			p.gauge(w.unavailable, labels, float64(max(n.all, s.replicas)-n.ready))
 		}
 	}
 }
 
-// standing counts the pods that are ready and those of the revision that is wanted.
-func (s *service) standing(seconds float64) (ready, updated int) {
-	want := s.desired(seconds)
+// count counts the pods, those that are ready, and those of the revision that is wanted.
+func (s *service) count(want revision, seconds float64) standing {
+	n := standing{all: len(s.pods)}
 	for _, p := range s.pods {
 		if p.ready(seconds) {
-			ready++
+			n.ready++
 		}
 		if s.external || p.revision == want {
-			updated++
+			n.updated++
 		}
 	}
-	return ready, updated
+	return n
 }
 
 func merge(labels []*dto.LabelPair, namesAndValues ...string) []*dto.LabelPair {

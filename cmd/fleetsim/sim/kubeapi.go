@@ -10,6 +10,7 @@ import (
 type kubeAPI struct {
 	version   uint64
 	workloads map[int]*written    // By the index of the service.
+	former    map[int][]former    // By the index of the service.
 	warnings  map[string]*warning // By pod.
 	log       []entry             // What happened last, for those who watch.
 	news      chan struct{}       // Closed when something happens.
@@ -25,6 +26,16 @@ type entry struct {
 	warning  warning
 }
 
+// former is a revision that a workload has, or has had.
+type former struct {
+	revision revision
+	number   int // Counts the revisions: the newest has the highest.
+	at       float64
+}
+
+// mostFormer is how many revisions a workload keeps.
+const mostFormer = 10
+
 // mostEntries bounds the log. Who watches from an earlier version has to list again.
 const mostEntries = 4096
 
@@ -35,7 +46,8 @@ const (
 
 func newKubeAPI() *kubeAPI {
 	return &kubeAPI{
-		workloads: map[int]*written{}, warnings: map[string]*warning{}, news: make(chan struct{}),
+		workloads: map[int]*written{}, former: map[int][]former{},
+		warnings: map[string]*warning{}, news: make(chan struct{}),
 	}
 }
 
@@ -55,30 +67,48 @@ func (k *kubeAPI) append(e entry) {
 func (k *kubeAPI) observe(s *service, want revision, seconds float64) {
 	if s.external {
 		delete(k.workloads, s.index)
+		delete(k.former, s.index)
 		return
 	}
-	w, kind := k.workloads[s.index], "MODIFIED"
+	w, kind, now := k.workloads[s.index], "MODIFIED", s.count(want, seconds)
 	switch {
 	case w == nil:
 		_, began := s.releases.revision(seconds)
-		w, kind = &written{number: 41 + want.number, templateAt: began, scaledAt: began}, "ADDED"
+		w = &written{number: 41 + want.number, before: want, templateAt: began, scaledAt: began}
+		kind, w.generation = "ADDED", 1
 		k.workloads[s.index] = w
-	case w.revision == want && w.replicas == s.replicas:
+		k.keep(s, want, w.number, began)
+	case w.revision == want && w.replicas == s.replicas && w.standing == now:
 		return
 	default:
 		if w.revision != want {
 			w.number++
-			w.templateAt = seconds
+			w.templateAt, w.before = seconds, w.revision
+			k.keep(s, want, w.number, seconds)
 		}
 		if w.replicas != s.replicas {
 			w.scaledAt = seconds
 		}
+		if w.revision != want || w.replicas != s.replicas {
+			w.generation++
+		}
 	}
 	k.version++
 	w.version = k.version
-	w.generation++
-	w.revision, w.replicas = want, s.replicas
+	w.revision, w.replicas, w.standing = want, s.replicas, now
 	k.append(entry{resource: resourceOf(s.workload), kind: kind, service: s.index, workload: *w})
+}
+
+// keep remembers a revision. One that was there before gets a new number, as its ReplicaSet does.
+func (k *kubeAPI) keep(s *service, v revision, number int, seconds float64) {
+	all := k.former[s.index]
+	f := former{v, number, seconds}
+	if i := slices.IndexFunc(all, func(f former) bool { return f.revision == v }); i >= 0 {
+		f.at = all[i].at
+		all = slices.Delete(all, i, i+1)
+	}
+	all = append(all, f)
+	k.former[s.index] = all[max(0, len(all)-mostFormer):]
 }
 
 // warn writes down that a container waits to be started again.
@@ -101,7 +131,7 @@ func (c *cluster) report(s *service, seconds float64) {
 	c.kube.observe(s, s.desired(seconds), seconds)
 	for _, p := range s.pods {
 		// The kubelet repeats itself every ten seconds or so while it backs off.
-		if p.down && p.downUntil-seconds > 2 && seconds >= p.warnedAt+10 && !s.external {
+		if p.backsOff(seconds) && seconds >= p.warnedAt+10 && !s.external {
 			p.warnedAt = seconds
 			c.kube.warn(s, p, seconds)
 		}

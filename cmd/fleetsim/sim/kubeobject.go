@@ -24,8 +24,20 @@ type objectMeta struct {
 	CreationTimestamp *time.Time        `json:"creationTimestamp,omitempty"`
 	Labels            map[string]string `json:"labels,omitempty"`
 	Annotations       map[string]string `json:"annotations,omitempty"`
+	OwnerReferences   []ownerReference  `json:"ownerReferences,omitempty"`
 	ManagedFields     []managedFields   `json:"managedFields,omitempty"`
 }
+
+type ownerReference struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+	UID        string `json:"uid"`
+	Controller bool   `json:"controller"`
+}
+
+// kubeObject is any object that can be listed.
+type kubeObject interface{ meta() *objectMeta }
 
 type managedFields struct {
 	Manager    string         `json:"manager"`
@@ -70,8 +82,22 @@ type container struct {
 	} `json:"resources"`
 }
 
+func (o *workloadObject) meta() *objectMeta { return &o.Metadata }
+
+// workloadStatus has the fields of all kinds of workload.
 type workloadStatus struct {
-	ObservedGeneration int64 `json:"observedGeneration"`
+	ObservedGeneration     int64  `json:"observedGeneration"`
+	Replicas               int    `json:"replicas,omitempty"`
+	ReadyReplicas          int    `json:"readyReplicas,omitempty"`
+	AvailableReplicas      int    `json:"availableReplicas,omitempty"`
+	UpdatedReplicas        int    `json:"updatedReplicas,omitempty"`
+	CurrentRevision        string `json:"currentRevision,omitempty"`
+	UpdateRevision         string `json:"updateRevision,omitempty"`
+	DesiredNumberScheduled int    `json:"desiredNumberScheduled,omitempty"`
+	CurrentNumberScheduled int    `json:"currentNumberScheduled,omitempty"`
+	UpdatedNumberScheduled int    `json:"updatedNumberScheduled,omitempty"`
+	NumberReady            int    `json:"numberReady,omitempty"`
+	NumberAvailable        int    `json:"numberAvailable,omitempty"`
 }
 
 type eventObject struct {
@@ -90,6 +116,8 @@ type eventObject struct {
 	LastTimestamp  time.Time `json:"lastTimestamp"`
 }
 
+func (o *eventObject) meta() *objectMeta { return &o.Metadata }
+
 // written is a workload as it was written to the API server: a state of it, not a reference to the
 // service.
 type written struct {
@@ -97,10 +125,15 @@ type written struct {
 	generation int64
 	number     int // Counts the revisions, as the annotation of a Deployment does.
 	revision   revision
+	before     revision // Before the last rollout.
 	replicas   int
+	standing   standing
 	templateAt float64
 	scaledAt   float64
 }
+
+// standing is what a workload's status tells of its pods.
+type standing struct{ all, ready, updated int }
 
 // warning is a Warning event of a pod.
 type warning struct {
@@ -118,11 +151,14 @@ func (e epoch) at(seconds float64) time.Time {
 	return e.origin.Add(time.Duration(seconds * float64(time.Second))).UTC().Truncate(time.Second)
 }
 
+// beginning is when all workloads were created.
+var beginning = -400 * day.Seconds()
+
 // object renders a workload.
-func (w *written) object(s *service, at epoch) workloadObject {
-	created := at.at(-400 * day.Seconds())
+func (w *written) object(s *service, at epoch) *workloadObject {
+	created := at.at(beginning)
 	labels := map[string]string{"app": s.name}
-	o := workloadObject{
+	o := &workloadObject{
 		typeMeta: typeMeta{Kind: string(s.workload), APIVersion: "apps/v1"},
 		Metadata: objectMeta{
 			Name:              s.name,
@@ -137,25 +173,57 @@ func (w *written) object(s *service, at epoch) workloadObject {
 				wrote("autoscaler", at.at(w.scaledAt), "f:replicas"),
 			},
 		},
-		Status: workloadStatus{w.generation},
+		Status: w.status(s),
 	}
 	if s.workload == fleet.Deployment {
-		o.Metadata.Annotations = map[string]string{
-			"deployment.kubernetes.io/revision": strconv.Itoa(w.number),
-		}
+		o.Metadata.Annotations = revisionNumber(w.number)
 	}
 	if s.workload != fleet.DaemonSet {
 		o.Spec.Replicas = &w.replicas
 	}
 	o.Spec.Selector.MatchLabels = labels
-	o.Spec.Template.Metadata.Labels = labels
-	c := container{Name: s.name, Image: s.tag(w.revision)}
+	o.Spec.Template = s.template(w.revision)
+	return o
+}
+
+// template renders the pod template of a revision.
+func (s *service) template(v revision) podTemplate {
+	c := container{Name: s.name, Image: s.tag(v)}
 	c.Resources.Limits = map[string]string{
 		"cpu":    strconv.FormatFloat(s.cpuLimit, 'f', 1, 64),
 		"memory": strconv.FormatFloat(s.limit, 'f', 0, 64),
 	}
-	o.Spec.Template.Spec.Containers = []container{c}
+	var t podTemplate
+	t.Metadata.Labels = map[string]string{"app": s.name}
+	t.Spec.Containers = []container{c}
+	return t
+}
+
+// status renders the status of a workload, whose controller has always seen what was written last.
+func (w *written) status(s *service) workloadStatus {
+	n, o := w.standing, workloadStatus{ObservedGeneration: w.generation}
+	if s.workload == fleet.DaemonSet {
+		o.DesiredNumberScheduled, o.CurrentNumberScheduled = w.replicas, n.all
+		o.UpdatedNumberScheduled, o.NumberReady, o.NumberAvailable = n.updated, n.ready, n.ready
+		return o
+	}
+	o.Replicas, o.UpdatedReplicas = n.all, n.updated
+	o.ReadyReplicas, o.AvailableReplicas = n.ready, n.ready
+	if s.workload == fleet.StatefulSet {
+		o.UpdateRevision = s.revisionName(w.revision)
+		o.CurrentRevision = o.UpdateRevision
+		if n.updated < n.all {
+			o.CurrentRevision = s.revisionName(w.before)
+		}
+	}
 	return o
+}
+
+// revisionName names the ReplicaSet or ControllerRevision of a revision.
+func (s *service) revisionName(v revision) string { return s.name + "-" + s.hash(v) }
+
+func revisionNumber(n int) map[string]string {
+	return map[string]string{"deployment.kubernetes.io/revision": strconv.Itoa(n)}
 }
 
 func wrote(manager string, at time.Time, field string) managedFields {
@@ -170,9 +238,9 @@ func wrote(manager string, at time.Time, field string) managedFields {
 }
 
 // object renders an event.
-func (w *warning) object(s *service, at epoch) eventObject {
+func (w *warning) object(s *service, at epoch) *eventObject {
 	created := at.at(w.first)
-	o := eventObject{
+	o := &eventObject{
 		typeMeta: typeMeta{Kind: "Event", APIVersion: "v1"},
 		Metadata: objectMeta{
 			Name:              w.pod + "." + suffix(named(s.key, w.pod), 10),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tocsin/fleet"
@@ -31,8 +32,14 @@ func (f *Fleet) kubeHandler(c *cluster) http.Handler {
 		col := &collection{f, c, resourceOf(kind), typeMeta{string(kind), "apps/v1"}}
 		col.handle(mux, "/apis/apps/v1/")
 	}
-	col := &collection{f, c, eventsResource, typeMeta{"Event", "v1"}}
-	col.handle(mux, "/api/v1/")
+	for _, kind := range []string{"ReplicaSet", "ControllerRevision"} {
+		col := &collection{f, c, strings.ToLower(kind) + "s", typeMeta{kind, "apps/v1"}}
+		col.handle(mux, "/apis/apps/v1/")
+	}
+	for resource, kind := range map[string]string{eventsResource: "Event", podsResource: "Pod"} {
+		col := &collection{f, c, resource, typeMeta{kind, "v1"}}
+		col.handle(mux, "/api/v1/")
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		message := r.Method + " " + r.URL.Path + " is not simulated"
 		kubeStatus(w, http.StatusNotFound, "NotFound", message)
@@ -64,7 +71,7 @@ func failure(code int, reason, message string) any {
 	}{typeMeta{"Status", "v1"}, "Failure", message, reason, code}
 }
 
-// collection is all objects of a resource of a cluster, to be listed and watched.
+// collection is all objects of a resource of a cluster. Workloads and events can be watched.
 type collection struct {
 	fleet    *Fleet
 	cluster  *cluster
@@ -75,27 +82,53 @@ type collection struct {
 func (c *collection) handle(mux *http.ServeMux, prefix string) {
 	mux.HandleFunc("GET "+prefix+c.resource, c.serve)
 	mux.HandleFunc("GET "+prefix+"namespaces/{namespace}/"+c.resource, c.serve)
+	mux.HandleFunc("GET "+prefix+"namespaces/{namespace}/"+c.resource+"/{name}", c.get)
+}
+
+func (c *collection) get(w http.ResponseWriter, r *http.Request) {
+	items, _ := c.items(r.PathValue("namespace"))
+	for _, o := range items {
+		if o.meta().Name == r.PathValue("name") {
+			writeJSON(w, o)
+			return
+		}
+	}
+	message := c.resource + " " + r.PathValue("name") + " not found"
+	kubeStatus(w, http.StatusNotFound, "NotFound", message)
 }
 
 func (c *collection) serve(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	watch := q.Get("watch") == "true" || q.Get("watch") == "1"
 	switch {
+	case watch && c.derived():
+		message := c.resource + " can only be read"
+		kubeStatus(w, http.StatusMethodNotAllowed, "MethodNotAllowed", message)
 	case watch && q.Get("sendInitialEvents") == "true":
 		const message = "sendInitialEvents is not simulated: list first"
 		kubeStatus(w, http.StatusUnprocessableEntity, "Invalid", message)
 	case watch:
 		c.watch(w, r)
 	default:
-		c.list(w, r.PathValue("namespace"))
+		c.list(w, r.PathValue("namespace"), q.Get("labelSelector"))
 	}
 }
 
-func (c *collection) list(w http.ResponseWriter, namespace string) {
+// derived says whether the objects are made when somebody asks for them.
+func (c *collection) derived() bool { return c.makers()[c.resource] != nil }
+
+// list answers in one piece, whatever the limit that is asked for.
+func (c *collection) list(w http.ResponseWriter, namespace, selector string) {
 	items, version := c.items(namespace)
+	wanted, err := parseSelector(selector)
+	if err != nil {
+		kubeStatus(w, http.StatusBadRequest, "BadRequest", err.Error())
+		return
+	}
+	items = slices.DeleteFunc(items, func(o kubeObject) bool { return !wanted.match(o.meta().Labels) })
 	writeJSON(w, struct {
 		bareObject
-		Items []any `json:"items"`
+		Items []kubeObject `json:"items"`
 	}{bareObject{typeMeta{c.object.Kind + "List", c.object.APIVersion}, at(version)}, items})
 }
 
@@ -104,9 +137,9 @@ func at(version uint64) objectMeta {
 	return objectMeta{ResourceVersion: strconv.FormatUint(version, 10)}
 }
 
-func (c *collection) items(namespace string) (items []any, version uint64) {
-	since := epoch{c.fleet.origin()}
-	items = []any{}
+func (c *collection) items(namespace string) (items []kubeObject, version uint64) {
+	since, now := epoch{c.fleet.origin()}, c.fleet.Elapsed().Seconds()
+	items = []kubeObject{}
 	c.cluster.mu.Lock()
 	defer c.cluster.mu.Unlock()
 	k, services := c.cluster.kube, c.cluster.services
@@ -115,6 +148,14 @@ func (c *collection) items(namespace string) (items []any, version uint64) {
 			warning := k.warnings[pod]
 			if s := services[warning.service]; s.in(namespace) {
 				items = append(items, warning.object(s, since))
+			}
+		}
+		return items, k.version
+	}
+	if render := c.makers()[c.resource]; render != nil {
+		for _, i := range slices.Sorted(maps.Keys(k.workloads)) {
+			if s := services[i]; s.in(namespace) {
+				items = append(items, render(s, since, now)...)
 			}
 		}
 		return items, k.version
