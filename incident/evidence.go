@@ -41,8 +41,8 @@ func infoOf(e *release.Event) ReleaseInfo {
 		info.Evidence = evidenceOf(v, e)
 		info.Suspected = e.Decided == nil && v.Result != release.Regressed
 	}
-	if e.Accepted != "" {
-		info.Withdrawn = "accepted by " + e.Accepted
+	if e.AcceptedBy != "" {
+		info.Withdrawn = "accepted by " + e.AcceptedBy
 	}
 	return info
 }

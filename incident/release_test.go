@@ -286,7 +286,7 @@ func TestARevisionThatAPersonAcceptsIsOver(t *testing.T) {
 	cart := service("shop", "cart")
 	w.m.Release(bad(cart))
 	e := at(bad(cart), 5*time.Minute, release.Soaking)
-	e.Accepted = "ann"
+	e.AcceptedBy = "ann"
 	w.m.Release(e)
 	if i := w.last(); i.State != incident.Resolved || i.Reason != "v42 accepted by ann" {
 		t.Errorf("got %s %q", i.State, i.Reason)
