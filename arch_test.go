@@ -64,7 +64,7 @@ var lodgers = map[string][]string{
 	"github.com/prometheus/prometheus/model":         {"config", "collectors/promql", "store/tsdb"},
 	"github.com/prometheus/prometheus":               {"store/tsdb"},
 	"github.com/mmcloughlin/avo":                     {"detector/kernel/gen"},
-	"github.com/slack-go/slack":                      {"remediation/slack"},
+	"github.com/slack-go/slack":                      {"remediation/slack", "test/testbed"},
 	"github.com/spf13/cobra":                         {"cmd/tocsin", "cmd/fleetsim"},
 	"github.com/spf13/viper":                         {"config"},
 	"gonum.org/v1/gonum":                             {"detector/baseline"},

@@ -48,7 +48,7 @@ func (s *Server) act(
 	case errors.Is(err, incident.ErrUnknown):
 		return page{}, absent("there is no open incident with the ID %q", r.PathValue("id"))
 	case errors.Is(err, incident.ErrResolved):
-		return page{}, &failure{http.StatusConflict, errorConflict, err}
+		return page{}, conflict(err)
 	case err != nil:
 		return page{}, err
 	}

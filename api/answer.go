@@ -47,6 +47,16 @@ func absent(format string, args ...any) error {
 	return &failure{http.StatusNotFound, errorNotFound, fmt.Errorf(format, args...)}
 }
 
+// conflict says why what is asked for does not fit what is there.
+func conflict(err error) error { return &failure{http.StatusConflict, errorConflict, err} }
+
+// unavailable says what is not there now.
+func unavailable(format string, args ...any) error {
+	return &failure{
+		http.StatusServiceUnavailable, errorUnavailable, fmt.Errorf(format, args...),
+	}
+}
+
 // page is what an endpoint has to answer.
 type page struct {
 	data any

@@ -50,6 +50,8 @@ type Options struct {
 	Incidents Incidents
 	Opinions  Opinions
 	History   History
+	Releases  Releases // Nil: releases are not followed.
+	Actions   Actions  // Nil: nothing is done about them.
 	// Reconcile accepts the damage of the journal that is known, as journal.Reconcile does.
 	Reconcile func(ctx context.Context, by, note string) error
 
@@ -97,6 +99,7 @@ const (
 	KindIncident = "incident"
 	KindChange   = "change"
 	KindFeedback = "feedback"
+	KindRelease  = "release" // A release.Record, or what has its fields; the key is the release's ID.
 )
 
 // HistoryQuery says which records to read.

@@ -16,7 +16,9 @@ import (
 
 func TestPages(t *testing.T) {
 	s := newHouse(t).server(t, nil)
-	for _, list := range []string{"clusters", "services", "findings", "incidents", "changes"} {
+	for _, list := range []string{
+		"clusters", "services", "findings", "incidents", "changes", "releases", "actions", "pauses",
+	} {
 		for _, limit := range []int{1, 2, 7, 25, 100} {
 			t.Run(fmt.Sprintf("%s by %d", list, limit), func(t *testing.T) {
 				all := ask(t, s, "GET", base+list, "").ids(t)
@@ -67,6 +69,16 @@ func TestFilters(t *testing.T) {
 		{"incidents?severity=warning&service=cart-03", []string{"i3"}},
 		{"changes?kind=rollout&namespace=shop&limit=1", []string{"a/b/24"}},
 		{"changes?kind=scaled", []string{}},
+		{"releases?state=rolling", []string{"r24", "r23"}},
+		{"releases?state=rolling&result=regressed", []string{"r24"}},
+		{"releases?state=done&limit=2", []string{"r22", "r21"}},
+		{"releases?cluster=c1&service=cart-04", []string{"r4"}},
+		{"releases?result=regressed", []string{"r24"}},
+		{"actions?state=waiting", []string{"undo-24"}},
+		{"actions?cluster=c2&limit=1", []string{"undo-23"}},
+		{"actions?release=r3", []string{"undo-3"}},
+		{"actions?kind=pause", []string{}},
+		{"pauses?limit=1", []string{"p1"}},
 	} {
 		t.Run(tc.query, func(t *testing.T) {
 			r := ask(t, s, "GET", base+tc.query, "")
@@ -103,6 +115,11 @@ func TestOne(t *testing.T) {
 		"incidents/i99":            404,
 		"changes/a/b/7":            200,
 		"changes/a/b/99":           404,
+		"releases/r24":             200,
+		"releases/r3":              200,
+		"releases/r99":             404,
+		"actions/undo-24":          200,
+		"actions/undo-99":          404,
 		"nothing":                  404,
 	} {
 		if r := ask(t, s, "GET", base+target, ""); r.code != code {

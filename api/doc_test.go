@@ -16,7 +16,9 @@ import (
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/incident"
+	"tocsin/release"
 	"tocsin/remediation"
+	"tocsin/remediation/action"
 	"tocsin/store/journal"
 	"tocsin/store/tsdb"
 )
@@ -115,6 +117,10 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		incident.Incident{},
 		fleet.Change{},
 		Feedback{},
+		ReleaseDetail{},
+		action.Action{},
+		action.Pause{},
+		action.Report{},
 	} {
 		for _, name := range fields(reflect.TypeOf(v), seen) {
 			if !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, `"`+name+`":`) {
@@ -172,6 +178,10 @@ func TestExamples(t *testing.T) {
 		"incidents": new([]incident.Incident),
 		"changes":   new([]fleet.Change),
 		"feedback":  new([]Feedback),
+		"releases":  new([]release.Record),
+		"actions":   new([]action.Action),
+		"pauses":    new([]action.Pause),
+		"report":    new(action.Report),
 	}
 	for name, into := range types {
 		i := slices.IndexFunc(sections, func(s section) bool { return s.title == "GET "+base+name })

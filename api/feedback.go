@@ -177,20 +177,26 @@ func (s *Server) signed(r *http.Request, by string) (string, error) {
 	return by, err
 }
 
-// undoFeedback takes an opinion out of force. Who is authenticated by name may send no body.
-func (s *Server) undoFeedback(r *http.Request) (page, error) {
+// signature reads a body that says nothing but who sends it. Who is authenticated by name may leave
+// it out.
+func (s *Server) signature(r *http.Request) (string, error) {
 	if _, err := parameters(r); err != nil {
-		return page{}, err
+		return "", err
 	}
 	var o struct {
 		By string `json:"by"`
 	}
 	if r.ContentLength != 0 {
 		if err := decode(r, &o, `{"by": "your name"}`); err != nil {
-			return page{}, err
+			return "", err
 		}
 	}
-	by, err := s.signed(r, o.By)
+	return s.signed(r, o.By)
+}
+
+// undoFeedback takes an opinion out of force.
+func (s *Server) undoFeedback(r *http.Request) (page, error) {
+	by, err := s.signature(r)
 	if err != nil {
 		return page{}, err
 	}
@@ -208,9 +214,9 @@ func feedbackError(r *http.Request, err error) error {
 	case errors.Is(err, ErrNoFeedback):
 		return absent("there is no feedback with the ID %q", r.PathValue("id"))
 	case errors.Is(err, ErrFeedbackOver), errors.Is(err, ErrTooOld):
-		return &failure{http.StatusConflict, errorConflict, err}
+		return conflict(err)
 	case errors.Is(err, ErrNotRecorded):
-		return &failure{http.StatusServiceUnavailable, errorUnavailable, err}
+		return unavailable("%w", err)
 	}
 	return err
 }

@@ -30,6 +30,8 @@ type house struct {
 	findings   []detector.Finding
 	open       []incident.Incident
 	records    []Record
+	releases   *releases
+	actions    *actions
 	unwritable error // What giving and undoing feedback answers, if it is set.
 	broken     error // What every source answers, if it is set.
 }
@@ -45,6 +47,8 @@ func newHouse(t testing.TB) *house {
 	h := &house{
 		conditions: []Condition{{Name: "store"}, {Name: "detector"}},
 		clusters:   []string{"c0", "c1", "c2"},
+		releases:   &releases{},
+		actions:    newActions(),
 	}
 	for n := range 25 {
 		at := epoch.Add(time.Duration(n) * time.Minute)
@@ -66,6 +70,7 @@ func newHouse(t testing.TB) *house {
 		h.record(t, KindFinding, f.ID, f)
 		h.record(t, KindIncident, i.ID, i)
 		h.record(t, KindChange, c.ID, c)
+		h.released(t, n, at)
 	}
 	return h
 }
@@ -182,7 +187,16 @@ func (h *house) keep(f Feedback) {
 	h.records = append(h.records, Record{Seq: last.Seq + 1, Key: key, Data: data})
 }
 
-// Read does what the journal does, for flat paths of two levels.
+// inside returns what is at a path of some JSON.
+func inside(data any, path string) any {
+	for name := range strings.SplitSeq(path, ".") {
+		fields, _ := data.(map[string]any)
+		data = fields[name]
+	}
+	return data
+}
+
+// Read does what the journal does.
 func (h *house) Read(_ context.Context, q HistoryQuery) ([]Record, error) {
 	var out []Record
 	for _, r := range slices.Backward(h.records) {
@@ -192,24 +206,18 @@ func (h *house) Read(_ context.Context, q HistoryQuery) ([]Record, error) {
 			q.Before > 0 && r.Seq >= q.Before || len(out) == q.Limit {
 			continue
 		}
-		var data map[string]any
+		var data any
 		if err := json.Unmarshal(r.Data, &data); err != nil {
 			return nil, err
 		}
-		service := data["service"].(map[string]any)
 		wanted := true
 		for path, want := range q.Match {
-			got, ok := data[path].(string)
-			if name, is := strings.CutPrefix(path, "service."); is {
-				got, ok = service[name].(string)
-			}
+			got, ok := inside(data, path).(string)
 			wanted = wanted && ok && got == want
 		}
-		at := cmp.Or(fmt.Sprint(data["updated"]), "")
-		if kind != KindIncident {
-			at = fmt.Sprint(data["at"])
-		}
-		when, err := time.Parse(time.RFC3339, at)
+		reported := map[string]string{KindIncident: "updated", KindRelease: "release.start"}
+		at := inside(data, cmp.Or(reported[kind], "at"))
+		when, err := time.Parse(time.RFC3339, fmt.Sprint(at))
 		if err != nil {
 			return nil, err
 		}
@@ -247,6 +255,8 @@ func (h *house) options() Options {
 		Incidents: h,
 		Opinions:  h,
 		History:   h,
+		Releases:  h.releases,
+		Actions:   h.actions,
 	}
 }
 
@@ -309,13 +319,20 @@ func (r response) ids(t testing.TB) []string {
 		ID      string
 		Name    string
 		Service fleet.Service
+		Release json.RawMessage // A release, or the ID of one.
 	}
 	if err := json.Unmarshal(r.Data, &items); err != nil {
 		t.Fatalf("%v: %s", err, r.body)
 	}
 	out := []string{}
 	for _, i := range items {
-		out = append(out, cmp.Or(i.ID, i.Name, i.Service.Name))
+		var release struct{ ID string }
+		if i.ID == "" && i.Release != nil {
+			if err := json.Unmarshal(i.Release, &release); err != nil {
+				t.Fatalf("%v: %s", err, r.body)
+			}
+		}
+		out = append(out, cmp.Or(i.ID, release.ID, i.Name, i.Service.Name))
 	}
 	return out
 }

@@ -66,8 +66,8 @@ func changeList() list {
 	return list{name: "changes", kind: KindChange, data: with(map[string]string{"kind": "kind"})}
 }
 
-// serve returns the page that r asks for. owner returns the items that are live.
-func (s *Server) serve(r *http.Request, l list, owner func() ([]item, error)) (page, error) {
+// read reads what r asks for.
+func (l *list) read(r *http.Request) (params, HistoryQuery, error) {
 	known := []string{"since", "until", "limit", "cursor"}
 	for name := range l.data {
 		known = append(known, name)
@@ -75,9 +75,24 @@ func (s *Server) serve(r *http.Request, l list, owner func() ([]item, error)) (p
 	slices.Sort(known)
 	p, err := parameters(r, known...)
 	if err != nil {
-		return page{}, err
+		return nil, HistoryQuery{}, err
 	}
 	q, err := l.query(p)
+	return p, q, err
+}
+
+// serveLive returns the page that r asks for of a list whose items are all with their owner.
+func (s *Server) serveLive(r *http.Request, l list, owner func() []item) (page, error) {
+	p, q, err := l.read(r)
+	if err != nil {
+		return page{}, err
+	}
+	return l.current(p, q, owner())
+}
+
+// serve returns the page that r asks for. owner returns the items that are live.
+func (s *Server) serve(r *http.Request, l list, owner func() ([]item, error)) (page, error) {
+	p, q, err := l.read(r)
 	if err != nil {
 		return page{}, err
 	}

@@ -45,6 +45,7 @@ var filterHelp = map[string]string{
 	"signal":    "Only of this signal.",
 	"state":     "Only in this state.",
 	"severity":  "Only of this severity.",
+	"kind":      "Only of this kind: pause, rollback, abort or webhook.",
 	"result":    "Only with this verdict: inconclusive, healthy or regressed.",
 	"since":     "Only what was reported since: 2h, 7d, or 2026-03-01T12:00:00Z.",
 }

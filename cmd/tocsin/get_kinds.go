@@ -14,7 +14,8 @@ import (
 // listings returns the kinds of things that get knows.
 func listings() []*listing {
 	return []*listing{
-		incidentsListing(), findingsListing(), servicesListing(), clustersListing(),
+		releasesListing(), actionsListing(), incidentsListing(), findingsListing(),
+		servicesListing(), clustersListing(), pausesListing(),
 	}
 }
 
