@@ -92,7 +92,7 @@ func modelName(k Key) string { return k.Service.String() + "/" + string(k.Worklo
 
 func newDossier(r *Release) *dossier {
 	d := &dossier{id: r.ID, key: r.Key, pods: map[string]podSide{}, oldShow: map[FactKind]string{}}
-	d.own = unseen()
+	d.own, d.record.Verdict = unseen(), unseen()
 	d.refill()
 	d.refills = 0
 	return d
