@@ -22,6 +22,7 @@ func (c *Config) check(d *decoder) {
 	c.Detection.check(d)
 	c.Incidents.check(d)
 	c.Releases.check(d)
+	c.checkRemediation(d)
 	c.checkNotification(d)
 	c.Storage.check(d)
 	c.checkSettings(d)

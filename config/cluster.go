@@ -53,6 +53,8 @@ type Kubernetes struct {
 	Context string `yaml:"context,omitempty"`
 	// Use the service account of the pod that tocsin runs in.
 	InCluster bool `yaml:"in_cluster,omitempty"`
+	// Who writes, if that is not who watches: the only one that needs rights to write. See rollback.md.
+	ActAs *Identity `yaml:"act_as,omitempty"`
 	// Watch only these namespaces.
 	Namespaces []string `yaml:"namespaces,omitempty"`
 	// Do not watch these namespaces.
@@ -65,6 +67,8 @@ type Kubernetes struct {
 type ClusterSource struct {
 	// The file; that of $KUBECONFIG or ~/.kube/config if empty. It is read again when it changes.
 	Kubeconfig string `yaml:"kubeconfig,omitempty"`
+	// File with contexts of the same names whose credentials may write; that above if empty.
+	WriterFile string `yaml:"writer_file,omitempty"`
 	// Regular expressions; a context belongs if one of them matches its whole name.
 	Contexts []string `yaml:"contexts"`
 	// Name of the cluster.
@@ -160,6 +164,9 @@ func (s *ClusterSource) cluster(context string, groups []string) Cluster {
 			Namespaces:        slices.Clone(s.Namespaces),
 			NamespacesIgnored: slices.Clone(s.NamespacesIgnored),
 		},
+	}
+	if s.WriterFile != "" {
+		c.Kubernetes.ActAs = &Identity{Kubeconfig: s.WriterFile, Context: context}
 	}
 	for name, value := range c.Labels {
 		c.Labels[name] = expand(value)

@@ -44,6 +44,8 @@ type Config struct {
 	Incidents Incidents `yaml:"incidents"`
 	// How releases are judged while they roll out.
 	Releases Releases `yaml:"releases"`
+	// What is done about releases that have regressed. See rollback.md.
+	Remediation Remediation `yaml:"remediation"`
 	// Who hears of which incidents. Without a route they are kept and shown, and nobody is told.
 	Route *Route `yaml:"route,omitempty"`
 	// Where notifications go.
@@ -196,10 +198,11 @@ func Default() *Config {
 			CauseWindow:   duration(time.Hour),
 			MinSeverity:   "warning",
 		},
-		Releases: defaultReleases(),
-		Storage:  defaultStorage(),
-		Web:      Web{ListenAddress: ":9977"},
-		Log:      Log{Level: "info", Format: "logfmt"},
+		Releases:    defaultReleases(),
+		Remediation: defaultRemediation(),
+		Storage:     defaultStorage(),
+		Web:         Web{ListenAddress: ":9977"},
+		Log:         Log{Level: "info", Format: "logfmt"},
 	}
 }
 

@@ -37,7 +37,7 @@ func TestConfigurationPage(t *testing.T) {
 func TestExamples(t *testing.T) {
 	for _, page := range []string{
 		"../docs/configuration.md", "../docs/notifications.md", "../docs/signals.md",
-		"../docs/budget.md",
+		"../docs/budget.md", "../docs/rollback.md",
 	} {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -268,6 +268,11 @@ func withDefaults(t reflect.Type) reflect.Value {
 	}
 	if t == reflect.TypeFor[Budget]() {
 		return reflect.ValueOf(c.Alerting.Budget)
+	}
+	for v, i := reflect.ValueOf(c.Remediation), 0; i < v.NumField(); i++ {
+		if v.Field(i).Type() == t {
+			return v.Field(i)
+		}
 	}
 	out := reflect.New(t)
 	if x, ok := out.Interface().(inheritor); ok {

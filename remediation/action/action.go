@@ -179,6 +179,9 @@ func (a *Action) acting() bool {
 	return false
 }
 
+// Over says whether nothing more happens to an action by itself.
+func (a *Action) Over() bool { return a.over() }
+
 // over says whether nothing more happens to an action by itself.
 func (a *Action) over() bool {
 	switch a.State {

@@ -113,7 +113,7 @@ func (e *Engine) restore(m Memory, now time.Time) {
 	}
 	for i := range m.Bad {
 		if b := &m.Bad[i]; now.Sub(b.At) <= e.opts.Keep && b.Forgiven.IsZero() {
-			e.bad[b.key()] = b
+			e.bad[b.Key()] = b
 		}
 	}
 	e.gauge(now)

@@ -25,7 +25,8 @@ type Bad struct {
 	ForgivenBy string    `json:"forgiven_by,omitempty"`
 }
 
-func (b *Bad) key() string {
+// Key names the set of images: of one key there is one set.
+func (b *Bad) Key() string {
 	return badKey(fleet.Service{Namespace: b.Namespace, Name: b.Name}, b.Images)
 }
 
@@ -92,7 +93,7 @@ func (l *lane) keepBad(ctx context.Context, r *release.Record, v *release.Verdic
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.bad[b.key()] = b
+	e.bad[b.Key()] = b
 	for id, other := range e.running {
 		if e.known(other) == nil {
 			continue

@@ -8,8 +8,8 @@ import (
 )
 
 // Approve lets an action that waits go on: its evidence is read once more, and it is done if no
-// guard speaks against it until the approval expires.
-func (e *Engine) Approve(ctx context.Context, id, by string) (Action, error) {
+// guard speaks against it until the approval expires. A note is kept.
+func (e *Engine) Approve(ctx context.Context, id, by, note string) (Action, error) {
 	return e.command(ctx, "approve", id, by, true, func(_ *lane, a *Action, now time.Time) error {
 		switch {
 		case a.State == Expired, a.State == Waiting && !now.Before(a.Deadline):
@@ -20,7 +20,7 @@ func (e *Engine) Approve(ctx context.Context, id, by string) (Action, error) {
 			return fmt.Errorf("%w: it is %s: %s", ErrNotWaiting, a.State, a.Reason)
 		}
 		a.Approver, a.Approved = by, now.UTC()
-		a.step(now, "approved by %s", by)
+		a.step(now, "%s", said("approved", by, note))
 		return nil
 	})
 }
@@ -36,10 +36,7 @@ func (e *Engine) Abort(ctx context.Context, id, by, why string) (Action, error) 
 			return fmt.Errorf("%w at %s; undo it by hand", ErrTooLate,
 				a.Written.Format(time.RFC3339))
 		}
-		reason := "called off by " + by
-		if why != "" {
-			reason += ": " + why
-		}
+		reason := said("called off", by, why)
 		e.mu.Lock()
 		l.blocked = reason
 		if l.cancel != nil {
@@ -57,7 +54,7 @@ func (e *Engine) Abort(ctx context.Context, id, by, why string) (Action, error) 
 
 // Retry has an action judged once more that was refused, failed, expired or called off, if nothing
 // of it was written.
-func (e *Engine) Retry(ctx context.Context, id, by string) (Action, error) {
+func (e *Engine) Retry(ctx context.Context, id, by, note string) (Action, error) {
 	return e.command(ctx, "retry", id, by, true, func(l *lane, a *Action, now time.Time) error {
 		switch a.State {
 		case Refused, Failed, Expired, Aborted:
@@ -70,15 +67,24 @@ func (e *Engine) Retry(ctx context.Context, id, by string) (Action, error) {
 			return fmt.Errorf("%w: an action is written once at most", ErrTooLate)
 		}
 		a.Attempt++
-		a.State, a.Final, a.Reason = Proposed, false, "retried by "+by
+		a.State, a.Final, a.Reason = Proposed, false, said("retried", by, note)
 		a.Approver, a.Approved, a.Deadline = "", time.Time{}, time.Time{}
 		a.Decided, a.Ended, a.Claimed = time.Time{}, time.Time{}, time.Time{}
-		a.step(now, "retried by %s", by)
+		a.step(now, "%s", a.Reason)
 		e.mu.Lock()
 		l.blocked = ""
 		e.mu.Unlock()
 		return nil
 	})
+}
+
+// said is what a person did, and why.
+func said(what, by, why string) string {
+	text := what + " by " + by
+	if why != "" {
+		text += ": " + why
+	}
+	return text
 }
 
 // command does what a person asks for. What must be kept is not done if it cannot be; what need not

@@ -181,7 +181,8 @@ type policy struct {
 	callers   map[string][]string // The other way round: who calls a service.
 }
 
-func newPolicy(p Policy) (*policy, error) {
+// Check says what is wrong with the policy.
+func (p *Policy) Check() error {
 	var errs []error
 	for i := range p.Rules {
 		if err := p.Rules[i].check(); err != nil {
@@ -215,7 +216,14 @@ func newPolicy(p Policy) (*policy, error) {
 		errs = append(errs, errors.New("limits, storm and breaker want numbers that bound something"))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("check the policy of actions: %w", err)
+		return fmt.Errorf("check the policy of actions: %w", err)
+	}
+	return nil
+}
+
+func newPolicy(p Policy) (*policy, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
 	}
 	out := &policy{
 		Policy: p, intervals: timeinterval.NewIntervener(p.Intervals), callers: map[string][]string{},
