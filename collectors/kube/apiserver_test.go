@@ -40,6 +40,7 @@ type apiServer struct {
 	grown    chan struct{} // Closed when something happens.
 	requests []request
 	fail     func(*http.Request) (code int) // 0: behave; hang: accept and say nothing.
+	argo     bool                           // Has Argo Rollouts.
 	noStream bool                           // Does not know streaming lists.
 	watches  int                            // Opened so far.
 	behind   map[string]string              // Objects by resource that a list from memory lacks.
@@ -65,7 +66,7 @@ type request struct {
 
 func newAPIServer(t testing.TB) *apiServer {
 	s := &apiServer{
-		t: t, uid: "cluster-1", version: 100, oldest: 1,
+		t: t, uid: "cluster-1", version: 100, oldest: 1, argo: true,
 		listener: &pipes{conns: make(chan net.Conn), closed: make(chan struct{})},
 		objects:  map[string]map[string]metav1.Object{}, grown: make(chan struct{}),
 	}
@@ -180,6 +181,12 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 			ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: types.UID(uid)},
 		})
+	case strings.Contains(r.URL.Path, "argoproj.io") && !s.hasArgo():
+		refuse(w, http.StatusNotFound)
+	case strings.HasSuffix(r.URL.Path, "/argoproj.io/v1alpha1"):
+		answer(w, map[string]any{
+			"kind": "APIResourceList", "resources": []any{map[string]string{"name": "rollouts"}},
+		})
 	case r.URL.Query().Has("watch"):
 		s.watch(w, r, path[len(path)-1], namespaceOf(path))
 	case len(path) > 4 && path[len(path)-4] == "namespaces":
@@ -187,6 +194,12 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.list(w, r, path[len(path)-1], namespaceOf(path))
 	}
+}
+
+func (s *apiServer) hasArgo() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.argo
 }
 
 func (s *apiServer) get(w http.ResponseWriter, resource, namespace, name string) {

@@ -22,7 +22,7 @@ func changes(cluster string, old *Workload, s *sighting, now time.Time) []fleet.
 		out = append(out, s.change(cluster, kind, what, s.moment(s.spec, edit{old.SpecBy, old.SpecAt}, now)))
 	}
 	switch when := s.moment(s.template, edit{old.TemplateBy, old.TemplateAt}, now); {
-	case old.Hash != s.Hash:
+	case old.Hash != s.Hash && (old.PodHash == "") == (s.PodHash == ""): // Else they do not compare.
 		c := s.change(cluster, fleet.Rollout, describe(old, s), when, s.Hash)
 		c.Old, c.New = old.revision(), s.revision(old)
 		out = append(out, c)

@@ -73,6 +73,10 @@ func (w *Watcher) remember(known *Workload) {
 // put handles a workload that was added or modified. Most modifications are of the status: they
 // leave the generation as it is, and nothing needs to be digested.
 func (w *Watcher) put(object any, now time.Time) {
+	if s, ok := object.(*sighting); ok {
+		w.take(s, now)
+		return
+	}
 	meta, ok := object.(metav1.Object)
 	if !ok {
 		return
@@ -88,10 +92,33 @@ func (w *Watcher) put(object any, now time.Time) {
 		w.logger.Error("Workload not understood", "err", err)
 		return
 	}
+	w.take(s, now)
+}
+
+// take handles a workload that was digested.
+func (w *Watcher) take(s *sighting, now time.Time) {
+	if s.unobserved {
+		if known := w.await(s); known != nil {
+			w.remember(known)
+		}
+		return
+	}
 	for _, c := range w.compare(s, true, now) {
 		w.report(c)
 	}
 	w.remember(&s.Workload)
+}
+
+// await returns what stays known of a workload until its controller has come to what was written:
+// nil if nothing is.
+func (w *Watcher) await(s *sighting) *Workload {
+	old := w.memory.workloads[s.key()]
+	if old == nil || old.UID != s.UID {
+		return old
+	}
+	known := *old
+	known.rolling = true
+	return &known
 }
 
 // kindOf returns the kind of a typed object; decoded objects do not carry it.
@@ -112,7 +139,7 @@ func kindOf(object any) fleet.Workload {
 func (w *Watcher) refresh(old *Workload, object any) {
 	rolling, number := underWay(object), old.Number
 	if d, ok := object.(*appsv1.Deployment); ok {
-		number = revisionNumber(&d.ObjectMeta)
+		number = revisionNumber(d)
 	}
 	if rolling == old.rolling && number == old.Number {
 		return
@@ -136,10 +163,23 @@ func (w *Watcher) compare(s *sighting, complete bool, now time.Time) []fleet.Cha
 			deletedChange(w.opts.Cluster, old, s.created, now),
 			createdChange(w.opts.Cluster, s, now),
 		}
-	case old.Generation == s.Generation && s.Generation != 0:
+	case old.Generation == s.Generation && s.Generation != 0 && !s.elsewhere(old):
 		return nil // Should the hash differ, then because another version of tocsin made it.
 	}
 	return changes(w.opts.Cluster, old, s, now)
+}
+
+// elsewhere says whether a Rollout of the same generation asks for other pods: its template may be
+// that of another object.
+func (s *sighting) elsewhere(old *Workload) bool {
+	return old.PodHash != "" && s.PodHash != "" && old.PodHash != s.PodHash
+}
+
+// known returns what is remembered of a workload, not to be written to, or nil.
+func (w *Watcher) known(k key) *Workload {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.memory.workloads[k]
 }
 
 // remove handles a workload that was deleted.
@@ -182,6 +222,12 @@ func (w *Watcher) replace(m message, now time.Time) {
 				w.logger.Error("Workload not understood", "err", err)
 				continue
 			}
+		}
+		if s.unobserved {
+			if known := w.await(s); known != nil {
+				there[s.key()] = known
+			}
+			continue
 		}
 		news = append(news, w.compare(s, complete, now)...)
 		there[s.key()] = &s.Workload

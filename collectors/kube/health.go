@@ -20,6 +20,7 @@ const (
 	Fresh    Condition = "fresh"    // What happens is seen within moments.
 	Failing  Condition = "failing"  // Of a resource: the last attempt failed.
 	Refused  Condition = "refused"  // Of a resource: the rights are missing; it is not watched.
+	Absent   Condition = "absent"   // Of a resource: the cluster does not have its extension.
 	Stale    Condition = "stale"    // Of a cluster: what is known may be out of date.
 )
 
@@ -70,6 +71,7 @@ type followed struct {
 	listed    bool // At least once.
 	open      bool // A watch was opened since the last failure.
 	refused   bool
+	absent    bool // For want of the extension that it belongs to.
 	reason    string
 	since     time.Time
 	activity  time.Time
@@ -183,13 +185,21 @@ func (h *health) failed(scope string, err error, now time.Time) {
 	})
 }
 
+// absent notes whether the cluster has a resource at all.
+func (h *health) absent(scope string, yes bool) {
+	h.each(scope, func(r *followed) {
+		r.recover()
+		r.absent = yes
+	})
+}
+
 // settled says whether each workload resource, or with events each resource, was listed or has
 // failed.
 func (h *health) settled(events bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range h.followed {
-		if (events || r.resource.kind != "") && !r.listed && r.since.IsZero() {
+		if (events || r.resource.kind != "") && !r.listed && !r.absent && r.since.IsZero() {
 			return false
 		}
 	}
@@ -223,6 +233,8 @@ func (h *health) staleness(now time.Time) (since time.Time, reason string) {
 	left := 0
 	for _, r := range h.followed {
 		switch {
+		case r.absent:
+			continue
 		case r.refused:
 			reason = r.reason
 			continue
@@ -255,7 +267,7 @@ func (h *health) status(now time.Time) Status {
 			Resource: r.resource.String(), Namespace: r.namespace, State: r.condition(),
 			Reason: r.reason, Since: r.since, Activity: r.activity,
 		})
-		s.Synced = s.Synced && (r.listed || r.refused)
+		s.Synced = s.Synced && (r.listed || r.refused || r.absent)
 	}
 	if !s.Synced {
 		s.State, s.Reason = Starting, h.trouble
@@ -268,6 +280,8 @@ func (h *health) status(now time.Time) Status {
 
 func (r *followed) condition() Condition {
 	switch {
+	case r.absent:
+		return Absent
 	case r.refused:
 		return Refused
 	case !r.since.IsZero():

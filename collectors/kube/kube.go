@@ -1,10 +1,11 @@
 // Package kube watches the workloads and the Warning events of one Kubernetes cluster and tells
 // what changed.
 //
-// It keeps a digest of each Deployment, StatefulSet and DaemonSet, not the object, and watches
-// neither pods nor ReplicaSets: the memory of a fleet's hub depends on that. What happened while
-// nobody watched is found by comparing the cluster with that digest, which therefore outlives
-// connections, relists and, through State, the process.
+// It keeps a digest of each Deployment, StatefulSet, DaemonSet and Argo Rollout, not the object,
+// and watches neither pods nor ReplicaSets: the memory of a fleet's hub depends on that. What
+// happened while nobody watched is found by comparing the cluster with that digest, which therefore
+// outlives connections, relists and, through State, the process. Who follows a rollout asks for its
+// pods by Look, as long as it lasts.
 package kube
 
 import (

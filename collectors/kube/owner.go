@@ -20,11 +20,17 @@ func (m *memory) owner(e warning) (w *Workload, possible bool) {
 	find := func(kind fleet.Workload, name string) *Workload {
 		return m.workloads[key{kind, e.namespace, name}]
 	}
+	replicated := func(name string) *Workload {
+		if w := find(Rollout, name); w != nil {
+			return w // A Deployment of that name lends it its template.
+		}
+		return find(fleet.Deployment, name)
+	}
 	switch e.kind {
-	case string(fleet.Deployment), string(fleet.StatefulSet), string(fleet.DaemonSet):
+	case string(fleet.Deployment), string(fleet.StatefulSet), string(fleet.DaemonSet), string(Rollout):
 		return find(fleet.Workload(e.kind), e.object), true
 	case "ReplicaSet":
-		return find(fleet.Deployment, dropSuffix(e.object, isHash)), true
+		return replicated(dropSuffix(e.object, isHash)), true
 	case "Pod":
 		if w := find(fleet.StatefulSet, dropSuffix(e.object, isOrdinal)); w != nil {
 			return w, true
@@ -33,7 +39,7 @@ func (m *memory) owner(e warning) (w *Workload, possible bool) {
 		if w := find(fleet.DaemonSet, base); w != nil {
 			return w, true
 		}
-		if w := find(fleet.Deployment, dropSuffix(base, isHash)); w != nil {
+		if w := replicated(dropSuffix(base, isHash)); w != nil {
 			return w, true
 		}
 		if len(e.object) == mostGenerated {

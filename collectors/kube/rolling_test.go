@@ -11,8 +11,8 @@ import (
 func TestRolloutsUnderWayAreKnownFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := newAPIServer(t)
-		d, set, agent := deployment("cart", "cart:v1"), statefulSet("db", "db:v1"), daemonSet("agent", "a")
-		quiet := deployment("quiet", "quiet:v1")
+		d, quiet := deployment("cart", "cart:v1"), deployment("quiet", "quiet:v1")
+		set, agent := statefulSet("db", "db:v1"), daemonSet("agent", "agent:v1")
 		d.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 4, UpdatedReplicas: 3}
 		quiet.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 3, UpdatedReplicas: 3}
 		set.Status = appsv1.StatefulSetStatus{

@@ -1,16 +1,21 @@
 package kube
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-var rolloutsResource = schema.GroupVersionResource{
+var rollouts = schema.GroupVersionResource{
 	Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts",
 }
 
@@ -49,6 +54,50 @@ func (a argo) observed() bool {
 		n = a.count(0, "status", "observedGeneration")
 	}
 	return n >= a.GetGeneration() && a.text("status", "currentPodHash") != ""
+}
+
+// underWay says whether the status tells of a rollout that has not come to its end.
+func (a argo) underWay() bool {
+	return !a.observed() || a.text("status", "currentPodHash") != a.text("status", "stableRS") ||
+		a.count(0, "status", "updatedReplicas") < a.count(0, "status", "replicas")
+}
+
+// template returns the pod template as it was written; it is empty if it is that of another object.
+func (a argo) template() *corev1.PodTemplateSpec {
+	var t corev1.PodTemplateSpec
+	raw, _, _ := unstructured.NestedMap(a.Object, "spec", "template")
+	if runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &t) != nil {
+		return &corev1.PodTemplateSpec{}
+	}
+	return &t
+}
+
+// ownTemplate returns the template of a ReplicaSet as its owner asks for it: Argo Rollouts adds
+// labels and annotations for as long as the pods are canary or stable. It is changed.
+func ownTemplate(set *appsv1.ReplicaSet) *corev1.PodTemplateSpec {
+	t := &set.Spec.Template
+	labels, annotations := Ephemeral(set)
+	for _, name := range labels {
+		delete(t.Labels, name)
+	}
+	for _, name := range annotations {
+		delete(t.Annotations, name)
+	}
+	return t
+}
+
+// Ephemeral returns the names of labels and annotations that the template of a ReplicaSet of Argo
+// Rollouts bears only as long as its pods are canary or stable.
+func Ephemeral(set metav1.Object) (labels, annotations []string) {
+	var added struct {
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+	}
+	text := set.GetAnnotations()["rollout.argoproj.io/ephemeral-metadata"]
+	if text == "" || json.Unmarshal([]byte(text), &added) != nil {
+		return nil, nil
+	}
+	return slices.Sorted(maps.Keys(added.Labels)), slices.Sorted(maps.Keys(added.Annotations))
 }
 
 // rolloutSubject reads a Rollout. The API server does not fill in what its template leaves out:

@@ -9,7 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -20,7 +22,9 @@ import (
 type session struct {
 	watcher *Watcher
 	config  *rest.Config
-	client  kubernetes.Interface
+	client  clients
+
+	rollouts rolloutReader
 }
 
 // sessions holds one session after the other until ctx is done.
@@ -48,17 +52,20 @@ func (w *Watcher) session(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	defer utilnet.CloseIdleConnectionsFor(client.Transport)
-	set, err := kubernetes.NewForConfigAndClient(c, client)
-	if err != nil {
+	s := &session{watcher: w, config: config}
+	if s.client.Interface, err = kubernetes.NewForConfigAndClient(c, client); err != nil {
 		return err
 	}
-	s := &session{watcher: w, config: config, client: set}
+	if s.client.objects, err = dynamic.NewForConfigAndClient(c, client); err != nil {
+		return err
+	}
 	l, looking, err := newLooker(w, config)
 	if err != nil {
 		return err
 	}
 	defer utilnet.CloseIdleConnectionsFor(looking.Transport)
 	w.looker.Store(l)
+	s.rollouts.watcher, s.rollouts.looker = w, l
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -209,19 +216,40 @@ func (s *session) settle(ctx context.Context, events bool) {
 	}
 }
 
-// follow lists and watches one resource until ctx is done.
+// follow follows one resource until ctx is done.
 func (s *session) follow(ctx context.Context, r *resource, namespace string) {
+	if r.optional {
+		s.followOptional(ctx, r, namespace)
+		return
+	}
+	s.reflect(ctx, r, namespace, func() {})
+}
+
+// reflect lists and watches one resource until ctx is done. It calls gone if the API server does
+// not know an optional one any more.
+func (s *session) reflect(ctx context.Context, r *resource, namespace string, gone func()) {
 	f := &follower{
 		resource: r, namespace: namespace, client: r.client(s.client, namespace),
-		health: s.watcher.health, metrics: s.watcher.metrics,
+		health: s.watcher.health, metrics: s.watcher.metrics, gone: gone,
 	}
 	logger := klog.FromContext(ctx)
-	to := &store{resource: r, namespace: namespace, inbox: s.watcher.inbox, done: ctx.Done()}
+	to := &store{
+		resource: r, namespace: namespace, inbox: s.watcher.inbox, done: ctx.Done(),
+		see: func(object any) (*sighting, error) { return s.see(ctx, object) },
+	}
 	reflector := cache.NewReflectorWithOptions(f.listWatch(), r.expect, to, cache.ReflectorOptions{
 		Name: r.scope(namespace), Logger: &logger,
 	})
 	reflector.RunWithContext(ctx)
 	f.end()
+}
+
+// see digests a workload, which is changed.
+func (s *session) see(ctx context.Context, object any) (*sighting, error) {
+	if o, ok := object.(*unstructured.Unstructured); ok {
+		return s.rollouts.see(ctx, o)
+	}
+	return see(object)
 }
 
 // pause waits for d or until ctx is done.

@@ -86,11 +86,11 @@ func (l *looker) replicaSets(
 // formerSet reads a ReplicaSet, which is changed.
 func formerSet(set *appsv1.ReplicaSet) (former, error) {
 	status := &set.Status
-	r := former{name: set.Name, owner: set.UID, number: revisionNumber(&set.ObjectMeta), counts: Side{
+	r := former{name: set.Name, owner: set.UID, number: revisionNumber(set), counts: Side{
 		Created: status.Replicas, Ready: status.ReadyReplicas, Available: status.AvailableReplicas,
 	}}
 	var err error
-	if r.hash, err = hashTemplate(&set.Spec.Template); err != nil {
+	if r.hash, err = hashTemplate(ownTemplate(set)); err != nil {
 		return former{}, fmt.Errorf("read ReplicaSet %s: %w", set.Name, err)
 	}
 	return r, nil

@@ -29,6 +29,7 @@ type Workload struct {
 	Paused     bool           `json:"paused,omitempty"`
 	Restarted  string         `json:"restarted,omitempty"` // The restartedAt annotation of kubectl.
 	Hash       string         `json:"hash"`
+	PodHash    string         `json:"pod_hash,omitempty"` // Of a Rollout: the label of its ReplicaSet.
 	Number     int64          `json:"number,omitempty"`
 	Images     []string       `json:"images,omitempty"`
 	Template   []byte         `json:"template,omitempty"` // JSON, deflated.

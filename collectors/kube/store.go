@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -19,6 +20,7 @@ type store struct {
 	namespace string
 	inbox     chan<- message
 	done      <-chan struct{} // Of the session.
+	see       func(any) (*sighting, error)
 }
 
 var (
@@ -37,10 +39,19 @@ func (s *store) send(m message) error {
 }
 
 // Add takes an object that has appeared.
-func (s *store) Add(object any) error { return s.send(message{object: object}) }
+func (s *store) Add(object any) error { return s.Update(object) }
 
-// Update takes an object that was modified.
-func (s *store) Update(object any) error { return s.send(message{object: object}) }
+// Update takes an object that was modified. Those of kinds that are built in are digested later, if
+// it is more than their status that has changed.
+func (s *store) Update(object any) error {
+	if _, ok := object.(*unstructured.Unstructured); ok {
+		var err error
+		if object, err = s.digest(object); err != nil {
+			return err
+		}
+	}
+	return s.send(message{object: object})
+}
 
 // Delete takes an object that is gone.
 func (s *store) Delete(object any) error { return s.send(message{object: object, deleted: true}) }
@@ -49,6 +60,14 @@ func (s *store) Delete(object any) error { return s.send(message{object: object,
 func (s *store) Replace(objects []any, _ string) error {
 	if objects == nil {
 		objects = []any{} // None is something else than no list.
+	}
+	for i, object := range objects {
+		if _, ok := object.(*unstructured.Unstructured); ok {
+			var err error
+			if objects[i], err = s.digest(object); err != nil {
+				return err
+			}
+		}
 	}
 	return s.send(message{listed: objects})
 }
@@ -61,15 +80,18 @@ func (s *store) Transformer() cache.TransformFunc {
 	if s.resource.kind == "" {
 		return nil
 	}
-	return func(object any) (any, error) {
-		if _, ok := object.(metav1.ObjectMetaAccessor); !ok {
-			return object, nil
-		}
-		if s, ok := object.(*sighting); ok {
-			return s, nil
-		}
-		return see(object)
+	return s.digest
+}
+
+// digest digests a workload, unless that is done already.
+func (s *store) digest(object any) (any, error) {
+	switch object.(type) {
+	case *sighting:
+		return object, nil
+	case metav1.ObjectMetaAccessor, *unstructured.Unstructured:
+		return s.see(object)
 	}
+	return object, nil
 }
 
 // identified tells the Watcher which cluster answers.

@@ -68,7 +68,7 @@ func (l *looker) subject(
 		}
 		return daemonSubject(set)
 	case Rollout:
-		o, err := l.objects.Resource(rolloutsResource).Namespace(ns).Get(ctx, name, get)
+		o, err := l.objects.Resource(rollouts).Namespace(ns).Get(ctx, name, get)
 		if err != nil {
 			return nil, missing(err, rule{"argoproj.io", "rollouts", "get"})
 		}

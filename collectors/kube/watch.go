@@ -23,6 +23,7 @@ type follower struct {
 	client    listWatcher
 	health    *health
 	metrics   *metrics
+	gone      func() // Called if the API server does not know an optional resource any more.
 
 	mu       sync.Mutex     // Guards stopped, and requests against a start after the end.
 	stopped  bool           // By end.
@@ -63,6 +64,10 @@ func (f *follower) list(ctx context.Context, o metav1.ListOptions) (runtime.Obje
 	}
 	defer done()
 	list, err := f.client.list(ctx, o)
+	if f.resource.optional && apierrors.IsNotFound(err) {
+		f.gone()
+		return nil, err
+	}
 	if err != nil && ctx.Err() == nil && !apierrors.IsResourceExpired(err) {
 		f.health.failed(f.scope(), err, time.Now())
 	}

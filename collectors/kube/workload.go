@@ -11,8 +11,10 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 
 	"tocsin/fleet"
@@ -20,30 +22,55 @@ import (
 
 // resource is a kind of object that is watched.
 type resource struct {
-	kind   fleet.Workload // Empty: Warning events.
-	group  string
-	name   string
-	expect runtime.Object
-	client func(clients, string) listWatcher // For a namespace.
+	kind     fleet.Workload // Empty: Warning events.
+	group    string
+	name     string
+	expect   runtime.Object
+	client   func(clients, string) listWatcher // For a namespace.
+	optional bool                              // Of an extension that few clusters have.
 }
 
-type clients = kubernetes.Interface
+// clients are those of a session.
+type clients struct {
+	kubernetes.Interface
+	objects dynamic.Interface // Of kinds that are not built in.
+}
 
 // resources are the kinds of object that are watched: the workloads, then the events, which belong
 // to workloads.
 var resources = []resource{
-	{fleet.Deployment, "apps", "deployments", &appsv1.Deployment{}, func(c clients, ns string) listWatcher {
-		return typed[*appsv1.DeploymentList]{client: c.AppsV1().Deployments(ns)}
-	}},
-	{fleet.StatefulSet, "apps", "statefulsets", &appsv1.StatefulSet{}, func(c clients, ns string) listWatcher {
-		return typed[*appsv1.StatefulSetList]{client: c.AppsV1().StatefulSets(ns)}
-	}},
-	{fleet.DaemonSet, "apps", "daemonsets", &appsv1.DaemonSet{}, func(c clients, ns string) listWatcher {
-		return typed[*appsv1.DaemonSetList]{client: c.AppsV1().DaemonSets(ns)}
-	}},
-	{"", "", "events", &corev1.Event{}, func(c clients, ns string) listWatcher {
-		return typed[*corev1.EventList]{client: c.CoreV1().Events(ns), fields: "type=Warning"}
-	}},
+	{
+		kind: fleet.Deployment, group: "apps", name: "deployments", expect: &appsv1.Deployment{},
+		client: func(c clients, ns string) listWatcher {
+			return typed[*appsv1.DeploymentList]{client: c.AppsV1().Deployments(ns)}
+		},
+	},
+	{
+		kind: fleet.StatefulSet, group: "apps", name: "statefulsets", expect: &appsv1.StatefulSet{},
+		client: func(c clients, ns string) listWatcher {
+			return typed[*appsv1.StatefulSetList]{client: c.AppsV1().StatefulSets(ns)}
+		},
+	},
+	{
+		kind: fleet.DaemonSet, group: "apps", name: "daemonsets", expect: &appsv1.DaemonSet{},
+		client: func(c clients, ns string) listWatcher {
+			return typed[*appsv1.DaemonSetList]{client: c.AppsV1().DaemonSets(ns)}
+		},
+	},
+	{
+		kind: Rollout, group: rollouts.Group, name: rollouts.Resource, expect: anyRollout(),
+		client: func(c clients, ns string) listWatcher {
+			client := c.objects.Resource(rollouts).Namespace(ns)
+			return typed[*unstructured.UnstructuredList]{client: client}
+		},
+		optional: true,
+	},
+	{
+		name: "events", expect: &corev1.Event{},
+		client: func(c clients, ns string) listWatcher {
+			return typed[*corev1.EventList]{client: c.CoreV1().Events(ns), fields: "type=Warning"}
+		},
+	},
 }
 
 func (r *resource) scope(namespace string) string { return scopeOf(r.kind, namespace) }
@@ -91,6 +118,7 @@ type sighting struct {
 	spec             edit // Who wrote anything of the specification last.
 	owner            string
 	cause            string
+	unobserved       bool // Its controller has not come to it: nothing but its name is known.
 }
 
 // edit is who changed something, and when, as far as the API server says.
@@ -113,7 +141,7 @@ func see(object any) (*sighting, error) {
 	case *appsv1.Deployment:
 		s, template = sight(fleet.Deployment, &o.ObjectMeta), &o.Spec.Template
 		s.Replicas, s.Paused = replicas(o.Spec.Replicas), o.Spec.Paused
-		s.Number = revisionNumber(&o.ObjectMeta)
+		s.Number = revisionNumber(o)
 	case *appsv1.StatefulSet:
 		s, template = sight(fleet.StatefulSet, &o.ObjectMeta), &o.Spec.Template
 		s.Replicas = replicas(o.Spec.Replicas)
@@ -122,38 +150,45 @@ func see(object any) (*sighting, error) {
 	default:
 		return nil, fmt.Errorf("digest a workload: %T is none", object)
 	}
+	s.rolling = underWay(object)
+	s.Restarted = strings.Clone(template.Annotations[restartedAt])
+	return s, s.asks(template)
+}
+
+// asks takes in which pods a workload asks for. The template is changed.
+func (s *sighting) asks(template *corev1.PodTemplateSpec) error {
+	s.Images = nil
 	for _, c := range template.Spec.Containers {
 		s.Images = append(s.Images, strings.Clone(c.Image))
 	}
-	s.rolling = underWay(object)
-	s.Restarted = strings.Clone(template.Annotations[restartedAt])
 	hash, text, err := digest(template)
 	if err != nil {
-		return nil, fmt.Errorf("digest %s %s/%s: %w", s.Kind, s.Namespace, s.Name, err)
+		return fmt.Errorf("digest %s %s/%s: %w", s.Kind, s.Namespace, s.Name, err)
 	}
 	s.Hash, s.Template = hash, deflate(text)
-	s.TemplateAt, s.ScaledAt, s.SpecAt = s.template.at, s.scale.at, s.spec.at
-	s.TemplateBy, s.ScaledBy, s.SpecBy = s.template.by, s.scale.by, s.spec.by
-	return s, nil
+	return nil
 }
 
 // sight reads the metadata. Strings are cloned because those of a decoded object share its memory.
-func sight(kind fleet.Workload, m *metav1.ObjectMeta) *sighting {
+func sight(kind fleet.Workload, m metav1.Object) *sighting {
+	fields := m.GetManagedFields()
 	s := &sighting{
 		Workload: Workload{
-			Kind: kind, Namespace: strings.Clone(m.Namespace), Name: strings.Clone(m.Name),
-			UID: strings.Clone(string(m.UID)), Generation: m.Generation,
+			Kind: kind, Namespace: strings.Clone(m.GetNamespace()), Name: strings.Clone(m.GetName()),
+			UID: strings.Clone(string(m.GetUID())), Generation: m.GetGeneration(),
 		},
-		created:  m.CreationTimestamp.Time,
-		template: lastEdit(m.ManagedFields, "f:template"),
-		scale:    lastEdit(m.ManagedFields, "f:replicas"),
-		spec:     lastEdit(m.ManagedFields, "f:spec"),
+		created:  m.GetCreationTimestamp().Time,
+		template: lastEdit(fields, "f:template"),
+		scale:    lastEdit(fields, "f:replicas"),
+		spec:     lastEdit(fields, "f:spec"),
 		owner:    OwnerOf(m).String(),
-		cause:    shorten(m.Annotations["kubernetes.io/change-cause"], 120),
+		cause:    shorten(m.GetAnnotations()["kubernetes.io/change-cause"], 120),
 	}
-	if m.DeletionTimestamp != nil {
-		s.deleted = m.DeletionTimestamp.Time
+	if at := m.GetDeletionTimestamp(); at != nil {
+		s.deleted = at.Time
 	}
+	s.TemplateAt, s.ScaledAt, s.SpecAt = s.template.at, s.scale.at, s.spec.at
+	s.TemplateBy, s.ScaledBy, s.SpecBy = s.template.by, s.scale.by, s.spec.by
 	return s
 }
 
@@ -164,9 +199,9 @@ func replicas(n *int32) int32 {
 	return *n
 }
 
-func revisionNumber(m *metav1.ObjectMeta) int64 {
-	text := cmp.Or(m.Annotations["deployment.kubernetes.io/revision"],
-		m.Annotations["rollout.argoproj.io/revision"])
+func revisionNumber(m metav1.Object) int64 {
+	all := m.GetAnnotations()
+	text := cmp.Or(all["deployment.kubernetes.io/revision"], all["rollout.argoproj.io/revision"])
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0 // Not set yet: the controller numbers a revision a moment after it appeared.
