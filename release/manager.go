@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ type ManagerOptions struct {
 
 	Judge   Options        // What it takes to call a release regressed.
 	Tracker TrackerOptions // Report and Ignored are called too, and must not call the manager.
+	Pods    int            // Whose samples are followed at once; 10,000, which take 0.5 GB or so.
 
 	Reg    prometheus.Registerer // Nil keeps the metrics private.
 	Logger *slog.Logger          // Discards.
@@ -57,6 +59,7 @@ type Manager struct {
 	running  map[string]*dossier // By ID of the release.
 	services map[fleet.Service][]*dossier
 	touched  []*dossier // Have got samples of the instant at hand.
+	counting int        // Pods whose samples are followed.
 	past     []*Record  // Over, by end.
 	pools    map[poolKey]*pool
 	clusters map[string]*surroundings
@@ -72,6 +75,9 @@ type surroundings struct {
 func NewManager(o ManagerOptions) (*Manager, error) {
 	if o.Report == nil {
 		return nil, errors.New("manage releases: Report is required")
+	}
+	if o.Pods = cmp.Or(o.Pods, 10_000); o.Pods < 0 {
+		return nil, fmt.Errorf("manage releases: %d pods: want a positive number", o.Pods)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

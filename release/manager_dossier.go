@@ -93,17 +93,22 @@ func modelName(k Key) string { return k.Service.String() + "/" + string(k.Worklo
 func newDossier(r *Release) *dossier {
 	d := &dossier{id: r.ID, key: r.Key, pods: map[string]podSide{}, oldShow: map[FactKind]string{}}
 	d.own, d.record.Verdict = unseen(), unseen()
-	d.refill()
-	d.refills = 0
+	d.empty()
 	return d
 }
 
-// refill begins anew with the samples: Wanted asks for all of them.
-func (d *dossier) refill() {
+// refill begins anew with the samples of a release: Wanted asks for all of them.
+func (m *Manager) refill(d *dossier) {
+	m.counting -= len(d.counted)
+	m.metrics.refills.Inc()
+	d.refills++
+	d.empty()
+}
+
+func (d *dossier) empty() {
 	d.trial, d.counters, d.counted = nil, evidence.NewCounters(), map[string]*counted{}
 	d.cursor, d.wholeAt = time.Time{}, time.Time{}
 	d.again, d.news = false, false
-	d.refills++
 }
 
 // mostlyNew is the share of new pods from which on a service as a whole counts as new, in percent.

@@ -71,6 +71,7 @@ func (m *Manager) close(d *dossier, tr *Transition) {
 	}
 	m.leave(d, r)
 	m.keep(d, r)
+	m.counting -= len(d.counted)
 	d.counters, d.counted, d.pods = nil, nil, nil // Its trial stays for the pool's sake.
 }
 

@@ -14,7 +14,9 @@ const (
 	tellEvery     = 10 * time.Minute
 	tellGently    = time.Minute // Between what is no cause for alarm.
 	smallestEvery = 10 * time.Minute
-	wholeDoubt    = 10 // By how much less an e-value counts if there is nothing to compare with now.
+	trialLongest  = wantEver  // Then it begins anew: its samples take memory.
+	trialAnew     = time.Hour // With as much of the past.
+	wholeDoubt    = 10        // By how much less an e-value counts if there is nothing to compare with now.
 )
 
 // unseen is the verdict on a release without a sample.
@@ -51,6 +53,12 @@ func (m *Manager) ownVerdict(d *dossier, now time.Time) {
 		return
 	}
 	d.news, d.own = false, d.trial.Verdict()
+	if d.own.Elapsed >= trialLongest {
+		defer func() { // A canary may be kept waiting for days.
+			m.refill(d)
+			d.cursor = now.Add(-trialAnew)
+		}()
+	}
 	m.metrics.looks.Inc()
 	d.record.Looks++
 	d.record.Bound = m.judge.Strictness(modelName(d.key)) / m.judge.opts.Alpha
@@ -64,8 +72,8 @@ func (m *Manager) ownVerdict(d *dossier, now time.Time) {
 // begun at the same time, and no old pods stand beside the new ones to tell: its e-value counts for
 // less, and it never leads to more than a pause.
 func wholeService(v Verdict, alpha float64) Verdict {
-	if v.Elapsed == 0 {
-		return v
+	if len(v.Metrics) == 0 {
+		return v // There is none yet.
 	}
 	v.EValue /= wholeDoubt
 	v.Tier = min(tier(v.EValue/v.Strictness), Pause)

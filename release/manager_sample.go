@@ -110,8 +110,11 @@ func (m *Manager) take(d *dossier, at time.Time, s *Sample) string {
 	if k != nil && k.last.Equal(at) {
 		return dropTwice
 	}
-	if d.inWindow[sideIndex(side.fresh)] >= mostPods {
+	if d.inWindow[sideIndex(side.fresh)] >= mostPods || k == nil && m.counting >= m.opts.Pods {
 		return dropTooMany
+	}
+	if k == nil {
+		m.counting++
 	}
 	d.inWindow[sideIndex(side.fresh)]++
 	buckets, why := d.project(s)
@@ -198,8 +201,7 @@ func (d *dossier) pause(at time.Time, name string, fresh bool) {
 func (m *Manager) endWindow(d *dossier, at time.Time) {
 	d.windowOpen = false
 	if d.again {
-		d.refill()
-		m.metrics.refills.Inc()
+		m.refill(d)
 		return
 	}
 	d.cursor = at

@@ -72,15 +72,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // gauges counts what runs.
 func (m *Manager) gauges() {
-	states, pods := map[State]int{Rolling: 0, Stalled: 0, Soaking: 0}, 0
-	for id, d := range m.running {
+	states := map[State]int{Rolling: 0, Stalled: 0, Soaking: 0}
+	for id := range m.running {
 		if f := m.tracker.running[id]; f != nil {
 			states[f.Running.State]++
 		}
-		pods += len(d.counted)
 	}
 	for s, n := range states {
 		m.metrics.running.WithLabelValues(string(s)).Set(float64(n))
 	}
-	m.metrics.pods.Set(float64(pods))
+	m.metrics.pods.Set(float64(m.counting))
 }
