@@ -330,7 +330,7 @@ func known(d *daemon, name string) error {
 		return fmt.Errorf("clusters are %+v", all)
 	}
 	for _, r := range all[0].Workloads.Resources {
-		if r.State != kube.Fresh {
+		if r.State != kube.Fresh && r.State != kube.Absent { // There are no Argo Rollouts.
 			return fmt.Errorf("%s is %s: %s", r.Resource, r.State, r.Reason)
 		}
 	}
