@@ -61,7 +61,7 @@ func (q *inquiry) pauseVerdict() Guard {
 
 // stood is how long the verdict has been regressed.
 func (q *inquiry) stood() time.Duration {
-	at := q.verdict.At
+	at := q.action.Proposed
 	if d := q.record.Decided; d != nil && d.At.Before(at) {
 		at = d.At
 	}

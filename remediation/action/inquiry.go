@@ -87,6 +87,9 @@ func deny(code, next, format string, args ...any) Guard {
 func (l *lane) inquire(ctx context.Context, a *Action, thorough bool) *inquiry {
 	e := l.engine
 	next := a.clone()
+	if next.Kind.undoes() {
+		next.Kind = KindRollback // How it is taken back is found out anew.
+	}
 	q := &inquiry{action: &next}
 	e.mu.Lock()
 	q.policy, q.blocked = e.policy, l.blocked
@@ -166,24 +169,24 @@ func (q *inquiry) request(rel *release.Release) {
 
 // ask has the cluster say what it knows, and rehearses the write.
 func (l *lane) ask(ctx context.Context, q *inquiry, thorough bool) {
-	now := time.Now()
-	if s := &l.survey; !thorough && s.facts != nil && s.failure == nil && s.kind == q.action.Kind &&
-		now.Sub(s.at) < fresh {
-		q.adopt(*s)
-		l.askSwitch(ctx, q)
-		return
+	s := &l.survey
+	known := s.facts != nil && s.failure == nil && s.kind == q.action.Kind &&
+		time.Since(s.at) < fresh
+	if thorough || !known {
+		l.survey = l.enquire(ctx, q)
 	}
-	s := survey{at: now, kind: q.action.Kind}
-	defer func() {
-		q.adopt(s)
-		l.survey = q.survey
-		l.askSwitch(ctx, q)
-	}()
-	if s.executor, s.failure = l.engine.opts.Executor(q.action.Service.Cluster); s.failure != nil {
-		return
-	}
+	q.adopt(l.survey)
+	l.askSwitch(ctx, q)
+}
+
+// enquire asks the cluster anew.
+func (l *lane) enquire(ctx context.Context, q *inquiry) survey {
 	ctx, cancel := context.WithTimeout(ctx, l.engine.opts.Timeout)
 	defer cancel()
+	s := survey{at: time.Now(), kind: q.action.Kind}
+	if s.executor, s.failure = l.engine.opts.Executor(q.action.Service.Cluster); s.failure != nil {
+		return s
+	}
 	r := q.action.Request
 	if r.Good == "" {
 		r.Good = "none" // There is none: what else is known is worth showing.
@@ -193,12 +196,13 @@ func (l *lane) ask(ctx context.Context, q *inquiry, thorough bool) {
 		if !errors.As(err, &s.refusal) {
 			s.failure = err
 		}
-		return
+		return s
 	}
 	s.facts = facts
 	if q.hasGood && len(q.objections(facts.Refusals)) == 0 || !q.action.Kind.undoes() {
 		l.rehearse(ctx, q, &s)
 	}
+	return s
 }
 
 // adopt takes over what a cluster said, and what follows from it for the action.
