@@ -79,7 +79,7 @@ func newRevision(k kind, o *unstructured.Unstructured) (*Revision, error) {
 	if err != nil || !ok {
 		return nil, errors.New("it has no pod template")
 	}
-	strip(raw)
+	strip(raw, o)
 	r.raw = raw
 	if r.template, err = decode(raw); err != nil {
 		return nil, err
@@ -91,17 +91,21 @@ func newRevision(k kind, o *unstructured.Unstructured) (*Revision, error) {
 	return r, err
 }
 
-// strip takes from a former template what its controller has added.
-func strip(raw map[string]any) {
+// strip takes from the former template that an object holds what its controller has added.
+func strip(raw map[string]any, o *unstructured.Unstructured) {
 	delete(raw, "$patch") // Of a ControllerRevision: it replaces the template, as we do.
-	labels, ok, err := unstructured.NestedMap(raw, "metadata", "labels")
-	if !ok || err != nil {
-		return
+	labels, annotations := kube.Ephemeral(o)
+	labels = append(labels, "pod-template-hash", "rollouts-pod-template-hash")
+	for field, names := range map[string][]string{"labels": labels, "annotations": annotations} {
+		values, ok, err := unstructured.NestedMap(raw, "metadata", field)
+		if !ok || err != nil {
+			continue
+		}
+		for _, name := range names {
+			delete(values, name)
+		}
+		_ = unstructured.SetNestedMap(raw, values, "metadata", field) // The path was there.
 	}
-	for _, l := range []string{"pod-template-hash", "rollouts-pod-template-hash"} {
-		delete(labels, l)
-	}
-	_ = unstructured.SetNestedMap(raw, labels, "metadata", "labels") // The path was there.
 }
 
 // errUnobserved means that a controller has not yet come to what was written.

@@ -13,7 +13,7 @@ import (
 )
 
 // Rollout is the workload of Argo Rollouts.
-const Rollout fleet.Workload = "Rollout"
+const Rollout = kube.Rollout
 
 // Target is the workload to act on.
 type Target struct {

@@ -681,6 +681,30 @@ func TestAbortOfAnArgoRollout(t *testing.T) {
 	})
 }
 
+func TestWhatOnlyACanaryBearsDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := stage(t, rollback.Rollout)
+		s.mu.Lock()
+		for name, role := range map[string]string{"cart-1": "stable", "cart-2": "canary"} {
+			o := s.objects["/apis/apps/v1/namespaces/shop/replicasets/"+name]
+			annotate(o, "rollout.argoproj.io/ephemeral-metadata",
+				`{"labels":{"role":"`+role+`"},"annotations":{"note":"x"}}`)
+			m := meta(template(o))
+			m["labels"].(object)["role"] = role
+			m["annotations"] = object{"note": "x"}
+		}
+		s.mu.Unlock()
+		effect, err := s.Undo(t.Context(), s.request)
+		if err != nil || effect.State != rollback.Done {
+			t.Fatalf("effect %+v, %v", effect, err)
+		}
+		s.want(t, "cart:v1", 1)
+		if m := meta(template(s.get(s.path))); m["labels"].(object)["role"] != nil {
+			t.Errorf("the template is of a role: %v", m)
+		}
+	})
+}
+
 func TestARequestThatCannotBeMeant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stage(t, fleet.Deployment)
