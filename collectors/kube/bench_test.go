@@ -1,9 +1,12 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"runtime"
+	"io"
+	"net/http"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +14,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"tocsin/fleet"
 )
@@ -79,10 +87,10 @@ func BenchmarkClusterMemory(b *testing.B) {
 }
 
 func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
+	var m goruntime.MemStats
+	goruntime.GC()
+	goruntime.GC()
+	goruntime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
@@ -111,4 +119,75 @@ func BenchmarkStatusUpdate(b *testing.B) {
 	for b.Loop() {
 		w.handle(m, time.Time{})
 	}
+}
+
+// canned answers requests with what was encoded before, as an API server sends it: with protobuf.
+type canned map[string][]byte
+
+func (c canned) put(b *testing.B, path string, object runtime.Object) {
+	text, err := runtime.Encode(protobuf.NewSerializer(scheme.Scheme, scheme.Scheme), object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c[path] = text
+}
+
+// RoundTrip answers; old pods are those that are not of a revision.
+func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
+	path := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
+	if strings.Contains(r.URL.Query().Get("labelSelector"), "notin") {
+		path = "old " + path
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Request: r, Body: io.NopCloser(bytes.NewReader(c[path])),
+		Header: http.Header{"Content-Type": {"application/vnd.kubernetes.protobuf"}},
+	}, nil
+}
+
+// BenchmarkLook measures a look at a rollout of 200 big pods, without what the API server does.
+func BenchmarkLook(b *testing.B) {
+	const pods = 200
+	answers := canned{}
+	now := bigDeployment(0)
+	now.Name, now.UID, now.Spec.Selector = "cart", "uid-cart", appX
+	before := now.DeepCopy()
+	before.Spec.Template.Spec.Containers[0].Image = "before"
+	var sets appsv1.ReplicaSetList
+	for i, path := range []string{"old pods", "pods"} {
+		template := []*appsv1.Deployment{before, now}[i].Spec.Template
+		hash := fmt.Sprint("hash", i)
+		set := replicaSet(hash, "", i, pods/2, pods/2, pods/2)
+		set.Spec.Template = template
+		sets.Items = append(sets.Items, *set)
+		var list corev1.PodList
+		for n := range pods / 2 {
+			p := setPod(hash, fmt.Sprintf("%05d", n), time.Hour, true)
+			p.Spec = template.Spec
+			list.Items = append(list.Items, *p)
+		}
+		answers.put(b, path, &list)
+	}
+	answers.put(b, "cart", now)
+	answers.put(b, "replicasets", &sets)
+	w, err := New(Options{
+		Cluster: "east", Report: func(fleet.Change) {},
+		Config: &rest.Config{Host: "http://cluster.test", Transport: answers},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.looks = flowcontrol.NewFakeAlwaysRateLimiter()
+	l, _, err := newLooker(w, w.opts.Config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.looker.Store(l)
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := w.Look(b.Context(), cart, fleet.Deployment)
+		if err != nil || len(p.New.Pods) != pods/2 || len(p.Old.Pods) != pods/2 {
+			b.Fatalf("%+v, %v", p, err)
+		}
+	}
+	b.ReportMetric(float64(len(answers["pods"])+len(answers["old pods"]))/pods, "B/pod")
 }
