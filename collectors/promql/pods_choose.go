@@ -222,27 +222,39 @@ func (c *podCall) total(out []podRecord, set *podSet, target int32) []podRecord 
 // fail adds to h what was not answered for a group of a target's metrics: of the chosen set, or of
 // any as long as none is.
 func (c *podCall) fail(h *PodHistory, target int32, group string, chosen *chosenSet) {
-	g := c.pods
-	if chosen != nil && chosen.total && c.totals != nil {
-		g = c.totals
-	}
 	for _, set := range c.p.sets {
 		if chosen != nil && chosen.set != set {
 			continue
 		}
 		for _, q := range set.queries {
-			f := g.failed[podFailed{q, target}]
-			if f == nil || groupOf(q.Name) != group || chosen == nil && q.Name != primary(group) {
+			if groupOf(q.Name) != group || chosen == nil && q.Name != primary(group) {
+				continue
+			}
+			f := c.failure(q, target, chosen)
+			if f == nil {
 				continue
 			}
 			h.Failed = append(h.Failed, PodFailure{
-				Service: g.targets.services[target], Metric: q.Name, Reason: f.reason,
+				Service: c.pods.targets.services[target], Metric: q.Name, Reason: f.reason,
 			})
 			if chosen == nil {
 				return // One reason is enough.
 			}
 		}
 	}
+}
+
+// failure returns why a query was not answered for a target, nil if it was: for pods, for the
+// service as a whole, or for both as long as it is not known what there is.
+func (c *podCall) failure(q *podQuery, target int32, chosen *chosenSet) *failure {
+	key := podFailed{q, target}
+	if f := c.pods.failed[key]; f != nil && (chosen == nil || !chosen.total) {
+		return f
+	}
+	if c.totals != nil && (chosen == nil || chosen.total) {
+		return c.totals.failed[key]
+	}
+	return nil
 }
 
 // at returns the sample of an instant; false if nothing is known of it.

@@ -361,7 +361,7 @@ func (q *podQuery) narrow(targets *podTargets, who []int32) string {
 			strconv.Quote(`|(?:.*/)?(?:`+strings.Join(slices.Compact(names), "|")+`)`))
 	}
 	if len(out) == 0 {
-		return `__name__!=""`
+		return countedAs + `=""` // No series has it.
 	}
 	return strings.Join(out, ",")
 }
