@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	commonconfig "github.com/prometheus/common/config"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -36,6 +37,17 @@ func (f *clientFlags) add(flags *pflag.FlagSet) {
 		"URL of the running daemon; TOCSIN_URL, or http://localhost:9977 if that is not set.")
 	flags.StringVar(&f.configFile, "http.config.file", "",
 		"File with credentials and TLS for --url, in the form of promtool's and amtool's.")
+}
+
+// asked makes wrong arguments bad input, as wrong flags are.
+func asked(checks ...cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		err := cobra.MatchAll(checks...)(cmd, args)
+		if err != nil && !errors.Is(err, errBadInput) {
+			return fmt.Errorf("%w: %w; see '%s --help'", errBadInput, err, cmd.CommandPath())
+		}
+		return err
+	}
 }
 
 // client talks to the JSON API of a running daemon.
@@ -87,7 +99,12 @@ type answerError struct {
 	text string
 }
 
-func (e *answerError) Error() string { return e.text }
+func (e *answerError) Error() string {
+	if e.code == http.StatusUnauthorized || e.code == http.StatusForbidden {
+		return e.text + "; --http.config.file says who you are"
+	}
+	return e.text
+}
 
 // Is makes what the daemon takes for a mistake of the caller bad input.
 func (e *answerError) Is(target error) bool {
@@ -100,9 +117,12 @@ func (e *answerError) Is(target error) bool {
 }
 
 // notFound tells whether an error says that there is no such thing.
-func notFound(err error) bool {
+func notFound(err error) bool { return answered(err, http.StatusNotFound) }
+
+// answered tells whether an error is an answer with this code.
+func answered(err error, code int) bool {
 	var e *answerError
-	return errors.As(err, &e) && e.code == http.StatusNotFound
+	return errors.As(err, &e) && e.code == code
 }
 
 // call sends a request to a path below the JSON API, with body as JSON unless it is nil, and
@@ -129,7 +149,7 @@ func (c *client) call(
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return "", fmt.Errorf("ask the daemon: %w", err)
+		return "", fmt.Errorf("ask the daemon: %w; --url or TOCSIN_URL says where it is", err)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
@@ -172,4 +192,14 @@ func oneLine(text string, most int) string {
 		return string(letters[:most-1]) + "…"
 	}
 	return clean
+}
+
+// printable makes lines that others have a part in fit for a terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text)
 }

@@ -43,7 +43,7 @@ func newOpinion(f *clientFlags, opinion detector.Opinion, short string) *cobra.C
 		Use:   strings.ReplaceAll(string(opinion), " ", "-") + " ID",
 		Short: short,
 		Long:  short + ". ID is that of a finding, or of an incident and stands for all of its findings.",
-		Args:  cobra.MatchAll(cobra.ExactArgs(1), anID),
+		Args:  asked(cobra.ExactArgs(1), anID),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.client()
 			if err != nil {
@@ -80,7 +80,7 @@ func newFeedbackUndo(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "undo ID",
 		Short: "Take feedback back, yours or somebody else's; ID is that of the feedback",
-		Args:  cobra.MatchAll(cobra.ExactArgs(1), anID),
+		Args:  asked(cobra.ExactArgs(1), anID),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.client()
 			if err != nil {
@@ -112,7 +112,7 @@ func newFeedbackList(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [--state active|replaced|undone|expired|all] [--limit N] [--output table|json]",
 		Short: "List what people think, the newest first",
-		Args:  cobra.NoArgs,
+		Args:  asked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" || limit < 1 {
 				return fmt.Errorf("%w: want --output table or json, and --limit above 0",

@@ -137,7 +137,7 @@ func TestFeedbackCommands(t *testing.T) {
 		},
 		{"neither", []string{"expected", "abc"}, 2, []string{"neither a finding nor an incident", "abc"}},
 		{"a path", []string{"expected", "../status"}, 2, []string{"hexadecimal"}},
-		{"no ID", []string{"useful"}, 1, []string{"accepts 1 arg"}},
+		{"no ID", []string{"useful"}, 2, []string{"accepts 1 arg"}},
 		{"undo", []string{"undo", "fb1"}, 0, []string{"fb1: expected for errors of eu/shop/cart"}},
 		{"undo what is over", []string{"undo", "fb2"}, 2, []string{"in force no more"}},
 		{

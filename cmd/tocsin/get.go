@@ -74,7 +74,7 @@ func newGetOne(f *clientFlags, l *listing) *cobra.Command {
 		Use:     l.name,
 		Aliases: []string{l.one},
 		Short:   l.short,
-		Args:    cobra.NoArgs,
+		Args:    asked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains(forms, output) || limit < 1 || every <= 0 {
 				return fmt.Errorf("%w: want --output %s, --limit above 0 and --every above 0s",

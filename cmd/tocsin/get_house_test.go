@@ -18,6 +18,7 @@ import (
 	"tocsin/detector/budget"
 	"tocsin/fleet"
 	"tocsin/incident"
+	"tocsin/release"
 )
 
 var (
@@ -35,15 +36,27 @@ type house struct {
 	incidents []incident.Incident
 	findings  []detector.Finding
 	journal   []api.Record
+	records   []release.Record
+	ledger    []release.Known // Of every workload.
+	engine    engine
 }
 
-// startHouse starts a daemon that has an open incident of cart, one that is over of mail, and as
-// many findings.
+// startHouse starts a daemon that has an open incident of cart, one that is over of mail, as many
+// findings, a release of cart that has regressed and waits for an approval to be taken back, and
+// one of mail that cannot be judged.
 func startHouse(t *testing.T) *house {
+	t.Helper()
+	return startHouseWith(t, func(*api.Options) {})
+}
+
+// startHouseWith starts it after change has seen the options of its API.
+func startHouseWith(t *testing.T, change func(*api.Options)) *house {
 	t.Helper()
 	h := &house{}
 	h.fill(t)
-	s, err := api.New(h.options())
+	options := h.options()
+	change(&options)
+	s, err := api.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +96,18 @@ func (h *house) fill(t *testing.T) {
 			Service: cart, Signal: "http errors", Harmful: true, Open: true,
 			Observed: "12.4%", Expected: "0.3%", Difference: "+12.1 points (41 times)",
 		}},
+		Release: &incident.ReleaseInfo{
+			ID: "8c1d2f", Service: cart, Workload: fleet.Deployment, Name: "v42", Images: "cart:v41 -> cart:v42",
+			State: release.Rolling, Start: noon.Add(-40 * time.Second),
+			Evidence: incident.Evidence{
+				Tier: release.RollBack, After: 82 * time.Second, Effect: "errors +4.8 points",
+				Interval: "+3.1 to +6.9 points", Chance: "at most one in 4,100 looks so",
+			},
+		},
+		Acts: []incident.Act{{
+			Release: "8c1d2f", ID: "undo-5b0d", At: noon.Add(50 * time.Second), Kind: "rollback",
+			State: "waiting", Text: "waits for an approval",
+		}},
 		Causes: []incident.Cause{{
 			Change: fleet.Change{
 				ID: "eu/shop/cart/rollout/42", At: noon.Add(-40 * time.Second), Service: cart,
@@ -102,6 +127,7 @@ func (h *house) fill(t *testing.T) {
 	h.record(t, api.KindFinding, found.ID, found)
 	h.record(t, api.KindIncident, ended.ID, ended)
 	h.record(t, api.KindIncident, open.ID, open)
+	h.released(t)
 }
 
 // record puts something into the journal.
@@ -206,6 +232,8 @@ func (h *house) options() api.Options {
 		Incidents: h,
 		Opinions:  h,
 		History:   h,
+		Releases:  h,
+		Actions:   &h.engine,
 	}
 }
 

@@ -64,11 +64,14 @@ func short(r fleet.Revision) fleet.Revision {
 
 // effectOf says in a few words what weighs most in a verdict.
 func effectOf(v *release.Verdict) string {
-	if v.Metric == "" {
-		return ""
+	name := incident.PlainMetric(v.Metric)
+	switch {
+	case v.Metric == "" || incident.PlainInterval(v.Metric, v.Lower, v.Upper) == "":
+		return "" // Nothing is known yet.
+	case v.Effect == 0 && v.Lower == 0 && v.Upper == 0:
+		return name // What Kubernetes tells has no size.
 	}
-	return strings.TrimSpace(
-		incident.PlainMetric(v.Metric) + " " + incident.PlainEffect(v.Metric, v.Effect))
+	return strings.TrimSpace(name + " " + incident.PlainEffect(v.Metric, v.Effect))
 }
 
 // eValue writes an e-value for people; of what Kubernetes tells there is none.

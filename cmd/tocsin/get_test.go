@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +61,31 @@ func TestGet(t *testing.T) {
 			[]string{"eu       fresh", "us       unreachable  -", "connection refused"},
 			"",
 		},
+		{
+			"releases",
+			[]string{"releases"},
+			0,
+			[]string{
+				"77ffee  rolled back  regressed", "cart:v41 -> cart:v42", "errors +4.8 points",
+				"8c77aa  soaking      inconclusive", "8c1d2f  rolling      regressed",
+			},
+			"argocd",
+		},
+		{
+			"releases that run",
+			[]string{"releases", "--state", "rolling", "-o", "wide"},
+			0,
+			[]string{"8c1d2f  rolling  regressed  eu/shop/cart", "argocd  4120     roll back  6"},
+			"8c77aa",
+		},
+		{
+			"actions",
+			[]string{"actions", "-o", "wide", "--kind", "rollback"},
+			0,
+			[]string{"undo-5b0d  waiting  rollback  ask   eu/shop/cart", "cart:v42  cart:v41"},
+			"",
+		},
+		{"no pauses", []string{"pauses"}, 0, []string{"no such pauses"}, ""},
 		{"nothing", []string{"findings", "--service", "none"}, 0, []string{"no such findings"}, ""},
 		{"a bad state", []string{"findings", "--state", "gone"}, 2, []string{"open, resolved"}, ""},
 		{"a bad form", []string{"findings", "-o", "xml"}, 2, []string{"table, wide, json"}, ""},
@@ -188,5 +215,31 @@ func TestPainterShowsTonesOnlyToTerminals(t *testing.T) {
 	}
 	if got := (painter{on: true}).paint(toneBad, "x"); got != "\x1b[31mx\x1b[0m" {
 		t.Errorf("on a terminal: %q", got)
+	}
+}
+
+// TestCommandsAreDocumented compares docs/commands.md with the commands that ask the daemon.
+func TestCommandsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newRoot()
+	for _, m := range regexp.MustCompile("`?tocsin ([a-z]+)( [a-z]+)?").FindAllStringSubmatch(string(text), -1) {
+		cmd, _, err := root.Find(strings.Fields(m[1]))
+		if err != nil || cmd == root {
+			t.Errorf("docs/commands.md names tocsin %s, which there is not", m[1])
+		}
+	}
+	for _, cmd := range root.Commands() {
+		asks := cmd.Flag("url") != nil || cmd.PersistentFlags().Lookup("url") != nil
+		if asks && !strings.Contains(string(text), "`tocsin "+cmd.Name()) {
+			t.Errorf("docs/commands.md does not name tocsin %s", cmd.Name())
+		}
+		for _, sub := range cmd.Commands() {
+			if asks && cmd.Name() != "feedback" && !strings.Contains(string(text), sub.Name()) {
+				t.Errorf("docs/commands.md does not name tocsin %s %s", cmd.Name(), sub.Name())
+			}
+		}
 	}
 }

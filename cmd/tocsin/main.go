@@ -80,7 +80,8 @@ func newRoot() *cobra.Command {
 		return fmt.Errorf("%w: %w; see '%s --help'", errBadInput, err, c.CommandPath())
 	})
 	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge(),
-		newFeedback(), newBacktest(), newPlan(), newGet())
+		newFeedback(), newBacktest(), newPlan(), newGet(), newDescribe(), newApprove(), newAbort(),
+		newRetry(), newMark(), newPause(), newResume(), newReport())
 	return root
 }
 
