@@ -59,6 +59,12 @@ func (m *Manager) desert(c *cluster) {
 			}
 		}
 	}
+	for _, g := range m.sortedAlarms() {
+		if g.incident.Service.Cluster == c.name && c.name != "" {
+			m.calm(g, c.now, unwatched)
+			m.report(g)
+		}
+	}
 	for _, r := range m.regressions {
 		if r.info.Service.Cluster != c.name {
 			continue

@@ -22,7 +22,9 @@ type Act struct {
 	By      string    `json:"by,omitempty"`    // Who approved or stopped it.
 	Final   bool      `json:"final,omitempty"` // Nothing more will come of it.
 
-	// Service is that of the release. The Manager knows it.
+	// The Manager adds what follows: whether a person should look now, as it asks for approval or did
+	// not help; and the service of the release.
+	Urgent  bool          `json:"urgent,omitempty"`
 	Service fleet.Service `json:"service,omitzero"`
 }
 
@@ -39,12 +41,6 @@ const patience = 6 * time.Hour
 // pending says whether more is to come of an act that keeps its incident open.
 func (a *Act) pending(now time.Time) bool {
 	return !a.Final && now.Sub(a.At) < patience
-}
-
-// Urgent says whether a person should look now: tocsin asks for approval, or did what it could and
-// it did not help.
-func (a *Act) Urgent() bool {
-	return a.State == "waiting" || a.State == "failed" || a.State == notRecovered
 }
 
 // line returns the text of an act, whatever it came with.
@@ -108,6 +104,7 @@ func (m *Manager) acted(a Act) {
 	}
 	g := r.group
 	a.Service, a.Text = r.info.Service, a.line()
+	a.Urgent = a.State == "waiting" || a.State == "failed" || a.State == notRecovered
 	if g.incident.Release != nil && a.Service != g.incident.Release.Service {
 		a.Text = a.Service.Cluster + "/" + a.Service.Name + ": " + a.Text
 	}

@@ -40,6 +40,8 @@ func (m *Manager) advance(c *cluster, now time.Time) {
 		return !d.closed.IsZero() && d.closed.Before(now.Add(-m.opts.Peers-c.settled()))
 	})
 	c.forgive(now.Add(-remembered))
+	m.forgetUnheard(c)
+	m.reviewAlarms(now)
 }
 
 // reviewPending opens a group once what belongs to it had time to arrive. One that is over by
@@ -127,14 +129,14 @@ func hash(parts ...string) string {
 // changed.
 func (m *Manager) reviewOpen(c *cluster, g *group) {
 	switch {
-	case g.suffering() || g.blamed() || g.acting(c.now):
+	case g.suffering() || g.blamed(c.now) || g.acting(c.now):
 		g.quiet = time.Time{}
 	case g.quiet.IsZero() || c.now.Before(g.quiet):
 		g.quiet = c.now
 	case c.now.Sub(g.quiet) >= m.opts.Hold:
 		end, reason := g.ending()
 		m.refresh(c, g)
-		m.resolve(c, g, c.now, end, reason)
+		m.resolve(g, c.now, end, reason)
 		m.report(g)
 		return
 	}
@@ -172,13 +174,18 @@ func (g *group) ending() (time.Time, string) {
 }
 
 // resolve ends an incident: at is when that is noticed, end when it was over.
-func (m *Manager) resolve(c *cluster, g *group, at, end time.Time, reason string) {
-	i := &g.incident
-	i.State, i.Reason, i.Updated, i.End = Resolved, reason, at, end
+func (m *Manager) resolve(g *group, at, end time.Time, reason string) {
 	for _, touched := range m.clusters {
 		touched.drop(g)
 	}
 	m.leave(g)
+	m.close(g, at, end, reason)
+}
+
+// close notes that an incident is over.
+func (m *Manager) close(g *group, at, end time.Time, reason string) {
+	i := &g.incident
+	i.State, i.Reason, i.Updated, i.End = Resolved, reason, at, end
 	m.recent = append(m.recent, *i)
 	if n := len(m.recent) - maxRecent; n > 0 {
 		m.recent = slices.Delete(m.recent, 0, n)

@@ -27,6 +27,9 @@ func (m *Manager) causes(c *cluster, g *group) []Cause {
 	for _, cause := range g.incident.Causes {
 		byID[cause.Change.ID] = cause
 	}
+	if lead := g.lead(); lead != nil && lead.info.Withdrawn != "" {
+		delete(byID, lead.info.cause())
+	}
 	place := newPlace(c, g)
 	for _, other := range m.clusters {
 		for _, ch := range other.changes.list {
@@ -60,6 +63,9 @@ func (m *Manager) causes(c *cluster, g *group) []Cause {
 
 func isSymptom(c *Cause) bool { return c.Before < -skew }
 
+// cause returns the ID of the change that a release is as a cause.
+func (r *ReleaseInfo) cause() string { return cmp.Or(r.Change, r.ID) }
+
 // judgedCause returns the release that was found to be bad as the cause of its incident; nil if
 // there is none, or if the incident began before it.
 func (g *group) judgedCause(c *cluster) *Cause {
@@ -70,7 +76,7 @@ func (g *group) judgedCause(c *cluster) *Cause {
 	r := &lead.info
 	cause := &Cause{
 		Change: fleet.Change{
-			ID: cmp.Or(r.Change, r.ID), At: r.Start, Service: r.Service, Workload: r.Workload,
+			ID: r.cause(), At: r.Start, Service: r.Service, Workload: r.Workload,
 			Kind: fleet.Rollout, Summary: r.Name, Author: r.Author, Old: &r.Old, New: &r.New,
 		},
 		Before: g.start.Sub(r.Start),

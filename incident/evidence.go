@@ -70,7 +70,7 @@ func evidenceOf(v *release.Verdict, e *release.Event) Evidence {
 	if e.Decided != nil {
 		out.After = e.Decided.Elapsed
 	}
-	if e.Basis == release.ByClusters {
+	if e.Basis == release.ByClusters || e.DecidedBy == release.ByClusters {
 		out.Together = len(e.Clusters)
 	}
 	if words, ok := facts[release.FactKind(v.Metric)]; ok {

@@ -33,7 +33,7 @@ const (
 type Incident struct {
 	ID          string        `json:"id"`          // Of this occurrence: fingerprint and start.
 	Fingerprint string        `json:"fingerprint"` // Of the place, on every replica.
-	Service     fleet.Service `json:"service"`     // Where it began, or is worst.
+	Service     fleet.Service `json:"service"`     // Where it began, or is worst; zero: of an alarm only.
 	State       State         `json:"state"`
 	Severity    Severity      `json:"severity"`
 	Title       string        `json:"title"` // One line for people, without markup.
@@ -57,6 +57,7 @@ type Incident struct {
 	Release  *ReleaseInfo `json:"release,omitempty"`  // The bad release that it is about.
 	Releases []ReleaseRef `json:"releases,omitempty"` // All such, if several; the first is Release.
 	Acts     []Act        `json:"acts,omitempty"`     // What tocsin does about it, oldest first.
+	Alarm    string       `json:"alarm,omitempty"`    // Its kind, if it is nothing but an alarm.
 }
 
 // Effect says in plain units what a signal did at its worst: observed 12.4%, expected 0.3%,

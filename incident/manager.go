@@ -99,6 +99,7 @@ type Manager struct {
 	outbox   []Incident // Not yet handed to Report.
 
 	regressions map[string]*regression // Bad releases, by ID.
+	alarms      map[string]*group      // Incidents that are nothing but alarms, by kind and service.
 }
 
 // New returns a Manager that knows of nothing yet.
@@ -115,6 +116,7 @@ func New(o Options) (*Manager, error) {
 		census:   newCensus(metrics),
 
 		regressions: make(map[string]*regression),
+		alarms:      make(map[string]*group),
 	}, nil
 }
 
@@ -178,7 +180,11 @@ func (m *Manager) Acknowledge(id, by string, at time.Time) (Incident, error) {
 func (m *Manager) Resolve(id, by string, at time.Time) (Incident, error) {
 	return m.act(id, "resolve", func(c *cluster, g *group) {
 		g.incident.ResolvedBy = by
-		m.resolve(c, g, at, at, "resolved by "+by)
+		if c == nil {
+			m.calm(g, at, "resolved by "+by)
+			return
+		}
+		m.resolve(g, at, at, "resolved by "+by)
 		for _, touched := range m.touched(c, g) {
 			touched.closed = append(touched.closed, g)
 		}
@@ -206,13 +212,18 @@ func (m *Manager) act(id, what string, do func(*cluster, *group)) (Incident, err
 	return i, nil
 }
 
-// find returns the open incident with the given ID and its cluster.
+// find returns the open incident with the given ID and its cluster, nil for that of an alarm.
 func (m *Manager) find(id string) (*cluster, *group) {
 	for _, c := range m.clusters {
 		for _, g := range c.groups {
 			if g.opened() && g.incident.ID == id {
 				return c, g
 			}
+		}
+	}
+	for _, g := range m.alarms {
+		if g.incident.ID == id {
+			return nil, g
 		}
 	}
 	return nil, nil
@@ -230,6 +241,9 @@ func (m *Manager) Incidents() []Incident {
 				out = append(out, g.incident)
 			}
 		}
+	}
+	for _, g := range m.alarms {
+		out = append(out, g.incident)
 	}
 	slices.SortFunc(out, func(a, b Incident) int {
 		if n := b.Opened.Compare(a.Opened); n != 0 {
@@ -250,7 +264,7 @@ func (m *Manager) Remove(name string) {
 		for _, g := range slices.Clone(c.groups) {
 			if g.opened() {
 				homeless = append(homeless, g.elsewhere(name)...)
-				m.resolve(c, g, c.now, c.now, unwatched)
+				m.resolve(g, c.now, c.now, unwatched)
 				m.report(g)
 			}
 		}

@@ -14,8 +14,9 @@ import (
 type regression struct {
 	info  ReleaseInfo
 	heard time.Time // Time of the newest event.
+	known time.Time // When it was heard of last, also before a restart.
 	group *group    // Its incident; nil: that is resolved.
-	told  Severity  // Of that incident.
+	told  Severity  // How much it mattered then.
 }
 
 // Release takes news of a release. One that is called bad opens an incident of its service, or
@@ -43,12 +44,13 @@ func (m *Manager) release(info ReleaseInfo, result release.Result, at time.Time)
 		return
 	}
 	before := r.info
-	r.info, r.heard = before.update(info, result), at
+	r.info, r.heard, r.known = before.update(info, result), at, at
 	switch {
 	case r.group != nil:
 		m.progressed(r, &before, at)
 	case !r.info.State.Running():
 		m.forget(r)
+		m.endedLate(r)
 	case bad && r.info.Severity().level() > r.told.level():
 		m.house(r, at)
 	}
@@ -161,7 +163,8 @@ func (m *Manager) fold(c *cluster, r *regression, g *group) {
 // time of a release, unless it is about another release.
 func (m *Manager) related(c *cluster, info *ReleaseInfo) *group {
 	for _, g := range c.groups {
-		if len(g.releases) == 0 && g.inNamespace(info.Service.Namespace) &&
+		after := !g.start.Before(info.Start.Add(-skew))
+		if len(g.releases) == 0 && after && g.inNamespace(info.Service.Namespace) &&
 			m.near(g, info.Service.Namespace, info.Start) {
 			return g
 		}
@@ -189,7 +192,7 @@ func (m *Manager) progressed(r *regression, before *ReleaseInfo, at time.Time) {
 	}
 	if g.cleared() {
 		m.refresh(c, g)
-		m.resolve(c, g, at, at, r.info.ending())
+		m.resolve(g, at, at, r.info.ending())
 		m.report(g)
 		return
 	}
@@ -204,11 +207,51 @@ func (m *Manager) forget(r *regression) {
 	}
 }
 
+// endedLate notes in resolved incidents how a release ended, which is reported so that it is
+// written down: a restart must not take the release for one that runs.
+func (m *Manager) endedLate(r *regression) {
+	for k := range m.recent {
+		if i := &m.recent[k]; i.about(r.info.ID) {
+			i.ended(&r.info)
+			m.outbox = append(m.outbox, *i)
+		}
+	}
+}
+
+// ended notes how a release ended.
+func (i *Incident) ended(r *ReleaseInfo) {
+	if i.Release.ID == r.ID {
+		info := *i.Release
+		info.State, info.End, info.EndedBy = r.State, r.End, r.EndedBy
+		i.Release = &info
+	}
+	i.Releases = slices.Clone(i.Releases)
+	for k := range i.Releases {
+		if ref := &i.Releases[k]; ref.ID == r.ID {
+			ref.State, ref.Over = r.State, true
+		}
+	}
+}
+
+// unheard is after how long a release of which nothing is heard counts no more. News of one that
+// runs come every few minutes.
+const unheard = 12 * time.Hour
+
+// forgetUnheard forgets the releases of a cluster whose end was never told.
+func (m *Manager) forgetUnheard(c *cluster) {
+	for _, r := range m.regressions {
+		here := r.info.Service.Cluster == c.name
+		if r.group == nil && here && c.now.Sub(r.known) > unheard {
+			m.forget(r)
+		}
+	}
+}
+
 // leave lets go of the releases of a group whose incident is resolved. Those that run are
 // remembered, lest they open another one.
 func (m *Manager) leave(g *group) {
 	for _, r := range g.releases {
-		r.group, r.told = nil, g.incident.Severity
+		r.group, r.told = nil, r.info.Severity()
 		if !r.info.State.Running() {
 			m.forget(r)
 		}
@@ -276,8 +319,10 @@ func (g *group) cleared() bool {
 }
 
 // blamed says whether a release that is held to be bad runs.
-func (g *group) blamed() bool {
-	return slices.ContainsFunc(g.releases, func(r *regression) bool { return !r.info.Over() })
+func (g *group) blamed(now time.Time) bool {
+	return slices.ContainsFunc(g.releases, func(r *regression) bool {
+		return !r.info.Over() && now.Sub(r.known) <= unheard
+	})
 }
 
 // acting says whether something is done about the group's releases, or was and did not help a
@@ -315,7 +360,7 @@ func (g *group) show() {
 	for _, r := range g.releases[:min(len(g.releases), maxReleases)] {
 		g.incident.Releases = append(g.incident.Releases, ReleaseRef{
 			ID: r.info.ID, Service: r.info.Service, Name: r.info.Name, State: r.info.State,
-			Over: r.info.Over(),
+			Severity: r.info.Severity(), Over: r.info.Over(),
 		})
 	}
 }
@@ -346,7 +391,9 @@ func (g *group) severity() Severity {
 			worst = s
 		}
 	}
-	if slices.ContainsFunc(g.incident.Acts, func(a Act) bool { return a.State == notRecovered }) {
+	if slices.ContainsFunc(g.incident.Acts, func(a Act) bool {
+		return a.State == notRecovered || a.Kind == alarmActs && a.Urgent
+	}) {
 		return Critical
 	}
 	return worst

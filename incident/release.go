@@ -91,11 +91,12 @@ func (r *ReleaseInfo) Lines() []string {
 
 // ReleaseRef names one of several releases that an incident is about.
 type ReleaseRef struct {
-	ID      string        `json:"id"`
-	Service fleet.Service `json:"service"`
-	Name    string        `json:"name"`
-	State   release.State `json:"state"`
-	Over    bool          `json:"over,omitempty"`
+	ID       string        `json:"id"`
+	Service  fleet.Service `json:"service"`
+	Name     string        `json:"name"`
+	State    release.State `json:"state"`
+	Severity Severity      `json:"severity"`
+	Over     bool          `json:"over,omitempty"`
 }
 
 // ending says in words how a release ended.
@@ -115,6 +116,9 @@ func (r *ReleaseInfo) ending() string {
 		return "the workload was deleted"
 	case r.State == release.Lost:
 		return "nothing was seen of " + r.Name + " for too long"
+	}
+	if r.State.Running() {
+		return "nothing more was heard of " + r.Name
 	}
 	return r.Name + " stays, and is not compared with what was before it any more"
 }

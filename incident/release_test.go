@@ -301,8 +301,9 @@ func TestARevisionThatAPersonAcceptsIsOver(t *testing.T) {
 		w.pass(time.Minute)
 		w.m.Release(e)
 		w.wantOpen(1)
-		if i := w.last(); !strings.HasSuffix(i.Title, "(accepted by ann)") {
-			t.Errorf("title is %s", i.Title)
+		want := "cart in prod-eu: errors 12.4% (usually 0.3%)"
+		if i := w.last(); i.Title != want || len(i.Causes) != 0 || i.Release.Withdrawn != "accepted by ann" {
+			t.Errorf("title is %s, causes %+v", i.Title, i.Causes)
 		}
 	})
 }
@@ -354,8 +355,14 @@ func TestTheNextReleaseTakesThePlace(t *testing.T) {
 	w.wantOpen(1)
 	i := w.last()
 	want := []incident.ReleaseRef{
-		{ID: "next", Service: cart, Name: "v43", State: release.Rolling},
-		{ID: "of prod-eu/shop/cart", Service: cart, Name: "v42", State: release.Superseded, Over: true},
+		{
+			ID: "next", Service: cart, Name: "v43", State: release.Rolling,
+			Severity: incident.Critical,
+		},
+		{
+			ID: "of prod-eu/shop/cart", Service: cart, Name: "v42", State: release.Superseded,
+			Severity: incident.Critical, Over: true,
+		},
 	}
 	if diff := cmp.Diff(want, i.Releases); diff != "" || i.Release.Name != "v43" {
 		t.Errorf("leads %s; releases (-want +got):\n%s", i.Release.Name, diff)

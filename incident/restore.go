@@ -51,7 +51,11 @@ func (m *Manager) restoreFindings(c *cluster, fs []detector.Finding) {
 	for _, f := range fs {
 		m.census.report(c, &f)
 		c.note(&f)
-		if g := c.services[f.Service]; g != nil {
+		g := c.services[f.Service]
+		if k := slices.IndexFunc(c.closed, func(g *group) bool { return g.owns(&f) }); k >= 0 {
+			g = c.closed[k]
+		}
+		if g != nil {
 			g.restoreFinding(f)
 			continue
 		}
@@ -80,6 +84,10 @@ func (m *Manager) restore(i Incident) {
 		g.members[keyOf(&f)] = mem
 		m.cluster(f.Service.Cluster).note(&f)
 	}
+	if i.Alarm != "" {
+		m.restoreAlarm(g)
+		return
+	}
 	c := m.cluster(i.Service.Cluster)
 	m.restoreReleases(g)
 	if i.State == Resolved {
@@ -101,6 +109,15 @@ func (m *Manager) restore(i Incident) {
 	m.metrics.open.Inc()
 }
 
+func (m *Manager) restoreAlarm(g *group) {
+	if g.incident.State == Resolved {
+		m.recent = append(m.recent, g.incident)
+		return
+	}
+	m.alarms[g.incident.Alarm+"/"+g.incident.Service.String()] = g
+	m.metrics.open.Inc()
+}
+
 // restoreReleases gives a group the bad releases of its incident. Of all but the first little is
 // known until they are heard of again.
 func (m *Manager) restoreReleases(g *group) {
@@ -115,7 +132,8 @@ func (m *Manager) restoreReleases(g *group) {
 		}
 		other := *lead
 		other.ID, other.Service, other.Name, other.State = ref.ID, ref.Service, ref.Name, ref.State
-		if ref.Over && ref.State.Running() {
+		other.Suspected = ref.Severity != Critical
+		if other.Withdrawn = ""; ref.Over && ref.State.Running() {
 			other.Withdrawn = "not held to be bad any more"
 		}
 		known = append(known, other)
@@ -124,7 +142,7 @@ func (m *Manager) restoreReleases(g *group) {
 		if m.regressions[info.ID] == nil {
 			m.metrics.releases.Inc()
 		}
-		r := &regression{info: info, group: g}
+		r := &regression{info: info, group: g, known: g.incident.Updated}
 		m.regressions[info.ID] = r
 		g.releases = append(g.releases, r)
 	}

@@ -42,9 +42,9 @@ func titleOf(g *group, harm []*detector.Finding) string {
 	root := i.Service
 	others := len(i.Services) - 1
 	switch {
-	case i.Release != nil && !g.storm:
+	case i.Release != nil && !g.storm && (i.Release.Withdrawn == "" || len(harm) == 0):
 		return releaseTitle(i)
-	case len(harm) == 0 && i.Release == nil:
+	case len(harm) == 0 && i.Release == nil: // Nothing is known that could be said anew.
 		return ""
 	}
 	effects := plainEffects(i.Effects, root)

@@ -54,6 +54,7 @@ const maxListed = 100
 
 // list returns the newest report of each signal, the worst first, and what it did at its worst.
 func (g *group) list() (fs []detector.Finding, es []Effect, omitted int) {
+	fs, es = []detector.Finding{}, []Effect{}
 	all := g.sorted()
 	if len(all) > maxListed {
 		omitted = len(all) - maxListed

@@ -42,6 +42,7 @@ func (n *Notifier) identity(
 	if r := i.Release; r != nil {
 		labels["release"], labels["revision"] = r.ID, r.Name
 	}
+	maps.DeleteFunc(labels, func(_, value string) bool { return value == "" })
 	text, err := json.Marshal(labels)
 	if err != nil {
 		return nil, "", fmt.Errorf("encode labels: %w", err)

@@ -237,6 +237,20 @@ func TestRelease(t *testing.T) {
 	})
 }
 
+// What concerns all services has no labels that say where it is.
+func TestAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		m := note()
+		m.Incident.Service, m.Incident.Services, m.Incident.Effects = fleet.Service{}, nil, nil
+		tell(t, f.notifier(alertmanager.Options{}), &m)
+		want := models.LabelSet{"alertname": "TocsinIncident", "severity": "warning"}
+		if diff := cmp.Diff(want, (<-f.alerts).Labels); diff != "" {
+			t.Errorf("labels (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // An alert of another time zone, or of a cluster whose clock is ahead, must not be refused, nor
 // stay open.
 func TestClockThatIsAhead(t *testing.T) {

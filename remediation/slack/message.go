@@ -88,6 +88,9 @@ func color(i *incident.Incident) string {
 }
 
 func services(i *incident.Incident) string {
+	if len(i.Services) == 0 {
+		return "" // An alarm that is about all of them.
+	}
 	text := "*Services* " + names(i, i.Services)
 	if peers := i.Peers.String(); peers != "" {
 		text += "\n*Peers* " + escape(peers, maxPeers)

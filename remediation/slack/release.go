@@ -59,7 +59,7 @@ func newActs(t *told, i *incident.Incident) []incident.Act {
 // urgent says whether one of the acts that the thread has not been told of needs a person.
 func urgent(t *told, i *incident.Incident) bool {
 	return i.State != incident.Resolved &&
-		slices.ContainsFunc(newActs(t, i), func(a incident.Act) bool { return a.Urgent() })
+		slices.ContainsFunc(newActs(t, i), func(a incident.Act) bool { return a.Urgent })
 }
 
 func hashAct(a *incident.Act) uint32 { return hashOf(a.ID + "\x00" + a.State) }

@@ -340,7 +340,7 @@ func released() remediation.Notification {
 		},
 	}
 	i.Acts = []incident.Act{{
-		ID: "x", State: "waiting", Text: "Asks for approval: tocsin approve <x> (expires 12:15 UTC)",
+		ID: "x", State: "waiting", Urgent: true, Text: "Asks for approval: tocsin approve <x> (expires 12:15 UTC)",
 	}}
 	return m
 }
@@ -369,6 +369,19 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+func TestAlarm(t *testing.T) {
+	w := newWorkspace(t)
+	m := note()
+	i := &m.Incident
+	i.Service, i.Services, i.Effects, i.Causes = fleet.Service{}, nil, nil, nil
+	i.Title = "all actions are stopped: 12 releases went bad"
+	tell(t, w.notifier(slack.Options{}), &m)
+	channel, _ := w.channel()
+	if got := channel[0].body(); channel[0].Text != "*Warning* "+i.Title || !strings.HasPrefix(got, "began") {
+		t.Errorf("the message is %q\n%s", channel[0].Text, got)
+	}
+}
+
 // Each thing that tocsin does is announced once; the channel sees what needs a person.
 func TestActsAreAnnouncedOnce(t *testing.T) {
 	w := newWorkspace(t)
@@ -383,7 +396,7 @@ func TestActsAreAnnouncedOnce(t *testing.T) {
 	for _, act := range []incident.Act{
 		{ID: "x", State: "running", Text: "Rolls back to v41"},
 		{ID: "x", State: "running", Text: "Rolls back to v41: 2 of 12 pods"},
-		{ID: "x", State: "not_recovered", Text: "Rolled back to v41, and it did not help"},
+		{ID: "x", State: "not_recovered", Urgent: true, Text: "Rolled back to v41, and it did not help"},
 	} {
 		m.Incident.Acts = []incident.Act{act}
 		tell(t, n, &m)
