@@ -21,7 +21,6 @@ type subject struct {
 	selector  labels.Selector
 	hash      string // Of its template; of a Rollout, of the one that its ReplicaSet has.
 	current   string // Of a Rollout: the label of the pods that it asks for.
-	stable    string // Of a Rollout: the label of those that it had before.
 	replicas  bool   // Its revisions are ReplicaSets, else ControllerRevisions.
 	observed  bool   // Its status speaks of the newest specification.
 	mixed     bool   // Its status does not exclude pods of other revisions.
