@@ -14,7 +14,8 @@ import (
 )
 
 // TestPackQueries runs the scripts of testdata/packs, in the language of Prometheus' own tests.
-// $name stands for the query of a signal with a window of two minutes.
+// $name stands for the query of a signal with a window of two minutes, $set.metric for one of pods
+// by the first of its labels, and $set.metric.total for that of services as a whole.
 func TestPackQueries(t *testing.T) {
 	packs, err := Packs()
 	if err != nil {
@@ -31,8 +32,12 @@ func TestPackQueries(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			name := regexp.MustCompile(`\$[a-z0-9_]+`)
+			name := regexp.MustCompile(`\$[a-z0-9_]+(\.[a-z_]+)*`)
 			filled := name.ReplaceAllStringFunc(string(text), func(signal string) string {
+				if strings.Contains(signal, ".") {
+					asked[strings.TrimSuffix(signal[1:], ".total")] = true
+					return podExpr(t, packs, signal[1:])
+				}
 				s, ok := findSignal(packs, signal[1:])
 				if !ok {
 					t.Fatalf("no signal %s", signal)
@@ -53,6 +58,13 @@ func TestPackQueries(t *testing.T) {
 				t.Errorf("no script asks for signal %s", s.Name)
 			}
 		}
+		for _, s := range p.Pods {
+			for _, m := range s.metrics() {
+				if !asked[s.Name+"."+m.name] {
+					t.Errorf("no script asks pods for %s.%s", s.Name, m.name)
+				}
+			}
+		}
 	}
 }
 
@@ -64,4 +76,29 @@ func expr(t *testing.T, s Signal) string {
 		t.Fatal(err)
 	}
 	return strings.Join(strings.Fields(text), " ")
+}
+
+// podExpr returns a query for pods in one line.
+func podExpr(t *testing.T, packs []Pack, name string) string {
+	t.Helper()
+	name, total := strings.CutSuffix(name, ".total")
+	for _, set := range podSets(packs) {
+		for _, m := range set.metrics() {
+			if set.Name+"."+m.name != name {
+				continue
+			}
+			q, err := set.query(m, nil, 2*time.Minute, 15*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total {
+				return strings.ReplaceAll(q.Total, "$selector", `pod=~"|.+"`)
+			}
+			pod := set.PodLabels[0]
+			return strings.NewReplacer("$pod", set.NamespaceLabels[0]+", "+pod, "$selector", pod+`=~".+"`).
+				Replace(q.Expr)
+		}
+	}
+	t.Fatalf("no query %s for pods", name)
+	return ""
 }
