@@ -588,10 +588,14 @@ func TestTheRevisionInWords(t *testing.T) {
 		name, how string
 	}{
 		{old: []string{"a:1", "b:1"}, new: []string{"a:1", "b:2"}, name: "2", how: "b:1 -> b:2"},
-		{old: []string{"r:5000/a:1"}, new: []string{"r:5000/a:2@sha256:0123456789abcdef"}, name: "2",
-			how: "r:5000/a:1 -> r:5000/a:2@sha256:0123456789abcdef"},
-		{old: []string{"a"}, new: []string{"a@sha256:0123456789abcdef"}, name: "0123456789ab",
-			how: "a -> a@sha256:0123456789abcdef"},
+		{
+			old: []string{"r:5000/a:1"}, new: []string{"r:5000/a:2@sha256:0123456789abcdef"}, name: "2",
+			how: "r:5000/a:1 -> r:5000/a:2@sha256:0123456789abcdef",
+		},
+		{
+			old: []string{"a"}, new: []string{"a@sha256:0123456789abcdef"}, name: "0123456789ab",
+			how: "a -> a@sha256:0123456789abcdef",
+		},
 		{old: []string{"a:1"}, new: []string{"a:1", "proxy:7"}, name: "7", how: "proxy:7"},
 		{old: []string{"a:1"}, new: []string{"a:1"}, number: 12, name: "revision 12"},
 		{old: []string{"a:1"}, new: []string{"a:1"}, name: "revision b"},
