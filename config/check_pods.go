@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -31,7 +30,7 @@ func (s *PodSet) check(d *decoder, path string) {
 	}
 	for _, m := range asked {
 		field := path + "." + m.name
-		d.promQL(field, m.query, checkPodQuery(m.query))
+		d.podQuery(field, m.query)
 		if m.traffic && s.Requests == "" {
 			d.failAt(field, "requests too", "says little without requests")
 		}
@@ -55,25 +54,27 @@ var podExample = map[string]string{
 	"selector": `a!="bcde"`,
 }
 
-func checkPodQuery(query string) error {
+// podQuery reports what is wrong with one query of a set.
+func (d *decoder) podQuery(field, query string) {
 	expr, err := promQL().ParseExpr(fillPods(query, podExample))
-	if err != nil {
-		return err
+	if err == nil && expr.Type() != parser.ValueTypeVector {
+		err = fmt.Errorf("gives a %s, not an instant vector", parser.DocumentedType(expr.Type()))
 	}
-	if t := expr.Type(); t != parser.ValueTypeVector {
-		return fmt.Errorf("gives a %s, not an instant vector", parser.DocumentedType(t))
+	if err != nil {
+		d.promQL(field, query, err)
+		return
 	}
 	if !strings.Contains(query, "$pod") || !strings.Contains(query, "$selector") {
-		return errors.New("needs $pod among the labels of `by`, and $selector in braces")
+		d.failAt(field, "sum by ($pod) (name{$selector}), or something like it",
+			"does not say where $pod and $selector belong")
+		return
 	}
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
-		v, ok := n.(*parser.VectorSelector)
-		if ok && selectsExample(v) && metricName(v) == "" {
-			err = errors.New("$selector needs the name of a metric before the braces")
+		if v, ok := n.(*parser.VectorSelector); ok && selectsExample(v) && metricName(v) == "" {
+			d.failAt(field, "the name of a metric before its braces", "$selector is of no metric")
 		}
 		return nil
 	})
-	return err
 }
 
 func selectsExample(v *parser.VectorSelector) bool {

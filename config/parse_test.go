@@ -55,6 +55,34 @@ func TestErrorsNameTheLineAndTheRemedy(t *testing.T) {
 			},
 		},
 		{
+			name: "bad PromQL for pods",
+			text: head + "pods:\n  - name: checkout\n    requests: sum by ($pod) (orders_total{$selector})\n" +
+				"    errors: |\n      sum by ($pod) (\n        summ(orders_failed_total{$selector}))\n" +
+				"    latency: sum by (pod) (x_bucket{$selector})\n    cpu: rate(x{$selector}[$window])[$__range]\n" +
+				"    memory: 'sum by ($pod) ({job=\"x\", $selector})'\n    latency_unit: us\n",
+			want: []string{
+				`10: pods[0].errors: not PromQL: 2:3: parse error: unknown function with name "summ"`,
+				"11: pods[0].latency: does not say where $pod and $selector belong; " +
+					"write sum by ($pod) (name{$selector}), or something like it",
+				"12: pods[0].cpu: not PromQL: 1:29: parse error: unexpected character in duration expression: '$'; " +
+					"write $window or $interval for the variables of Grafana",
+				"13: pods[0].memory: $selector is of no metric; write the name of a metric before its braces",
+				`14: pods[0].latency_unit: unknown value "us"; write s`,
+			},
+		},
+		{
+			name: "pods without a name, without queries, without requests",
+			text: head + "pods:\n  - name: a\n  - requests: sum by ($pod) (x{$selector})\n" +
+				"  - {name: a, errors: 'sum by ($pod) (x{$selector})', pod_labels: []}\n",
+			want: []string{
+				"6: pods[0]: asks for nothing; write requests, or another of its queries",
+				"7: pods[1].name: is missing or empty; write a name such as checkout",
+				`8: pods[2].name: "a" is already the name of an item of pods on line 6; write another name`,
+				"8: pods[2].errors: says little without requests; write requests too",
+				"8: pods[2].pod_labels: is empty; write the label that names the pod",
+			},
+		},
+		{
 			name: "secret manager",
 			text: head + "      authorization:\n        credentials_ref: x\n",
 			want: []string{"6: clusters[0].prometheus.authorization.credentials_ref: unknown field; write credentials"},
