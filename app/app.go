@@ -22,7 +22,9 @@ import (
 	"tocsin/config"
 	"tocsin/detector"
 	"tocsin/incident"
+	"tocsin/release"
 	"tocsin/remediation"
+	"tocsin/remediation/action"
 	"tocsin/series"
 	"tocsin/store/journal"
 	"tocsin/store/tsdb"
@@ -51,6 +53,10 @@ type App struct {
 	engine      *detector.Engine
 	incidents   *incident.Manager
 	remediation *remediation.Engine
+	releases    *release.Manager
+	following   *followMetrics
+	actions     *action.Engine
+	hands       *hands
 	recorder    *recorder
 	opinions    *opinions
 	clusters    *collectors.Manager
@@ -164,7 +170,13 @@ func (a *App) build() error {
 	if a.incidents, err = incident.New(grouping); err != nil {
 		return fmt.Errorf("build incidents: %w", err)
 	}
-	a.recorder = newRecorder(a.journal, a.incidents, a.opts.Logger.With("component", "recorder"), a.reg)
+	if err := a.buildReleases(c); err != nil {
+		return err
+	}
+	if err := a.buildActions(c); err != nil {
+		return err
+	}
+	a.recorder = newRecorder(a.journal, a.incidents, a.releases, a.opts.Logger.With("component", "recorder"), a.reg)
 	detection := detectorOptions(c)
 	detection.Registry, detection.Logger, detection.Reg = a.registry, a.opts.Logger, a.reg
 	detection.Scores, detection.Services, detection.Report = a.tsdbScores, a.recorder.advance, a.reportFinding
@@ -220,6 +232,9 @@ func (a *App) removeCluster(name string) {
 // close closes the stores.
 func (a *App) close() error {
 	var errs []error
+	if a.hands != nil {
+		a.hands.close()
+	}
 	if a.tsdb != nil {
 		errs = append(errs, a.tsdb.Close())
 	}

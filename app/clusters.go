@@ -26,6 +26,8 @@ type sources struct {
 	cluster config.Cluster
 	promql  *promql.Source
 	kube    *kube.Watcher // Nil if the cluster has no Kubernetes API configured.
+
+	follower *follower // Nil if releases are not followed.
 }
 
 // clusterList returns the clusters of the file and those that are found in kubeconfig files. A file that cannot be read
@@ -60,11 +62,16 @@ func (a *App) specs(c *config.Config, clusters []config.Cluster) ([]collectors.C
 		if err != nil {
 			return nil, err
 		}
+		pods, err := podQueries(c, &cluster)
+		if err != nil {
+			return nil, err
+		}
+		asked := applied{cluster: cluster, queries: queries, pods: pods}
 		out = append(out, collectors.ClusterSpec{
 			Name: cluster.Name,
-			Key:  a.specKey(cluster, queries),
+			Key:  a.specKey(asked),
 			Build: func() ([]collectors.Source, error) {
-				return a.buildSources(cluster, queries, gate)
+				return a.buildSources(&asked, gate)
 			},
 		})
 	}
@@ -75,30 +82,34 @@ func (a *App) specs(c *config.Config, clusters []config.Cluster) ([]collectors.C
 type applied struct {
 	cluster config.Cluster
 	queries []promql.Query
+	pods    []promql.PodQuery // Asked while a release runs.
 	key     string
 }
 
 // specKey returns a key that changes when something changes on which a cluster's sources depend, secrets included.
-func (a *App) specKey(cluster config.Cluster, queries []promql.Query) string {
-	last, ok := a.applied[cluster.Name]
-	if ok && reflect.DeepEqual(last.cluster, cluster) && reflect.DeepEqual(last.queries, queries) {
+func (a *App) specKey(now applied) string {
+	last, ok := a.applied[now.cluster.Name]
+	now.key = last.key
+	if ok && reflect.DeepEqual(last, now) {
 		return last.key
 	}
 	a.generation++
-	key := strconv.Itoa(a.generation)
-	a.applied[cluster.Name] = applied{cluster, queries, key}
-	return key
+	now.key = strconv.Itoa(a.generation)
+	a.applied[now.cluster.Name] = now
+	return now.key
 }
 
 // buildSources builds the sources of one cluster.
-func (a *App) buildSources(cluster config.Cluster, queries []promql.Query, gate chan struct{}) ([]collectors.Source, error) {
+func (a *App) buildSources(asked *applied, gate chan struct{}) ([]collectors.Source, error) {
+	cluster := asked.cluster
 	client, err := promql.NewHTTPClient(cluster.Prometheus.Client(), time.Duration(cluster.QueryTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("build the HTTP client of cluster %s: %w", cluster.Name, err)
 	}
 	s := &sources{cluster: cluster}
 	s.promql, err = promql.New(promql.Options{
-		Cluster: cluster.Name, URL: string(cluster.Prometheus.URL), Client: client, Queries: queries,
+		Cluster: cluster.Name, URL: string(cluster.Prometheus.URL), Client: client,
+		Queries: asked.queries, Pods: asked.pods, Selector: cluster.Selector,
 		Registry: a.registry, Sink: a.engine, Since: a.engine.LastAt(cluster.Name),
 		Interval: time.Duration(cluster.Interval), Lag: time.Duration(cluster.Lag), Window: time.Duration(cluster.Window),
 		Timeout: time.Duration(cluster.QueryTimeout), Concurrency: cluster.Concurrency,
@@ -117,6 +128,10 @@ func (a *App) buildSources(cluster config.Cluster, queries []promql.Query, gate 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s.kube != nil && a.config.Releases.Enabled {
+		s.follower = a.follows(a.config, s)
+		out = append(out, s.follower)
+	}
 	a.sources[cluster.Name] = s
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/incident"
+	"tocsin/release"
 	"tocsin/store/journal"
 )
 
@@ -22,6 +23,12 @@ const (
 	kindNotification = "notification" // What became of a message.
 	kindSent         = "sent"         // The ledger: what each receiver has been told.
 	kindFeedback     = api.KindFeedback
+	kindRelease      = api.KindRelease // How far a release is, and what it was judged to be.
+	kindMark         = "mark"          // What a person says of a revision.
+	kindAction       = "action"        // What is done about a release.
+	kindPause        = "pause"         // What stops actions.
+	kindBad          = "bad_images"    // Images that were judged bad.
+	kindAlarm        = "alarm"
 	kindReload       = "reload"
 	kindStart        = "start"
 )
@@ -31,10 +38,12 @@ const (
 type recorder struct {
 	journal   *journal.Journal
 	incidents *incident.Manager
+	releases  *release.Manager
 	logger    *slog.Logger
 	inbox     chan occurrence // As many as may wait; those who send wait when it is full: nothing is dropped.
 	seen      *recent         // Changes that are written down.
 	rosters   rosters
+	nodes     nodeTrouble
 }
 
 // occurrence is one of a finding, a change, an instant of a cluster, and the end of a cluster.
@@ -47,14 +56,18 @@ type occurrence struct {
 	settled chan struct{}   // Instead of all that: closed when everything before is recorded.
 }
 
-func newRecorder(j *journal.Journal, m *incident.Manager, logger *slog.Logger, reg prometheus.Registerer) *recorder {
+func newRecorder(
+	j *journal.Journal, m *incident.Manager, rel *release.Manager, logger *slog.Logger, reg prometheus.Registerer,
+) *recorder {
 	r := &recorder{
 		journal:   j,
 		incidents: m,
+		releases:  rel,
 		logger:    logger,
 		inbox:     make(chan occurrence, 4096),
 		seen:      newRecent(10_000),
 		rosters:   rosters{scored: make(map[string][]fleet.Service)},
+		nodes:     nodeTrouble{last: make(map[fleet.Service]time.Time)},
 	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tocsin_app_inbox_occurrences",
@@ -147,6 +160,8 @@ func (r *recorder) takeChange(c *fleet.Change) {
 		r.logger.Info("Change", "kind", c.Kind, "service", c.Service, "summary", c.Summary, "author", c.Author)
 	}
 	r.incidents.Change(*c)
+	r.releases.Change(*c)
+	r.nodes.note(c)
 }
 
 // recent remembers the newest versions of the last so many keys.

@@ -14,6 +14,7 @@ import (
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/incident"
+	"tocsin/release"
 	"tocsin/store/journal"
 )
 
@@ -34,7 +35,11 @@ func TestClustersAreComparedByWhatTheyScore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRecorder(j, m, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	releases, err := release.NewManager(release.ManagerOptions{Report: func(release.Event) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRecorder(j, m, releases, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 
 	nan := float32(math.NaN())
 	start := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)

@@ -126,6 +126,10 @@ func (a *App) tryReload() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reload: %w", err)
 	}
+	acting, err := actionPolicy(c)
+	if err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
+	}
 	specs, err := a.specs(c, clusters)
 	if err != nil {
 		return nil, fmt.Errorf("reload: %w", err)
@@ -134,6 +138,9 @@ func (a *App) tryReload() ([]string, error) {
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	if err := a.engine.SetBudget(budget(c)); err != nil { // Nor of a budget.
+		return nil, fmt.Errorf("reload: %w", err)
+	}
+	if err := a.actions.Apply(acting); err != nil { // Nor of a policy of actions.
 		return nil, fmt.Errorf("reload: %w", err)
 	}
 	a.mu.Lock()
@@ -164,6 +171,7 @@ func needRestart(old, c *config.Config) []string {
 		{"log", old.Log, c.Log},
 		{"storage", old.Storage, c.Storage},
 		{"detection", old.Detection, c.Detection},
+		{"releases", old.Releases, c.Releases},
 		{"incidents.group_wait", old.Incidents.GroupWait, c.Incidents.GroupWait},
 		{"incidents.related_window", old.Incidents.RelatedWindow, c.Incidents.RelatedWindow},
 		{"incidents.hold", old.Incidents.Hold, c.Incidents.Hold},

@@ -44,6 +44,9 @@ func (a *App) restore(ctx context.Context) error {
 		return err
 	}
 	a.incidents.Restore(known, open, changes)
+	if err := a.restoreReleases(ctx); err != nil {
+		return err
+	}
 	for _, i := range known {
 		if i.State != incident.Resolved || a.began.Sub(i.End) < 24*time.Hour {
 			a.remediation.Incident(i)
@@ -137,6 +140,7 @@ func (a *App) snapshot(ctx context.Context) {
 		a.logger.Error("What was learnt is not saved", "err", err)
 	}
 	a.saveWatchers(ctx)
+	a.saveReleases()
 }
 
 // saveWatchers saves what the watchers remember, once the changes that they remember to have told are recorded: a crash

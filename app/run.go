@@ -27,6 +27,7 @@ func (a *App) Run(ctx context.Context) error {
 		{name: "journal", run: a.journal.Run, patience: 5 * time.Second},
 		{name: "score database", run: a.tsdb.Run, patience: 10 * time.Second},
 		{name: "notification", run: a.remediation.Run, patience: 15 * time.Second},
+		{name: "actions", run: a.actions.Run, patience: 15 * time.Second},
 		{name: "recorder", run: a.recorder.Run, patience: 5 * time.Second},
 		{name: "feedback", run: a.opinions.Run, patience: 5 * time.Second},
 		{name: "detector", run: a.engine.Run, patience: 5 * time.Second},

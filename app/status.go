@@ -47,6 +47,8 @@ func (a *App) apiOptions() (api.Options, error) {
 		Findings:    a.engine,
 		Incidents:   a.incidents,
 		Opinions:    a.opinions,
+		Releases:    releases{a.releases, a.journal, a.actions},
+		Actions:     a.actions,
 		History:     history{a.journal},
 		Reconcile:   a.journal.Reconcile,
 		Logger:      a.opts.Logger.With("component", "api"),

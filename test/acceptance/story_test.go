@@ -3,14 +3,10 @@ package acceptance
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/slack-go/slack/slacktest"
 
 	"tocsin/cmd/fleetsim/sim"
 	"tocsin/detector"
@@ -18,48 +14,6 @@ import (
 	"tocsin/incident"
 	"tocsin/test/testbed"
 )
-
-// slackBoard is a Slack that keeps what was posted, edited and answered.
-type slackBoard struct {
-	*slacktest.Server
-	mu    sync.Mutex
-	calls []slackCall
-}
-
-type slackCall struct{ method, channel, ts, thread, text string }
-
-func startSlack(t *testing.T) *slackBoard {
-	t.Helper()
-	b := &slackBoard{}
-	serve := func(method string) func(http.ResponseWriter, *http.Request) {
-		return func(w http.ResponseWriter, r *http.Request) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			c := slackCall{
-				method: method, channel: r.FormValue("channel"), ts: r.FormValue("ts"),
-				thread: r.FormValue("thread_ts"), text: r.FormValue("text"),
-			}
-			if c.ts == "" {
-				c.ts = fmt.Sprintf("1700000000.%06d", len(b.calls)+1)
-			}
-			b.calls = append(b.calls, c)
-			answer(w, map[string]any{"ok": true, "channel": "C0123456789", "ts": c.ts, "text": c.text})
-		}
-	}
-	b.Server = slacktest.NewTestServer(func(c slacktest.Customize) {
-		c.Handle("/chat.postMessage", serve("post"))
-		c.Handle("/chat.update", serve("update"))
-	})
-	b.Start()
-	t.Cleanup(b.Stop)
-	return b
-}
-
-func (b *slackBoard) all() []slackCall {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.calls)
-}
 
 // TestAFaultIsToldOnce is what tocsin is for. A fleet lives beside a real Prometheus and a real Alertmanager; the
 // checkout of one cluster is deployed and begins to fail; one incident names it and the deployment, one alert
@@ -74,7 +28,7 @@ func TestAFaultIsToldOnce(t *testing.T) {
 	prometheus := testbed.StartPrometheus(t, testbed.PrometheusOptions{Targets: targets(simulated, address)})
 	told := testbed.StartReceiver(t)
 	alertmanager := testbed.StartAlertmanager(t, testbed.AlertmanagerOptions{Webhook: told.URL})
-	board := startSlack(t)
+	board := testbed.StartSlack(t)
 	api := startKubeAPI(t)
 	clusters := simulated.Clusters()
 	victim := victimOf(t, simulated, clusters[0])
@@ -97,7 +51,7 @@ receivers:
   - name: everybody
     alertmanager_configs: [{urls: [%[5]q]}]
     slack_configs: [{token: xoxb-test, channel: "#sre", api_url: %[6]q}]
-`, clusters[0], clusters[1], prometheus.URL, api.kubeconfig(t), alertmanager.URL, board.GetAPIURL()), t.TempDir())
+`, clusters[0], clusters[1], prometheus.URL, api.kubeconfig(t), alertmanager.URL, board.URL), t.TempDir())
 
 	testbed.Eventually(t, 3*time.Minute, "all series to be warm", func() error { return warm(d) })
 	api.deploy(victim.Namespace, victim.Name, "shop/"+victim.Name+":v42", "argocd-controller")
@@ -115,9 +69,9 @@ receivers:
 
 	checkAlerts(t, told, victim)
 	testbed.Eventually(t, time.Minute, "the end in Slack", func() error {
-		calls := board.all()
-		if last := lastEdit(calls); !strings.Contains(strings.ToLower(last.text), "resolved") {
-			return fmt.Errorf("last edit is %q", last.text)
+		calls := board.Calls()
+		if last := lastEdit(calls); !strings.Contains(strings.ToLower(last.Text), "resolved") {
+			return fmt.Errorf("last edit is %q", last.Text)
 		}
 		return nil
 	})
@@ -253,10 +207,10 @@ func checkAlerts(t *testing.T, r *testbed.Receiver, victim fleet.Service) {
 }
 
 // lastEdit returns the newest state of the first message.
-func lastEdit(calls []slackCall) slackCall {
-	var last slackCall
+func lastEdit(calls []testbed.SlackCall) testbed.SlackCall {
+	var last testbed.SlackCall
 	for _, c := range calls {
-		if c.thread == "" {
+		if c.Thread == "" {
 			last = c
 		}
 	}
@@ -264,24 +218,24 @@ func lastEdit(calls []slackCall) slackCall {
 }
 
 // checkSlack wants one message, edited in place, with its history in its thread.
-func checkSlack(t *testing.T, b *slackBoard) {
+func checkSlack(t *testing.T, b *testbed.Slack) {
 	t.Helper()
 	var messages []string
 	edits, replies := 0, 0
-	for _, c := range b.all() {
+	for _, c := range b.Calls() {
 		switch {
-		case c.method == "update":
+		case c.Method == "update":
 			edits++
-			if len(messages) == 0 || c.ts != messages[0] {
-				t.Errorf("an edit of %s, which is not the message", c.ts)
+			if len(messages) == 0 || c.TS != messages[0] {
+				t.Errorf("an edit of %s, which is not the message", c.TS)
 			}
-		case c.thread != "":
+		case c.Thread != "":
 			replies++
-			if len(messages) == 0 || c.thread != messages[0] {
-				t.Errorf("a reply to %s, which is not the message", c.thread)
+			if len(messages) == 0 || c.Thread != messages[0] {
+				t.Errorf("a reply to %s, which is not the message", c.Thread)
 			}
 		default:
-			messages = append(messages, c.ts)
+			messages = append(messages, c.TS)
 		}
 	}
 	if len(messages) != 1 || edits == 0 || replies == 0 {
