@@ -33,17 +33,19 @@ func (m *Manager) release(info ReleaseInfo, result release.Result, at time.Time)
 	r := m.regressions[info.ID]
 	bad := info.Metric != "" && info.Withdrawn == ""
 	if r == nil {
-		if !bad || info.Over() {
+		if !bad || info.Over() || m.finished(info.ID) {
 			return
 		}
 		r = &regression{}
 		m.regressions[info.ID] = r
 		m.metrics.releases.Inc()
 	}
-	if at.Before(r.heard) {
-		return
+	ended := r.info.ID != "" && !r.info.State.Running()
+	if info.State.Running() && (ended || at.Before(r.heard)) {
+		return // Late. The end is not: it may be told with the time of what was noticed late.
 	}
 	before := r.info
+	at = later(r.heard, at)
 	r.info, r.heard, r.known = before.update(info, result), at, at
 	switch {
 	case r.group != nil:
@@ -54,6 +56,16 @@ func (m *Manager) release(info ReleaseInfo, result release.Result, at time.Time)
 	case bad && r.info.Severity().level() > r.told.level():
 		m.house(r, at)
 	}
+}
+
+// finished says whether a release is known to have ended by an incident that is resolved.
+func (m *Manager) finished(id string) bool {
+	return slices.ContainsFunc(m.recent, func(i Incident) bool {
+		return i.about(id) && (i.Release.ID == id && !i.Release.State.Running() ||
+			slices.ContainsFunc(i.Releases, func(r ReleaseRef) bool {
+				return r.ID == id && !r.State.Running()
+			}))
+	})
 }
 
 // update returns what is known of a release after more was heard of it. The strongest evidence

@@ -277,7 +277,20 @@ func TestAnIncidentEndsWithItsRelease(t *testing.T) {
 				t.Fatalf("got %s %q, want %q", i.State, i.Reason, tc.reason)
 			}
 			w.m.Release(at(bad(cart), 2*time.Hour, release.Rolling)) // Late news of what is over.
+			w.wantOpen(0)
 		})
+	}
+}
+
+// An end that is noticed late has a time before the last verdict, and counts all the same.
+func TestAnEndThatIsNoticedLate(t *testing.T) {
+	w := newWorld(t, incident.Options{})
+	cart := service("shop", "cart")
+	w.m.Release(at(bad(cart), 3*time.Minute, release.Rolling))
+	w.m.Release(at(bad(cart), 2*time.Minute, release.RolledBack))
+	w.m.Release(at(bad(cart), 4*time.Minute, release.Rolling))
+	if i := w.last(); len(w.reports) != 2 || i.Release.State != release.RolledBack {
+		t.Errorf("%d reports, the release is %s", len(w.reports), i.Release.State)
 	}
 }
 
