@@ -24,11 +24,12 @@ type cluster struct {
 	mu      sync.Mutex
 	objects map[string]*object // By namespace/name.
 	fail    func(verb string) error
-	lose    func(verb string) bool // The write happens and its reply does not arrive.
-	slow    time.Duration          // Between the last note and the write.
-	stopped string                 // Its kill switch.
-	result  rollback.Result        // Of a rollout; Complete.
-	rollout time.Duration          // How long it takes.
+	lose    func(verb string) bool                            // The write happens and its reply does not arrive.
+	slow    time.Duration                                     // Between the last note and the write.
+	stopped string                                            // Its kill switch.
+	result  rollback.Result                                   // Of a rollout; Complete.
+	rollout time.Duration                                     // How long it takes.
+	wrote   func(verb string, r *rollback.Request, o *object) // Just before a write is accepted.
 	holds   []rollback.Hold
 	hold    bool // An undo suspends an owner.
 }
@@ -79,6 +80,15 @@ func (c *cluster) trouble(ctx context.Context, verb string) error {
 type side struct {
 	*cluster
 	tell func(context.Context, rollback.Step) error
+	away func() bool // It cannot reach the cluster; nil: it can.
+}
+
+// trouble returns what goes wrong with a request.
+func (s *side) trouble(ctx context.Context, verb string) error {
+	if s.away != nil && s.away() {
+		return errors.New("no route to host")
+	}
+	return s.cluster.trouble(ctx, verb)
 }
 
 var _ action.Executor = (*side)(nil)
@@ -115,8 +125,6 @@ func (o *object) judge(r *rollback.Request) *rollback.Refusal {
 		return &rollback.Refusal{Code: c, Target: r.Target, What: what, Next: "look"}
 	}
 	switch {
-	case o.mode == "never":
-		return refuse(rollback.OptedOut, "its annotation says never")
 	case o.hash == r.Good:
 		return refuse(rollback.Undone, "it runs the good revision already")
 	case o.hash != r.Bad:
@@ -180,6 +188,9 @@ func (s *side) write(
 		if s.hold {
 			effect.Hold = &rollback.Hold{Action: r.Action, Until: time.Now().Add(r.Hold)}
 			s.holds = append(s.holds, *effect.Hold)
+		}
+		if s.wrote != nil {
+			s.wrote(verb, &r, o)
 		}
 		change(o)
 		o.action = r.Action
@@ -406,7 +417,7 @@ func (w *world) start() {
 		if c == nil {
 			return nil, fmt.Errorf("cluster %s: %w", name, action.ErrNoExecutor)
 		}
-		return &side{c, w.engine.Note}, nil
+		return &side{cluster: c, tell: w.engine.Note}, nil
 	}
 	o.Review = w.review
 	o.Context = func(context.Context, *release.Record) action.Context {
