@@ -70,10 +70,13 @@ func (r *ReleaseInfo) cause() string { return cmp.Or(r.Change, r.ID) }
 // there is none, or if the incident began before it.
 func (g *group) judgedCause(c *cluster) *Cause {
 	lead := g.lead()
-	if lead == nil || g.storm || lead.info.Withdrawn != "" || lead.info.Start.After(g.start.Add(skew)) {
+	if lead == nil || g.storm {
 		return nil
 	}
 	r := &lead.info
+	if r.Withdrawn != "" || r.Start.After(g.start.Add(skew)) {
+		return nil
+	}
 	cause := &Cause{
 		Change: fleet.Change{
 			ID: r.cause(), At: r.Start, Service: r.Service, Workload: r.Workload,

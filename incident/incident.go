@@ -33,7 +33,7 @@ const (
 type Incident struct {
 	ID          string        `json:"id"`          // Of this occurrence: fingerprint and start.
 	Fingerprint string        `json:"fingerprint"` // Of the place, on every replica.
-	Service     fleet.Service `json:"service"`     // Where it began, or is worst; zero: of an alarm only.
+	Service     fleet.Service `json:"service"`     // Where it began; zero: of an alarm.
 	State       State         `json:"state"`
 	Severity    Severity      `json:"severity"`
 	Title       string        `json:"title"` // One line for people, without markup.

@@ -637,8 +637,10 @@ func TestTheEvidenceInWords(t *testing.T) {
 		{"latency", 0.3, 0.1, 1.5, 100, "latency +30%", "+10% to 2.5 times", "one in 100 "},
 		{"latency_p99", 8.2, 7, 9, 1e4, "latency p99 9.2 times", "8 to 10 times", "one in 10,000"},
 		{"cpu", 0.5, -0.1, 1, 1e5, "CPU for each request +50%", "-10% to 2 times", "one in 100,000"},
-		{"memory", 0.0012, 0.001, 0.002, 1500, "memory +0.12% a minute", "+0.1 to +0.2% a minute",
-			"one in 1,500"},
+		{
+			"memory", 0.0012, 0.001, 0.002, 1500, "memory +0.12% a minute", "+0.1 to +0.2% a minute",
+			"one in 1,500",
+		},
 		{"CrashLoopBackOff", math.NaN(), math.NaN(), inf, 1, "new pods crash", "", ""},
 		{"new_thing", math.NaN(), math.NaN(), inf, inf, "new thing", "", "one in a million"},
 	} {

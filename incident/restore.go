@@ -131,7 +131,8 @@ func (m *Manager) restoreReleases(g *group) {
 			continue
 		}
 		other := *lead
-		other.ID, other.Service, other.Name, other.State = ref.ID, ref.Service, ref.Name, ref.State
+		other.ID, other.Service = ref.ID, ref.Service
+		other.Name, other.State = ref.Name, ref.State
 		other.Suspected = ref.Severity != Critical
 		if other.Withdrawn = ""; ref.Over && ref.State.Running() {
 			other.Withdrawn = "not held to be bad any more"
