@@ -33,7 +33,7 @@ type ReleaseDetail struct {
 
 // errUnfollowed answers for a daemon that does not follow releases.
 func errUnfollowed() error {
-	return unavailable("releases are not followed: `releases` is not enabled in the configuration")
+	return unavailable("this daemon does not follow releases")
 }
 
 func releaseList() list {

@@ -30,9 +30,11 @@ type Actions interface {
 	Weekly(from, to time.Time) action.Report
 }
 
+var _ Actions = (*action.Engine)(nil)
+
 // errInactive answers for a daemon that does nothing about releases.
 func errInactive() error {
-	return unavailable("nothing is done about releases: `remediation` is not enabled in the configuration")
+	return unavailable("this daemon does nothing about releases")
 }
 
 // actionError says what an error of Actions is to a client.

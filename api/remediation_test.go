@@ -69,7 +69,8 @@ func (e *actions) Retry(_ context.Context, id, by, note string) (action.Action, 
 }
 
 func (e *actions) Weekly(from, to time.Time) action.Report {
-	return action.Report{From: from, To: to, Total: action.Total{Done: len(e.all)}, Lines: []action.Line{}}
+	total := action.Total{Done: len(e.all)}
+	return action.Report{From: from, To: to, Total: total, Lines: []action.Line{}}
 }
 
 func (e *actions) Suspend(_ context.Context, p action.Pause) (action.Pause, error) {
@@ -220,15 +221,17 @@ func TestPausesThatAreNone(t *testing.T) {
 	h := newHouse(t)
 	s := h.server(t, nil)
 	for body, says := range map[string]string{
-		`{"by":"ann"}`:                                                           "write fleet",
-		`{"scope":"a/b/c/d","by":"ann"}`:                                         "cluster/namespace/service",
-		`{"scope":"a//c","by":"ann"}`:                                            "cluster/namespace/service",
-		`{"scope":"fleet"}`:                                                      "by",
-		`{"scope":"fleet","by":"ann","for":"soon"}`:                              "2h or 1d",
-		`{"scope":"fleet","by":"ann","for":"0s"}`:                                "2h or 1d",
+		`{"by":"ann"}`:                   "write fleet",
+		`{"scope":"a/b/c/d","by":"ann"}`: "cluster/namespace/service",
+		`{"scope":"a//c","by":"ann"}`:    "cluster/namespace/service",
+		`{"scope":"fleet"}`:              "by",
+
+		`{"scope":"fleet","by":"ann","for":"soon"}`:   "2h or 1d",
+		`{"scope":"fleet","by":"ann","for":"0s"}`:     "2h or 1d",
+		`{"scope":"fleet","by":"ann","forever":true}`: "forever",
+
 		`{"scope":"fleet","by":"ann","until":"2001-01-01T00:00:00Z"}`:            "over",
 		`{"scope":"fleet","by":"ann","for":"1h","until":"2100-01-01T00:00:00Z"}`: "either",
-		`{"scope":"fleet","by":"ann","forever":true}`:                            "forever",
 	} {
 		if r := post(t, s, "pauses", body); r.code != 400 || !strings.Contains(r.Error, says) {
 			t.Errorf("%s: %d, want 400 with %q: %s", body, r.code, says, r.body)
@@ -272,7 +275,7 @@ func TestDaemonThatDoesNotFollowReleases(t *testing.T) {
 		"releases", "releases/r1", "actions", "actions/undo-1", "pauses", "report", "report?format=text",
 	} {
 		r := ask(t, s, "GET", base+target, "")
-		if r.code != 503 || r.ErrorType != "unavailable" || !strings.Contains(r.Error, "not enabled") {
+		if r.code != 503 || r.ErrorType != "unavailable" || !strings.Contains(r.Error, "this daemon") {
 			t.Errorf("%s: %d: %s", target, r.code, r.body)
 		}
 	}

@@ -37,8 +37,10 @@ func newDecision(verb, short, long string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   verb + " ACTION",
 		Short: short,
-		Long:  long + "\n\nThe beginning of an action's ID is enough if there is only one that begins so.",
-		Args:  asked(cobra.ExactArgs(1), aName),
+		Long: long + `
+
+The beginning of an action's ID is enough if there is only one that begins so.`,
+		Args: asked(cobra.ExactArgs(1), aName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.client()
 			if err != nil {
@@ -75,9 +77,9 @@ func newMark() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mark RELEASE accepted|regressed|unknown",
 		Short: "Overrule what is known of the revision that a release has brought",
-		Long: `Overrule what is known of the revision that a release has brought. One that is accepted may be
-gone back to, and verdicts speak against it no more; one that is regressed is never gone back to.
-The beginning of a release's ID is enough if there is only one that begins so.`,
+		Long: `Overrule what is known of the revision that a release has brought. One that is
+accepted may be gone back to, and verdicts speak against it no more; one that is regressed is never
+gone back to. The beginning of a release's ID is enough if there is only one that begins so.`,
 		Args: asked(cobra.ExactArgs(2), aName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			standing := release.Standing(args[1])

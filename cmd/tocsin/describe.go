@@ -21,8 +21,8 @@ func newDescribe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe",
 		Short: "Say all that is known of one thing, for people",
-		Long: `Say all that is known of one thing, for people. The beginning of an ID is enough if there is
-only one that begins so.`,
+		Long: `Say all that is known of one thing, for people. The beginning of an ID is enough if
+there is only one that begins so.`,
 	}
 	f.add(cmd.PersistentFlags())
 	cmd.AddCommand(
@@ -107,7 +107,7 @@ func fetch[T any, P interface {
 }
 
 // searched is how many of the newest things are looked through for the beginning of an ID.
-const searched = 5000
+const searched = 1000
 
 // complete returns the ID of a list that is what is given or, as the only one of the newest, begins
 // with it. What stands before an ID's last hyphen may be left out.
@@ -183,8 +183,8 @@ func newSheet(out io.Writer) *sheet { return &sheet{painter: newPainter(out), ou
 
 func (s *sheet) line(t tone, format string, args ...any) {
 	if s.err == nil {
-		text := s.paint(t, fmt.Sprintf(format, args...))
-		_, s.err = fmt.Fprintln(s.out, text)
+		text := printable(fmt.Sprintf(format, args...))
+		_, s.err = fmt.Fprintln(s.out, s.paint(t, text))
 	}
 	s.began = true
 }
@@ -255,7 +255,8 @@ func (s *sheet) timeline(start time.Time, moments []moment) {
 	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
 	rows := make([]row, 0, len(moments))
 	for _, m := range moments {
-		rows = append(rows, row{cells: []string{when(m.at), after(m.at.Sub(start)), m.what}, tone: m.tone})
+		cells := []string{when(m.at), after(m.at.Sub(start)), m.what}
+		rows = append(rows, row{cells: cells, tone: m.tone})
 	}
 	s.table("Timeline", []string{"TIME", "AFTER", "WHAT"}, rows)
 }

@@ -18,7 +18,8 @@ func (a *actionSheet) describe(s *sheet) {
 	s.fact("Release", a.Release+", begun "+when(a.Start))
 	s.fact("What", a.what())
 	s.toned(actionTone(a.State), "State", string(a.State)+reason(a.Reason))
-	s.fact("Evidence", fmt.Sprintf("%s (%s)%s", a.Verdict.Result, a.Verdict.Tier, reason(a.Verdict.Reason)))
+	v := &a.Verdict
+	s.fact("Evidence", fmt.Sprintf("%s (%s)%s", v.Result, v.Tier, reason(v.Reason)))
 	if m := a.Memory; m != nil {
 		s.fact("Known bad", fmt.Sprintf("in %s since %s%s", m.Cluster, when(m.At), reason(m.Reason)))
 	}

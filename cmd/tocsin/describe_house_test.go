@@ -47,7 +47,9 @@ func (h *house) released(t *testing.T) {
 		{Hash: "d09e", Standing: release.Bad, Last: noon, Release: "8c1d2f"},
 	}
 	h.engine.all = []action.Action{rollbackOf(&bad)}
-	h.engine.all[0].Steps = []action.Step{{At: noon.Add(50 * time.Second), What: "waits for an approval"}}
+	h.engine.all[0].Steps = []action.Step{
+		{At: noon.Add(50 * time.Second), What: "waits for an approval"},
+	}
 }
 
 func badRelease() release.Record {
@@ -101,7 +103,9 @@ func rollbackOf(r *release.Record) action.Action {
 			},
 			{Name: "approval", Reason: "a person is to approve it", Next: "tocsin approve undo-5b0d"},
 		},
-		Effect: &rollback.Effect{State: rollback.Planned, Writes: []string{"patch Deployment cart"}, Attempts: 1},
+		Effect: &rollback.Effect{
+			State: rollback.Planned, Writes: []string{"patch Deployment cart"},
+		},
 	}
 }
 

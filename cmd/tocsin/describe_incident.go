@@ -25,8 +25,8 @@ func (i *incidentSheet) describe(s *sheet) {
 	s.timeline(i.Start, i.moments())
 	s.table("Effects", []string{"SERVICE", "SIGNAL", "OBSERVED", "EXPECTED", "DIFFERENCE", "OPEN"},
 		effectRows(i.Effects))
-	s.table("What changed before, likeliest first", []string{"AT", "SERVICE", "WHAT", "BY", "WHY", "SCORE"},
-		causeRows(i.Causes))
+	s.table("What changed before, likeliest first",
+		[]string{"AT", "SERVICE", "WHAT", "BY", "WHY", "SCORE"}, causeRows(i.Causes))
 	i.next(s)
 }
 
@@ -47,8 +47,8 @@ func (i *incidentSheet) release(s *sheet) {
 	if r == nil {
 		return
 	}
-	text := fmt.Sprintf("%s %s of %s%s", r.Name, r.State, subjectOf(r.Service, r.Workload), by(r.Author))
-	s.toned(toneBad, "Release", text+" (tocsin describe release "+r.ID+")")
+	s.toned(toneBad, "Release", fmt.Sprintf("%s %s of %s%s (tocsin describe release %s)",
+		r.Name, r.State, subjectOf(r.Service, r.Workload), by(r.Author), r.ID))
 	s.fact("Images", r.Images)
 	if r.Effect != "" {
 		interval := ""

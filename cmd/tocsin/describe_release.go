@@ -171,7 +171,8 @@ var evidenceColumns = []string{
 func evidenceRows(findings []evidence.Finding) []row {
 	rows := make([]row, 0, len(findings))
 	for _, f := range findings {
-		effect, interval := incident.PlainEffect(f.Name, f.Effect), incident.PlainInterval(f.Name, f.Lower, f.Upper)
+		effect := incident.PlainEffect(f.Name, f.Effect)
+		interval := incident.PlainInterval(f.Name, f.Lower, f.Upper)
 		if interval == "" {
 			effect = "" // Of what cannot be compared, nothing is known.
 		}

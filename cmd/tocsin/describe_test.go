@@ -126,7 +126,12 @@ func TestDescribe(t *testing.T) {
 		},
 		{"a service in full", []string{"service", "eu/shop/mail"}, 0, []string{"eu/shop/mail", "8c77aa"}},
 		{"no such service", []string{"service", "none"}, 2, []string{"tocsin get services"}},
-		{"half a release", []string{"release", "8c"}, 2, []string{"2 releases begin with 8c", "8c77aa, 8c1d2f"}},
+		{
+			"half a release",
+			[]string{"release", "8c"},
+			2,
+			[]string{"2 releases begin with 8c", "8c77aa, 8c1d2f"},
+		},
 		{"no such release", []string{"release", "ab"}, 2, []string{"tocsin get releases lists them"}},
 		{"no such action", []string{"action", "ab"}, 2, []string{"tocsin get actions lists them"}},
 		{"a path", []string{"release", "../status"}, 2, []string{"neither an ID nor a name"}},
@@ -159,10 +164,10 @@ func TestDescribeServiceOfADaemonThatFollowsNoReleases(t *testing.T) {
 	if strings.Contains(out, "Last releases") {
 		t.Errorf("printed\n%s", out)
 	}
-	h.says(t, 1, []string{"describe", "release", "8c1"}, "not enabled")
-	h.says(t, 1, []string{"get", "actions"}, "not enabled")
-	h.says(t, 1, []string{"pause"}, "not enabled")
-	h.says(t, 1, []string{"report"}, "not enabled")
+	h.says(t, 1, []string{"describe", "release", "8c1"}, "this daemon does")
+	h.says(t, 1, []string{"get", "actions"}, "this daemon does")
+	h.says(t, 1, []string{"pause"}, "this daemon does")
+	h.says(t, 1, []string{"report"}, "this daemon does")
 }
 
 // TestChoices wants that of every state people know what they can do.

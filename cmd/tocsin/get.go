@@ -55,8 +55,9 @@ func newGet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get",
 		Short: "List what the daemon knows, the newest first",
-		Long: `List what the daemon knows, the newest first. Filters must all agree. --output wide has more
-columns, --output json what the API answers; --watch goes on and shows what is new or has changed.`,
+		Long: `List what the daemon knows, the newest first. Filters must all agree. --output wide
+has more columns, --output json what the API answers; --watch goes on and shows what is new or has
+changed.`,
 	}
 	f.add(cmd.PersistentFlags())
 	for _, l := range listings() {
@@ -65,21 +66,22 @@ columns, --output json what the API answers; --watch goes on and shows what is n
 	return cmd
 }
 
+// getFlags say how a list is shown.
+type getFlags struct {
+	output string
+	limit  int
+	watch  bool
+	every  time.Duration
+}
+
 func newGetOne(f *clientFlags, l *listing) *cobra.Command {
-	var output string
-	var limit int
-	var watch bool
-	var every time.Duration
+	var g getFlags
 	cmd := &cobra.Command{
 		Use:     l.name,
 		Aliases: []string{l.one},
 		Short:   l.short,
 		Args:    asked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !slices.Contains(forms, output) || limit < 1 || every <= 0 {
-				return fmt.Errorf("%w: want --output %s, --limit above 0 and --every above 0s",
-					errBadInput, strings.Join(forms, ", "))
-			}
 			query, err := l.query(cmd, time.Now())
 			if err != nil {
 				return err
@@ -88,20 +90,7 @@ func newGetOne(f *clientFlags, l *listing) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ask := func() ([]json.RawMessage, error) {
-				return list[json.RawMessage](cmd.Context(), c, l.name, query, limit)
-			}
-			if watch {
-				return l.watch(cmd, every, output, ask)
-			}
-			items, err := ask()
-			if err != nil {
-				return err
-			}
-			if len(items) == 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "There are no such %s.\n", l.name)
-			}
-			return l.show(cmd.OutOrStdout(), items, output)
+			return l.get(cmd, c, query, g)
 		},
 	}
 	for _, name := range l.filters {
@@ -111,11 +100,34 @@ func newGetOne(f *clientFlags, l *listing) *cobra.Command {
 		}
 		cmd.Flags().StringP(name, short, "", filterHelp[name])
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, wide or json.")
-	cmd.Flags().IntVar(&limit, "limit", 100, "At most so many.")
-	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "Go on, and show what is new or has changed.")
-	cmd.Flags().DurationVar(&every, "every", 2*time.Second, "How often --watch looks.")
+	flags := cmd.Flags()
+	flags.StringVarP(&g.output, "output", "o", "table", "table, wide or json.")
+	flags.IntVar(&g.limit, "limit", 100, "At most so many.")
+	flags.BoolVarP(&g.watch, "watch", "w", false, "Go on, and show what is new or has changed.")
+	flags.DurationVar(&g.every, "every", 2*time.Second, "How often --watch looks.")
 	return cmd
+}
+
+// get shows a list.
+func (l *listing) get(cmd *cobra.Command, c *client, query url.Values, g getFlags) error {
+	if !slices.Contains(forms, g.output) || g.limit < 1 || g.every <= 0 {
+		return fmt.Errorf("%w: want --output %s, --limit above 0 and --every above 0s",
+			errBadInput, strings.Join(forms, ", "))
+	}
+	ask := func() ([]json.RawMessage, error) {
+		return list[json.RawMessage](cmd.Context(), c, l.name, query, g.limit)
+	}
+	if g.watch {
+		return l.watch(cmd, g.every, g.output, ask)
+	}
+	items, err := ask()
+	if err != nil {
+		return err
+	}
+	if len(items) == 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "There are no such %s.\n", l.name)
+	}
+	return l.show(cmd.OutOrStdout(), items, g.output)
 }
 
 // query reads the filters.

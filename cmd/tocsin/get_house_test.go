@@ -97,7 +97,8 @@ func (h *house) fill(t *testing.T) {
 			Observed: "12.4%", Expected: "0.3%", Difference: "+12.1 points (41 times)",
 		}},
 		Release: &incident.ReleaseInfo{
-			ID: "8c1d2f", Service: cart, Workload: fleet.Deployment, Name: "v42", Images: "cart:v41 -> cart:v42",
+			ID: "8c1d2f", Service: cart, Workload: fleet.Deployment,
+			Name: "v42", Images: "cart:v41 -> cart:v42",
 			State: release.Rolling, Start: noon.Add(-40 * time.Second),
 			Evidence: incident.Evidence{
 				Tier: release.RollBack, After: 82 * time.Second, Effect: "errors +4.8 points",

@@ -56,8 +56,10 @@ func findingsListing() *listing {
 	return &listing{
 		name: "findings", one: "finding", short: "Stretches of time in which a signal was improbable",
 		filters: []string{"cluster", "namespace", "service", "signal", "state", "since"},
-		columns: []string{"ID", "STATE", "SERVICE", "SIGNAL", "STARTED", "LASTED", "OBSERVED", "EXPECTED"},
-		wide:    []string{"PEAK", "THRESHOLD", "HARMFUL", "REASON"},
+		columns: []string{
+			"ID", "STATE", "SERVICE", "SIGNAL", "STARTED", "LASTED", "OBSERVED", "EXPECTED",
+		},
+		wide: []string{"PEAK", "THRESHOLD", "HARMFUL", "REASON"},
 		row: asRow(func(f *detector.Finding) row {
 			t := tonePlain
 			switch {

@@ -25,10 +25,10 @@ func newPause() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause [--cluster C] [--namespace N] [--service S] [--team T] [--for 2h] [--why TEXT]",
 		Short: "Keep anything from being done about releases: the kill switch",
-		Long: `Keep anything from being done about releases, at once: also what has begun and is not written is
-called off. What has been written is seen to its end. Releases are still judged, and people told.
-Without a cluster, namespace, service or team it is about everything; * stands for any letters.
-Without --for it lasts until tocsin resume.`,
+		Long: `Keep anything from being done about releases, at once: also what has begun and is
+not written is called off. What has been written is seen to its end. Releases are still judged, and
+people told. Without a cluster, namespace, service or team it is about everything; * stands for any
+letters. Without --for it lasts until tocsin resume.`,
 		Args: asked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := f.client()
@@ -94,8 +94,8 @@ func newResume() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume [PAUSE | --all]",
 		Short: "End a pause",
-		Long: `End a pause: what it has refused is judged anew. The pause may be left out if only one is in
-force; --all ends all of them. tocsin get pauses lists them.`,
+		Long: `End a pause: what it has refused is judged anew. The pause may be left out if only
+one is in force; --all ends all of them. tocsin get pauses lists them.`,
 		Args: asked(cobra.MaximumNArgs(1), aName),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := f.client()

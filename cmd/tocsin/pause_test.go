@@ -24,7 +24,8 @@ func TestPauseAndResume(t *testing.T) {
 	h.says(t, 0, []string{"pause"}, "p2")
 	h.says(t, 0, []string{"pause", "--team", "pay"}, "p3: nothing is done about releases of team pay")
 	h.says(t, 2, []string{"resume", "p2", "--all"}, "either a pause or --all")
-	h.says(t, 0, []string{"resume", "--all"}, "p2: the pause of everything", "p3: the pause of team pay")
+	h.says(t, 0, []string{"resume", "--all"},
+		"p2: the pause of everything", "p3: the pause of team pay")
 	h.says(t, 2, []string{"pause", "--for", "soon"}, "2h or 1d")
 	h.says(t, 2, []string{"pause", "extra"}, "unknown command")
 	want := []action.Scope{{}, {Namespaces: []string{"shop"}}, {}, {Teams: []string{"pay"}}}

@@ -18,9 +18,9 @@ func newReport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report [--week | --from TIME [--to TIME]] [--output text|json]",
 		Short: "Say what was done about releases, what would have been done, and how it ended",
-		Long: `Say what was done about releases, what would have been done in the mode observe, and how these
-releases ended anyway: of the last 7 days, of the last whole week, or of any time. A time is a
-duration back, as 30d, or written out, as 2026-03-01T12:00:00Z.`,
+		Long: `Say what was done about releases, what would have been done in the mode observe, and
+how these releases ended anyway: of the last 7 days, of the last whole week, or of any time. A time
+is a duration back, as 30d, or written out, as 2026-03-01T12:00:00Z.`,
 		Args: asked(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "text" && output != "json" || week && from+to != "" {
