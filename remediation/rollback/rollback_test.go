@@ -674,7 +674,21 @@ func TestAbortOfAnArgoRollout(t *testing.T) {
 		if s.get(s.path)["status"].(object)["abort"] != true {
 			t.Error("it is not aborted")
 		}
-		s.want(t, "cart:v2", 1) // The claim; the abort itself is of the status.
+		s.want(t, "cart:v2", 1)         // The claim; the abort itself is of the status.
+		s.edit(s.path, func(o object) { // The canary goes while Verify looks.
+			status := o["status"].(object)
+			status["availableReplicas"], status["updatedReplicas"] = int64(2), int64(1)
+		})
+		time.AfterFunc(time.Minute, func() {
+			s.edit(s.path, func(o object) {
+				status := o["status"].(object)
+				status["availableReplicas"], status["updatedReplicas"] = int64(2), int64(0)
+			})
+		})
+		outcome, err := s.Verify(t.Context(), s.request)
+		if err != nil || outcome.Result != rollback.Complete || outcome.Took < time.Minute {
+			t.Errorf("Verify() = %+v, %v", outcome, err)
+		}
 		d := stage(t, fleet.Deployment)
 		_, err = d.Abort(t.Context(), d.request)
 		wantRefusal(t, err, rollback.Unsupported, "knows no abort")

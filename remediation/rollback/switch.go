@@ -18,7 +18,9 @@ func (e *Executor) Stopped(ctx context.Context, namespace, name string) (why str
 		return "", nil
 	}
 	if err != nil {
-		r := &Request{Target: Target{Cluster: e.opts.Cluster, Namespace: namespace, Name: name}}
+		r := &Request{Target: Target{
+			Cluster: e.opts.Cluster, Kind: "ConfigMap", Namespace: namespace, Name: name,
+		}}
 		return "", fmt.Errorf("read the kill switch: %w",
 			r.explain(err, "get", core("configmaps"), namespace))
 	}

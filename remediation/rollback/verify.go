@@ -98,6 +98,10 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 	if err := v.resolve(ctx, v.request, w); err != nil {
 		return err
 	}
+	if w.aborted(v.request) {
+		v.lookAborted(w, now)
+		return nil
+	}
 	by, at := w.intruder()
 	when := at.UTC().Format(time.RFC3339)
 	switch w.hash {
@@ -126,6 +130,36 @@ func (v *verification) look(ctx context.Context, now time.Time) error {
 		return v.free(ctx, w, now)
 	}
 	return nil
+}
+
+// aborted says whether a workload is an Argo Rollout on its way back to its stable revision. Its
+// specification keeps the bad one.
+func (w *workload) aborted(r *Request) bool {
+	return r.Target.Kind == Rollout && w.hash == r.Bad && w.truth("status", "abort") &&
+		w.text("status", "currentPodHash") != w.text("status", "stableRS")
+}
+
+// lookAborted judges how far an abort is: it is complete when as many pods as are wanted are
+// available without those of the bad revision, and get all of the traffic.
+func (v *verification) lookAborted(w *workload, now time.Time) {
+	wanted := w.count(1, "spec", "replicas")
+	stable := w.count(0, "status", "availableReplicas") - w.count(0, "status", "updatedReplicas")
+	weight := w.count(0, "status", "canary", "weights", "canary", "weight")
+	text := fmt.Sprintf("aborted: at least %d of %d pods of the stable revision are available",
+		max(stable, 0), wanted)
+	if weight > 0 {
+		text += fmt.Sprintf(", the bad one gets %d%% of the traffic", weight)
+	}
+	v.outcome.Reason = text
+	if text != v.last {
+		v.last, v.moved = text, now
+	}
+	switch limit := w.deadline(v.opts.Stall); {
+	case w.observed() >= w.GetGeneration() && stable >= wanted && weight == 0:
+		v.conclude(Complete, text, "")
+	case now.Sub(v.moved) > limit:
+		v.conclude(Failed, fmt.Sprintf("it made no progress for %s: %s", limit, text), "")
+	}
 }
 
 func (v *verification) conclude(r Result, reason, by string) {
