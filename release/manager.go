@@ -118,6 +118,7 @@ func (m *Manager) begin() error {
 		return err
 	}
 	tracker.forgotten = func(k Key) { m.judge.Forget(modelName(k)) }
+	tracker.waits = m.waits
 	m.judge, m.tracker = judge, tracker
 	return nil
 }
@@ -220,7 +221,7 @@ func (m *Manager) Advance(cluster string, now time.Time) {
 			if end := m.tracker.over(&r); r.State == Soaking && !end.After(now) {
 				at = end.Add(-time.Nanosecond) // The last word before its soak time is over.
 			}
-			if d != nil && at.Sub(d.judgedAt) >= judgeEvery {
+			if d != nil && at.Sub(d.judgedAt) >= judgeEvery && !m.waits(&r, now) {
 				m.judgeRelease(d, &r, at)
 			}
 		}

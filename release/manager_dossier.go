@@ -32,10 +32,11 @@ type dossier struct {
 	window     evidence.Window
 	inWindow   [2]int // Old and new pods.
 	windowOpen bool
+	served     bool // It holds requests of new pods.
 	again      bool // Begin anew when the window ends.
 	refills    int
 	cursor     time.Time // Up to here, samples were handed over.
-	sampleAt   time.Time // Newest sample; of a new pod, freshAt.
+	sampleAt   time.Time // Newest sample; of the requests of a new pod, freshAt.
 	freshAt    time.Time
 	wholeAt    time.Time // Newest window of the service as a whole.
 	basis      Basis
@@ -45,6 +46,7 @@ type dossier struct {
 	own         Verdict // By the release's own samples.
 	facts       Verdict // By Kubernetes; its At is zero if there is none.
 	judgedAt    time.Time
+	waitsSince  time.Time // Its soak time is over, but samples are missing.
 	smallestAt  time.Time
 	toldAt      time.Time
 	toldVerdict word

@@ -15,9 +15,9 @@ const (
 	factRecent   = time.Minute      // A pod between two crashes still crashes.
 	probesRecent = 5 * time.Minute
 	factLook     = 2 * time.Minute // How old the newest look may be.
-	factStorm    = 5 * time.Minute // How close together unrelated workloads must come into trouble ...
+	factStorm    = 5 * time.Minute // How close together workloads come into the same trouble ...
 	factOthers   = 3               // ... and how many of them make it the cluster's.
-	factShare    = 10              // One in so many new pods must be in trouble: a bad node is a bad node.
+	factShare    = 10              // One in so many new pods: a bad node is a bad node.
 )
 
 // warned names trouble of a workload.
@@ -217,7 +217,8 @@ func crashes(s *scene) charge {
 		c.since = at
 	}
 	held := s.at.Sub(c.since)
-	c.what = fmt.Sprintf("%d of %d new pods crash again and again for %s", n, len(s.pods), held.Round(time.Second))
+	c.what = fmt.Sprintf("%d of %d new pods crash again and again for %s",
+		n, len(s.pods), held.Round(time.Second))
 	switch all := n == len(s.pods); {
 	case n == 0:
 	case n > 1 && all && held >= factHeldOne:
@@ -226,7 +227,7 @@ func crashes(s *scene) charge {
 		s.ready == 0 && held >= factHeldOne,
 		s.r.State == Stalled:
 		c.tier = RollBack
-	default:
+	case held >= factHeld:
 		c.tier = Pause
 	}
 	return c
@@ -244,7 +245,7 @@ func kills(s *scene) charge {
 	switch {
 	case c.pods > 1 && 2*c.pods >= len(s.pods):
 		c.tier = RollBack
-	case c.pods > 0:
+	case c.pods > 1:
 		c.tier = Pause
 	}
 	return c
@@ -260,7 +261,8 @@ func stuck(s *scene) charge {
 		c.kind = FailedStart
 	}
 	held := s.at.Sub(since)
-	c.what = fmt.Sprintf("the containers of %d of %d new pods cannot start for %s", n, len(s.pods), held.Round(time.Second))
+	c.what = fmt.Sprintf("the containers of %d of %d new pods cannot start for %s",
+		n, len(s.pods), held.Round(time.Second))
 	switch {
 	case n == 0:
 	case s.r.State == Stalled && s.ready == 0:
@@ -275,7 +277,8 @@ func stuck(s *scene) charge {
 func probes(s *scene) charge {
 	c := charge{kind: FailedProbes, pods: s.unavailable, since: s.since([]FactKind{FailedProbes})}
 	i := slices.IndexFunc(s.r.Facts, func(f Fact) bool { return f.Kind == FailedProbes })
-	if i < 0 || s.unavailable == 0 || s.at.Sub(s.r.Facts[i].Last) > probesRecent || s.r.State != Stalled {
+	if i < 0 || s.unavailable == 0 || s.r.State != Stalled ||
+		s.at.Sub(s.r.Facts[i].Last) > probesRecent {
 		return c
 	}
 	c.what = fmt.Sprintf("%d of %d new pods fail their probes, and the rollout does not progress",
@@ -299,8 +302,11 @@ func deadline(s *scene) charge {
 }
 
 // withFacts lets the facts speak for a release, beside what its samples say.
-func withFacts(v Verdict, f *Verdict) Verdict {
+func withFacts(v Verdict, f *Verdict, now time.Time) Verdict {
 	v.Result, v.Tier, v.Metric, v.Missing = f.Result, f.Tier, f.Metric, Missing{}
 	v.Effect, v.Lower, v.Upper, v.Reason = f.Effect, f.Lower, f.Upper, f.Reason
+	if age := now.Sub(f.At); age > factLook {
+		v.Reason = fmt.Sprintf("nobody has seen its pods for %s; %s", age.Round(time.Second), f.Reason)
+	}
 	return v
 }

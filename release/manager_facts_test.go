@@ -121,6 +121,9 @@ func TestFactsOfKubernetes(t *testing.T) {
 			r.show(15*time.Second, old(), pods("b", 2, "CrashLoopBackOff", "Error"))
 			r.show(2*time.Minute, old(), ready(pods("b", 2, "", "Error")))
 		}, release.Inconclusive, release.Watch, ""},
+		{"the only new pod has just begun to crash", func(r *rack) {
+			r.show(15*time.Second, old(), pods("b", 1, "CrashLoopBackOff", ""))
+		}, release.Inconclusive, release.Watch, ""},
 		{"the only new pod crashes for half a minute", func(r *rack) {
 			r.show(45*time.Second, old(), pods("b", 1, "CrashLoopBackOff", ""))
 		}, release.Inconclusive, release.Pause, release.CrashLoop},
@@ -173,10 +176,14 @@ func TestFactsOfKubernetes(t *testing.T) {
 			fresh := append(ready(pods("b", 2, "", "OOMKilled")), ready(pods("c", 2, "", ""))...)
 			r.show(time.Minute, old(), fresh)
 		}, release.Regressed, release.RollBack, release.OOMKilled},
-		{"one was", func(r *rack) {
-			fresh := append(ready(pods("b", 1, "", "OOMKilled")), ready(pods("c", 2, "", ""))...)
+		{"two of many were", func(r *rack) {
+			fresh := append(ready(pods("b", 2, "", "OOMKilled")), ready(pods("c", 5, "", ""))...)
 			r.show(5*time.Minute, old(), fresh)
 		}, release.Inconclusive, release.Pause, release.OOMKilled},
+		{"one was", func(r *rack) {
+			fresh := append(ready(pods("b", 1, "", "OOMKilled")), ready(pods("c", 1, "", ""))...)
+			r.show(5*time.Minute, old(), fresh)
+		}, release.Inconclusive, release.Watch, ""},
 		{"old pods are killed for their memory now and then", func(r *rack) {
 			r.show(5*time.Minute, append(old(), ready(pods("a9", 1, "", "OOMKilled"))...), ready(pods("b", 2, "", "OOMKilled")))
 		}, release.Inconclusive, release.Watch, release.OOMKilled},

@@ -16,7 +16,8 @@ const (
 	smallestEvery = 10 * time.Minute
 	trialLongest  = wantEver  // Then it begins anew: its samples take memory.
 	trialAnew     = time.Hour // With as much of the past.
-	wholeDoubt    = 10        // By how much less an e-value counts if there is nothing to compare with now.
+	waitLongest   = 10 * time.Minute
+	wholeDoubt    = 10 // By so much less an e-value counts if nothing runs beside.
 )
 
 // unseen is the verdict on a release without a sample.
@@ -28,6 +29,9 @@ func unseen() Verdict {
 func (m *Manager) judgeRelease(d *dossier, r *Release, now time.Time) {
 	m.ownVerdict(d, now)
 	v, basis := d.own, d.basis
+	if basis == NoBasis && d.trial != nil {
+		basis = ByPods // Without requests: memory, at least.
+	}
 	if d.basis == ByService {
 		v = wholeService(v, m.judge.opts.Alpha)
 	}
@@ -39,7 +43,7 @@ func (m *Manager) judgeRelease(d *dossier, r *Release, now time.Time) {
 	v = d.stale(v, r, now)
 	m.judgeFacts(d, r, now)
 	if f := &d.facts; !f.At.IsZero() && (f.Tier > v.Tier || f.Tier == v.Tier && f.Result >= v.Result) {
-		v, basis = withFacts(v, f), ByFacts
+		v, basis = withFacts(v, f, now), ByFacts
 		d.record.DataAt = f.At
 	}
 	overrule(&v, d.record.AcceptedBy)
@@ -66,6 +70,23 @@ func (m *Manager) ownVerdict(d *dossier, now time.Time) {
 		s := d.trial.Smallest()
 		d.record.Smallest, d.smallestAt = &s, now
 	}
+}
+
+// waits reports whether the soak time of a release is over, but not all samples of it have come: after
+// a restart they are on their way. Nobody waits for long.
+func (m *Manager) waits(r *Release, now time.Time) bool {
+	d := m.running[r.ID]
+	if d == nil || r.State != Soaking {
+		return false
+	}
+	end := m.tracker.over(r)
+	if end.After(now) || end.Sub(d.cursor) <= staleAfter {
+		return false
+	}
+	if d.waitsSince.IsZero() {
+		d.waitsSince = now
+	}
+	return now.Sub(d.waitsSince) < waitLongest
 }
 
 // wholeService takes from a verdict by before and after what it cannot know. Something else may have

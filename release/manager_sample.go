@@ -37,7 +37,7 @@ const (
 	dropTwice    = "twice"
 	dropTooMany  = "too many pods"
 	dropWhole    = "service as a whole" // While its pods are known, or between the sides.
-	dropBounds   = "bounds"             // Latency only: buckets that have nothing in common with the others'.
+	dropBounds   = "bounds"             // Latency only: buckets that others do not have.
 )
 
 // The distances in time that matter to samples.
@@ -100,8 +100,11 @@ func (m *Manager) take(d *dossier, at time.Time, s *Sample) string {
 		return dropStranger
 	}
 	m.open(d, at)
-	d.again = d.again || d.basis == ByService // Pods are known now: from its beginning, by pods.
-	d.basis = ByPods
+	serves := evidence.Known(s.Requests) || len(s.Latency) > 0
+	if serves {
+		d.again = d.again || d.basis == ByService // By pods, from its beginning.
+		d.basis = ByPods
+	}
 	name := s.Pod
 	if side.again {
 		name += " again" // The old pod of this name is another pod.
@@ -117,6 +120,7 @@ func (m *Manager) take(d *dossier, at time.Time, s *Sample) string {
 		m.counting++
 	}
 	d.inWindow[sideIndex(side.fresh)]++
+	d.served = d.served || serves && side.fresh
 	buckets, why := d.project(s)
 	d.window.Pods = append(d.window.Pods, d.count(at, s, name, side, buckets))
 	return why
@@ -127,7 +131,7 @@ func (m *Manager) open(d *dossier, at time.Time) {
 	if d.windowOpen {
 		return
 	}
-	d.windowOpen, d.inWindow = true, [2]int{}
+	d.windowOpen, d.inWindow, d.served = true, [2]int{}, false
 	d.window.At, d.window.Pods = at, d.window.Pods[:0]
 	m.touched = append(m.touched, d)
 }
@@ -148,7 +152,9 @@ type counted struct {
 }
 
 // count turns the state of a pod's counters into what it did since its sample before.
-func (d *dossier) count(at time.Time, s *Sample, name string, side podSide, buckets []float64) evidence.PodSample {
+func (d *dossier) count(
+	at time.Time, s *Sample, name string, side podSide, buckets []float64,
+) evidence.PodSample {
 	now := evidence.Sample{
 		Pod: name, New: side.fresh, Requests: s.Requests, Errors: s.Errors, CPUSeconds: s.CPUSeconds,
 		MemoryBytes: s.MemoryBytes, Latency: buckets,
@@ -217,16 +223,17 @@ func (m *Manager) endWindow(d *dossier, at time.Time) {
 	if at.After(d.sampleAt) {
 		d.sampleAt = at
 	}
-	if at.After(d.freshAt) && d.inWindow[1] > 0 {
+	if at.After(d.freshAt) && d.served {
 		d.freshAt = at
 	}
 	d.record.OldPods, d.record.NewPods = d.inWindow[0], d.inWindow[1]
 }
 
-// takeWhole folds in a sample of a service whose samples name no pods: it is the old revision until
-// the first new pod, and the new one when most pods are new. What is mixed says nothing.
+// takeWhole folds in a sample of a service whose requests name no pods: it is the old revision until
+// the first new pod, and the new one when most pods are new. What is mixed says nothing. Memory may
+// be known by pods nevertheless.
 func (m *Manager) takeWhole(d *dossier, r *Release, at time.Time, s *Sample) string {
-	if d.basis == ByPods || s.Window <= 0 || d.windowOpen {
+	if d.basis == ByPods || s.Window <= 0 {
 		return dropWhole
 	}
 	from := at.Add(-s.Window)
@@ -254,7 +261,7 @@ func (m *Manager) takeWhole(d *dossier, r *Release, at time.Time, s *Sample) str
 	if !evidence.Known(s.Errors) && !s.ErrorsUnknown && evidence.Known(s.Requests) {
 		p.Errors = 0
 	}
-	d.inWindow[sideIndex(fresh)]++
+	d.served = d.served || fresh
 	d.window.Pods = append(d.window.Pods, p)
 	return why
 }

@@ -172,21 +172,66 @@ func TestManagerWithoutSamples(t *testing.T) {
 	})
 }
 
+// After an outage past the end of its soak time, a release is judged by the samples that it missed.
+func TestManagerWaitsForSamplesAfterAnOutage(t *testing.T) {
+	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 20 * time.Minute}})
+	p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Rolling, 50*time.Minute), simulation.Harm{})
+	w.until(8*time.Minute, nil)
+	w.restart()
+	w.now = noon.Add(40 * time.Minute)
+	w.step()
+	w.step()
+	rec := w.record(p)
+	if rec.Release.State != release.Done || rec.Release.Result != release.Healthy {
+		t.Errorf("%s, %v: %s", rec.Release.State, rec.Release.Result, rec.Verdict.Reason)
+	}
+	if end := rec.Release.End; end.After(noon.Add(26 * time.Minute)) {
+		t.Errorf("it ended at %s", end)
+	}
+	if good, ok := w.manager.LastGood(p.key, "a"); !ok || good.Hash != "b" {
+		t.Errorf("last good: %+v, %v", good, ok)
+	}
+}
+
+// A canary that waits for days is judged by its last hours.
+func TestManagerForgetsTheSamplesOfLongReleases(t *testing.T) {
+	w := newWorld(t, release.ManagerOptions{})
+	p := w.add(workloadOf("eu", "shop"), made(3, 0, simulation.Fixed, 8*time.Hour), simulation.Harm{})
+	p.look = func(g *release.Progress) { g.Paused = true }
+	longest := time.Duration(0)
+	w.until(8*time.Hour, func() bool {
+		if len(w.manager.Records()) > 0 {
+			longest = max(longest, w.record(p).Verdict.Elapsed)
+		}
+		return false
+	})
+	rec := w.record(p)
+	if rec.Release.State != release.Rolling || rec.Decided != nil || rec.Verdict.Elapsed > 4*time.Hour {
+		t.Errorf("%s after %s: %s", rec.Release.State, rec.Verdict.Elapsed, rec.Verdict.Reason)
+	}
+	if longest < 5*time.Hour || longest > 6*time.Hour+time.Minute || !rec.DataAt.Equal(w.now) {
+		t.Errorf("it was judged by %s, data of %s", longest, rec.DataAt)
+	}
+}
+
 // A service whose series do not say which pod they are of is judged by before and after: for a
 // pause, that is, and not by a doubt.
 func TestManagerJudgesTheServiceAsAWhole(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		harm simulation.Harm
+		pods bool // Memory and CPU are known by pods.
 		tier release.Tier
 	}{
-		{"harmless", simulation.Harm{}, release.Watch},
-		{"bad", simulation.Harm{Errors: 0.5}, release.Pause},
+		{"harmless", simulation.Harm{}, false, release.Watch},
+		{"bad", simulation.Harm{Errors: 0.5}, false, release.Pause},
+		{"harmless, memory by pods", simulation.Harm{}, true, release.Watch},
+		{"bad, memory by pods", simulation.Harm{Errors: 0.5}, true, release.Pause},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, release.ManagerOptions{})
 			p := w.add(workloadOf("eu", "shop"), made(4, 1, simulation.Rolling, 40*time.Minute), tc.harm)
-			whole(p, 2*time.Minute)
+			whole(p, 2*time.Minute, tc.pods)
 			w.until(40*time.Minute, w.decided(p))
 			rec := w.record(p)
 			if rec.Basis != release.ByService || rec.Verdict.Tier != tc.tier {
@@ -199,8 +244,9 @@ func TestManagerJudgesTheServiceAsAWhole(t *testing.T) {
 	}
 }
 
-// whole turns the samples of pods into increments of the service as a whole over a window.
-func whole(p *workload, window time.Duration) {
+// whole turns the samples of pods into increments of the service as a whole over a window. Memory and CPU may
+// stay known by pods.
+func whole(p *workload, window time.Duration, pods bool) {
 	before := map[string]release.Sample{}
 	var sum *release.Sample
 	var source []instant
@@ -222,10 +268,17 @@ func whole(p *workload, window time.Duration) {
 			}
 			before[s.Pod] = s
 		}
+		out := instant{at: in.at}
+		for _, s := range in.samples {
+			if s.Requests, s.Errors, s.Latency = math.NaN(), math.NaN(), nil; pods {
+				out.samples = append(out.samples, s)
+			}
+		}
 		if in.at.Sub(noon)%window == 0 {
-			source = append(source, instant{in.at, []release.Sample{*sum}})
+			out.samples = append(out.samples, *sum)
 			sum = nil
 		}
+		source = append(source, out)
 	}
 	shown := p.source
 	p.look = func(g *release.Progress) {

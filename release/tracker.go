@@ -54,6 +54,8 @@ const (
 type Tracker struct {
 	opts      TrackerOptions
 	forgotten func(Key) // A workload that is not remembered any longer.
+	// waits says that a release whose soak time is over waits for its last verdict.
+	waits func(*Release, time.Time) bool
 
 	workloads map[Key]*Followed
 	running   map[string]*Followed // By ID of the release.
@@ -95,8 +97,9 @@ func NewTracker(o TrackerOptions) (*Tracker, error) {
 		o.Ignored = func(Key, Reason) {}
 	}
 	return &Tracker{
-		opts: o, forgotten: func(Key) {}, workloads: map[Key]*Followed{},
-		running: map[string]*Followed{}, clusters: map[string]*tally{},
+		opts: o, forgotten: func(Key) {}, waits: func(*Release, time.Time) bool { return false },
+		workloads: map[Key]*Followed{},
+		running:   map[string]*Followed{}, clusters: map[string]*tally{},
 	}, nil
 }
 
@@ -198,7 +201,7 @@ func (t *Tracker) Advance(cluster string, now time.Time) {
 	}
 	var due []*Followed
 	for _, f := range c.releases {
-		if !t.over(f.Running).After(now) {
+		if !t.over(f.Running).After(now) && !t.waits(f.Running, now) {
 			due = append(due, f)
 		}
 	}

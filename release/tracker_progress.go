@@ -98,7 +98,9 @@ func (t *Tracker) Observe(p Progress) {
 	if r == nil {
 		return
 	}
-	t.settle(f, p.At)
+	if !t.waits(r, p.At) {
+		t.settle(f, p.At)
+	}
 	if r.State.Running() && t.fits(r, &p) {
 		t.advance(f, r, &p)
 	}
