@@ -279,7 +279,8 @@ func (v *services) score(c *cluster) {
 			v.ordinary[i][l] = ordinary(v.users[n])
 		}
 	}
-	p := kernel.GroupParams{Keep: 0.8, Day: float32(float64(c.step) / float64(24*time.Hour))}
+	day := float64(c.step) / float64(24*time.Hour)
+	p := kernel.GroupParams{Keep: 0.9, Fade: float32(math.Pow(0.5, day/7)), Day: float32(day)}
 	kernel.Corroborate(v.scores, v.groups, v.said, v.ordinary, &p)
 	for n := range v.heard {
 		if h := &v.heard[n]; h.signals > 0 && v.users[n] == 1 {

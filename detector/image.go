@@ -16,7 +16,7 @@ import (
 // The frame of a snapshot; docs/formats/snapshot.md describes all of it.
 const (
 	snapshotMagic   = "TOCSNAP\n"
-	snapshotVersion = 2
+	snapshotVersion = 3
 	snapshotHead    = len(snapshotMagic) + 4 + 8
 	snapshotFoot    = 4
 	noTime          = math.MinInt64

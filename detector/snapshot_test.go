@@ -178,8 +178,8 @@ func TestRestoreRefuses(t *testing.T) {
 		{"last byte missing", func(b []byte) []byte { return b[:len(b)-1] }, "torn"},
 		{"something after it", func(b []byte) []byte { return append(b, 0) }, "torn"},
 		{"foreign", func([]byte) []byte { return bytes.Repeat([]byte("else "), 99) }, "not a snapshot"},
-		{"of the model before", func(b []byte) []byte { b[8] = 1; return b }, "version 1, of another model"},
-		{"newer", func(b []byte) []byte { b[8] = 3; return b }, "version 3"},
+		{"of the model before", func(b []byte) []byte { b[8] = 2; return b }, "version 2, of another model"},
+		{"newer", func(b []byte) []byte { b[8] = 4; return b }, "version 4"},
 		{"another page", func(b []byte) []byte {
 			copy(b[4096:8192], bytes.Repeat([]byte("x"), 4096))
 			return b

@@ -102,10 +102,12 @@ const ownTwo = 200 * time.Second
 
 // calibrate says how evidence becomes a score at a step. The weight of novelty falls with the ticks
 // of a day: an hour's mean outside all that was seen is an event, a minute's value hardly, and a
-// second's is noise.
+// second's is noise. That of distance falls alike, from an hour on: at shorter steps a series knows
+// its own tails in a day.
 func calibrate(p *kernel.Params, step time.Duration) {
 	day := float64(24*time.Hour) / float64(step)
 	p.Novelty = float32(math.Pow(10, 5-4.5*(math.Log10(day)-2.5)))
+	p.Far = float32(min(math.Pow(24/day, 4.5), 1))
 	last := len(knots) - 1
 	i := 0
 	for i < last-1 && step > knots[i+1].step {

@@ -45,7 +45,7 @@ func testParams() kernel.Params {
 		Keep:       0.8,
 		GainDay:    0.01, Visits: 3, Share: 1.0 / 96, GainVerify: 1.0 / 432,
 		Week: 10080, GainHour: 0.008, HourVisits: 3, GainWeek: 1.0 / 4320,
-		Novelty: 100, Knots: [5]float32{2.9, 3.1, 3.34, 3.75, 4.5}, OwnTop: 3.34, OwnTwo: 1,
+		Novelty: 100, Far: 0.1, Knots: [5]float32{2.9, 3.1, 3.34, 3.75, 4.5}, OwnTop: 3.34, OwnTwo: 1,
 		WarmUp: 60, Bucket: 3, Hour: 4,
 	}
 }

@@ -62,7 +62,8 @@ const (
 	Mean64      = Mean4 + 2       // 64,
 	Mean256     = Mean4 + 3       // 256,
 	Mean1024    = Mean4 + 4       // and 1024.
-	Noise8      = Mean4 + 5       // Mean absolute distance from Mean16 over 8 ticks,
+	Square256   = Mean4 + 5       // Mean square distance from Mean256 over 256 ticks, nothing clipped.
+	Noise8      = Mean4 + 6       // Mean absolute distance from Mean16 over 8 ticks,
 	Noise32     = Noise8 + 1      // 32,
 	Noise128    = Noise8 + 2      // 128,
 	Noise512    = Noise8 + 3      // and 512.
@@ -146,6 +147,7 @@ type Params struct {
 	GainWeek   float32 // Of the two errors that say whether the weekly profile is used.
 
 	Novelty float32    // Weight of novelty against deviation, times samples.
+	Far     float32    // Weight of distance.
 	Knots   [5]float32 // The log evidence that has scores 1 to 5.
 	OwnTop  float32    // Below this log evidence the series' own quantiles say what it scores.
 	OwnTwo  float32    // 1: both of them do; 0: only the first.
@@ -158,7 +160,7 @@ type Params struct {
 // Tick scores one instant of each series and learns from it.
 //
 // Deviation: each of seven residuals is divided by its own spread, floored by the least effect (a
-// fifth of the spread over 1440 ticks, 2% of the range seen, the signal's own floor), and the log
+// tenth of the spread over 1440 ticks, 2% of the range seen, the signal's own floor), and the log
 // of the quotient is ranked in the series' own tail (see rank). The mean of the seven 1/p is
 // ranked once more: the harmonic mean p-value (Wilson, PNAS 2019), which holds under dependence.
 //
@@ -167,9 +169,14 @@ type Params struct {
 // probability 1/n by exchangeability (Vovk, Gammerman and Shafer, 2005); how far it lies outside, as
 // a share of the range, says how much of it counts.
 //
-// Both are evidence in units of 1/p and add up:
+// Distance: z is how many standard deviations the value is away from the mean over 256 ticks, both
+// plain, so that what comes back again and again is ordinary. No law of life puts more than k / z^4
+// beyond z, where k is its kurtosis (Markov's inequality for the fourth power): that is what can be
+// said of an hourly series, which in a month has too few values to know its own tails.
 //
-//	E = n / (1 + n/40000) (0.03 10^deviation + w novelty)
+// All three are evidence in units of 1/p and add up:
+//
+//	E = n / (1 + n/40000) (0.03 10^deviation + w novelty + Far z^4)
 //
 // with w = Novelty / n: deviation is believed as its tails are learnt, novelty from the beginning.
 // Evidence rests after an alarm: only what exceeds what is left of it is news. Last, log10 E
@@ -197,21 +204,24 @@ const (
 	GroupSamples  = iota // How many scores there were.
 	GroupOrdinary        // The service's own 10% quantile of what its signals say.
 	GroupResting         // What they must exceed to be news.
+	GroupHighest         // The highest that they scored of late, before this was taken off.
 	GroupFields
 )
 
 // GroupParams are the constants of Corroborate.
 type GroupParams struct {
-	Keep float32 // What is left of a resting statement.
+	Keep float32 // What is left of a resting statement,
+	Fade float32 // and of the highest score.
 	Day  float32 // Share of a day that a tick is.
 }
 
 // Corroborate scores services by what their signals say together (see Says): said is the mean of the
 // four that say most, NaN where a service has no sample; ordinary is the mean of the four highest of
 // as many independent signals. What exceeds the larger of that and the service's own ordinary is the
-// score, so that one wild signal of forty says little. For its first day a service scores less: what
-// begins with it, like the first run of a job, moves many of its signals at once, and nothing tells
-// that from an incident. All slices are of one length.
+// score, so that one wild signal of forty says little. A quarter of the highest score of late is taken
+// off, four tenths at most: what a service has said before is in part ordinary for it. For its
+// first day a service scores less: what begins with it, like the first run of a job, moves many of
+// its signals at once, and nothing tells that from an incident. All slices are of one length.
 func Corroborate(score []Lanes, groups []Group, said, ordinary []Lanes, p *GroupParams) {
 	n := len(groups)
 	if len(score) != n || len(said) != n || len(ordinary) != n {

@@ -35,7 +35,7 @@ TEXT ·tickAVX2(SB), $3096-80
 	LDMXCSR 4(SP)
 
 block:
-	PREFETCHT0   8896(DX)(BX*4)
+	PREFETCHT0   8960(DX)(BX*4)
 	VMOVUPS      (CX)(BX*4), Y0
 	VCMPPS       $0x00, Y0, Y0, Y1
 	VMOVUPS      256(DX)(BX*4), Y2
@@ -63,119 +63,117 @@ block:
 	VBLENDVPS    Y12, Y7, Y13, Y12
 	VMOVUPS      Y12, 128(DX)(BX*4)
 	VBROADCASTSS narrow<>+64(SB), Y12
-	VMINPS       Y6, Y12, Y12
-	VMAXPS       Y12, Y7, Y7
+	VMINPS       Y6, Y12, Y13
+	VMAXPS       Y13, Y7, Y7
 	VBLENDVPS    Y11, Y6, Y7, Y7
-	PREFETCHT0   8960(DX)(BX*4)
+	PREFETCHT0   9024(DX)(BX*4)
 	VDIVPS       Y6, Y5, Y11
-	VDIVPS       Y7, Y5, Y12
-	VMOVUPS      576(DX)(BX*4), Y13
-	VBLENDVPS    Y10, Y0, Y13, Y14
-	VANDPS       narrow<>+96(SB), Y14, Y15
-	VMULPS       narrow<>+128(SB), Y15, Y15
-	VADDPS       narrow<>+160(SB), Y15, Y15
-	VMOVUPS      896(DX)(BX*4), Y13
+	VDIVPS       Y7, Y5, Y13
+	VMOVUPS      576(DX)(BX*4), Y14
+	VBLENDVPS    Y10, Y0, Y14, Y15
+	VANDPS       narrow<>+96(SB), Y15, Y12
+	VMULPS       narrow<>+128(SB), Y12, Y12
+	VADDPS       narrow<>+160(SB), Y12, Y12
+	VBROADCASTSS narrow<>+192(SB), Y14
 	VMOVUPS      Y2, (AX)
-	VBROADCASTSS narrow<>+192(SB), Y2
-	VMOVUPS      Y12, 32(AX)
-	VMULPS       Y2, Y13, Y12
-	VADDPS       Y12, Y15, Y12
-	VMOVUPS      Y7, 64(AX)
-	VMULPS       narrow<>+224(SB), Y13, Y7
-	VADDPS       Y7, Y15, Y7
+	VMULPS       896(DX)(BX*4), Y14, Y2
+	VADDPS       Y2, Y12, Y2
 	VCMPPS       $0x01, Y4, Y9, Y4
 	VMOVUPS      Y8, 64(DX)(BX*4)
-	VMOVUPS      5568(DX)(BX*4), Y8
-	VSUBPS       7104(DX)(BX*4), Y8, Y15
-	VBROADCASTSS narrow<>+256(SB), Y8
-	VMOVUPS      Y3, 96(AX)
-	VMULPS       Y15, Y8, Y3
-	VADDPS       Y3, Y7, Y3
-	VBLENDVPS    Y4, Y3, Y7, Y3
-	VBROADCASTSS narrow<>+288(SB), Y4
-	VMINPS       Y6, Y4, Y4
-	VADDPS       narrow<>+320(SB), Y4, Y7
-	VMOVUPS      Y4, 128(AX)
-	VMULPS       Y7, Y2, Y4
-	VADDPS       Y4, Y5, Y4
-	VDIVPS       Y4, Y5, Y4
-	PREFETCHT0   9024(DX)(BX*4)
-	VMOVUPS      Y15, 160(AX)
-	VMULPS       narrow<>+352(SB), Y7, Y15
-	VADDPS       Y15, Y5, Y15
-	VDIVPS       Y15, Y5, Y15
-	VMULPS       narrow<>+384(SB), Y7, Y7
-	VADDPS       narrow<>+416(SB), Y7, Y7
-	VDIVPS       Y7, Y5, Y7
-	VBROADCASTSS narrow<>+448(SB), Y2
-	VMOVUPS      Y7, 192(AX)
-	VMULPS       1728(DX)(BX*4), Y2, Y7
-	VSUBPS       Y7, Y5, Y7
-	VMAXPS       Y8, Y7, Y7
-	VSUBPS       Y14, Y0, Y8
-	VMOVUPS      Y14, 224(AX)
-	VMOVUPS      384(DX)(BX*4), Y14
-	VMOVUPS      Y7, 256(AX)
-	VBLENDVPS    Y10, Y0, Y14, Y7
-	VSUBPS       Y7, Y0, Y14
-	VMOVUPS      Y7, 288(AX)
-	VMOVUPS      448(DX)(BX*4), Y7
-	VMOVUPS      Y14, 320(AX)
-	VBLENDVPS    Y10, Y0, Y7, Y14
-	VSUBPS       Y14, Y0, Y7
-	VMOVUPS      Y7, 352(AX)
-	VMOVUPS      512(DX)(BX*4), Y7
-	VBLENDVPS    Y10, Y0, Y7, Y10
-	VSUBPS       Y10, Y0, Y7
-	VMOVUPS      Y10, 384(AX)
-	VMOVUPS      (DX)(BX*4), Y10
-	VMOVUPS      Y7, 416(AX)
-	VMOVUPS      640(DX)(BX*4), Y7
-	VMOVUPS      Y15, 448(AX)
-	VMOVUPS      Y4, 480(AX)
-	VMAXPS       Y7, Y10, Y15
-	VMAXPS       Y10, Y7, Y4
-	VANDPS       Y4, Y15, Y15
-	VMOVUPS      704(DX)(BX*4), Y4
-	VMOVUPS      Y15, 512(AX)
-	VMAXPS       Y4, Y10, Y7
-	VMAXPS       Y10, Y4, Y15
-	VANDPS       Y15, Y7, Y7
-	VMOVUPS      768(DX)(BX*4), Y15
-	VMOVUPS      Y7, 544(AX)
-	VMAXPS       Y15, Y10, Y4
-	VMAXPS       Y10, Y15, Y7
-	VANDPS       Y7, Y4, Y4
-	VMOVUPS      832(DX)(BX*4), Y7
-	VMOVUPS      Y14, 576(AX)
-	VMAXPS       Y7, Y10, Y15
-	VMAXPS       Y10, Y7, Y14
-	VANDPS       Y14, Y15, Y15
-	VMAXPS       Y13, Y10, Y14
-	VMAXPS       Y10, Y13, Y7
-	VANDPS       Y7, Y14, Y14
+	VMOVUPS      5632(DX)(BX*4), Y8
+	VSUBPS       7168(DX)(BX*4), Y8, Y12
+	VBROADCASTSS narrow<>+224(SB), Y8
+	VMOVUPS      Y13, 32(AX)
+	VMULPS       Y12, Y8, Y13
+	VADDPS       Y13, Y2, Y13
+	VBLENDVPS    Y4, Y13, Y2, Y4
+	VBROADCASTSS narrow<>+256(SB), Y13
+	VMINPS       Y6, Y13, Y13
+	VMOVUPS      Y12, 64(AX)
+	VADDPS       narrow<>+288(SB), Y13, Y12
+	VMOVUPS      Y13, 96(AX)
+	VMULPS       Y12, Y14, Y13
+	VADDPS       Y13, Y5, Y13
+	VDIVPS       Y13, Y5, Y13
+	VMOVUPS      Y7, 128(AX)
+	VMULPS       narrow<>+320(SB), Y12, Y7
+	VADDPS       Y7, Y5, Y7
 	PREFETCHT0   9088(DX)(BX*4)
+	VDIVPS       Y7, Y5, Y7
+	VMULPS       narrow<>+352(SB), Y12, Y12
+	VADDPS       narrow<>+384(SB), Y12, Y12
+	VDIVPS       Y12, Y5, Y12
+	VBROADCASTSS narrow<>+416(SB), Y14
+	VMOVUPS      Y12, 160(AX)
+	VMULPS       1728(DX)(BX*4), Y14, Y12
+	VSUBPS       Y12, Y5, Y12
+	VMAXPS       Y8, Y12, Y12
+	VSUBPS       Y15, Y0, Y8
+	VMOVUPS      Y15, 192(AX)
+	VMOVUPS      384(DX)(BX*4), Y15
+	VMOVUPS      Y12, 224(AX)
+	VBLENDVPS    Y10, Y0, Y15, Y12
+	VSUBPS       Y12, Y0, Y15
+	VMOVUPS      Y12, 256(AX)
+	VMOVUPS      448(DX)(BX*4), Y12
+	VMOVUPS      Y15, 288(AX)
+	VBLENDVPS    Y10, Y0, Y12, Y15
+	VSUBPS       Y15, Y0, Y12
+	VMOVUPS      Y12, 320(AX)
+	VMOVUPS      512(DX)(BX*4), Y12
+	VBLENDVPS    Y10, Y0, Y12, Y10
+	VSUBPS       Y10, Y0, Y12
+	VMOVUPS      Y10, 352(AX)
+	VMOVUPS      (DX)(BX*4), Y10
+	VMOVUPS      Y12, 384(AX)
+	VMOVUPS      640(DX)(BX*4), Y12
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y13, 448(AX)
+	VMAXPS       Y12, Y10, Y7
+	VMAXPS       Y10, Y12, Y13
+	VANDPS       Y13, Y7, Y7
+	VMOVUPS      704(DX)(BX*4), Y13
+	VMOVUPS      Y7, 480(AX)
+	VMAXPS       Y13, Y10, Y12
+	VMAXPS       Y10, Y13, Y7
+	VANDPS       Y7, Y12, Y12
+	VMOVUPS      768(DX)(BX*4), Y7
+	VMOVUPS      Y12, 512(AX)
+	VMAXPS       Y7, Y10, Y13
+	VMAXPS       Y10, Y7, Y12
+	VANDPS       Y12, Y13, Y13
+	VMOVUPS      832(DX)(BX*4), Y12
+	VMOVUPS      Y3, 544(AX)
+	VMAXPS       Y12, Y10, Y7
+	VMAXPS       Y10, Y12, Y3
+	VANDPS       Y3, Y7, Y7
+	VMOVUPS      896(DX)(BX*4), Y3
+	VMOVUPS      Y7, 576(AX)
+	VMAXPS       Y3, Y10, Y12
+	VMAXPS       Y10, Y3, Y7
+	VANDPS       Y7, Y12, Y12
 	VCMPPS       $0x01, 6144(SI)(BX*4), Y9, Y7
+	PREFETCHT0   9152(DX)(BX*4)
+	VANDPS       Y7, Y1, Y10
 	VMOVUPS      Y15, 608(AX)
-	VANDPS       Y7, Y1, Y15
-	VSUBPS       (SI)(BX*4), Y0, Y10
+	VSUBPS       (SI)(BX*4), Y0, Y15
 	VBROADCASTSS 112(DI), Y0
-	VMOVUPS      Y4, 640(AX)
-	VCMPPS       $0x02, Y6, Y0, Y4
-	VMOVUPS      Y12, 672(AX)
-	VANDPS       Y4, Y7, Y12
-	VMOVUPS      Y14, 704(AX)
-	VANDPS       Y12, Y1, Y14
+	VMOVUPS      Y2, 640(AX)
+	VCMPPS       $0x02, Y6, Y0, Y2
+	VMOVUPS      Y13, 672(AX)
+	VANDPS       Y2, Y7, Y13
+	VMOVUPS      Y12, 704(AX)
+	VANDPS       Y13, Y1, Y12
 	VMOVUPS      Y1, 736(AX)
-	VADDPS       Y3, Y13, Y1
-	VMULPS       Y1, Y2, Y1
-	VSUBPS       1408(DX)(BX*4), Y10, Y2
-	VSUBPS       12288(R8)(BX*4), Y10, Y13
-	VMOVUPS      Y3, 768(AX)
-	VSUBPS       1536(DX)(BX*4), Y13, Y3
-	VMOVUPS      Y13, 800(AX)
-	VBROADCASTSS narrow<>+96(SB), Y13
-	VANDPS       Y2, Y13, Y5
+	VADDPS       Y4, Y3, Y1
+	VMULPS       Y1, Y14, Y1
+	VSUBPS       1408(DX)(BX*4), Y15, Y14
+	VSUBPS       12288(R8)(BX*4), Y15, Y3
+	VMOVUPS      Y4, 768(AX)
+	VSUBPS       1536(DX)(BX*4), Y3, Y4
+	VMOVUPS      Y3, 800(AX)
+	VBROADCASTSS narrow<>+96(SB), Y3
+	VANDPS       Y14, Y3, Y5
 	VMINPS       Y1, Y5, Y5
 	VMOVUPS      1472(DX)(BX*4), Y9
 	VSUBPS       Y9, Y5, Y5
@@ -183,100 +181,100 @@ block:
 	VMULPS       Y5, Y0, Y5
 	VADDPS       Y5, Y9, Y5
 	VMOVUPS      Y11, 832(AX)
-	VBROADCASTSS narrow<>+480(SB), Y11
+	VBROADCASTSS narrow<>+448(SB), Y11
 	VADDPS       Y11, Y5, Y5
 	VSUBPS       Y11, Y5, Y5
-	VBLENDVPS    Y14, Y5, Y9, Y9
+	VBLENDVPS    Y12, Y5, Y9, Y9
 	VMOVUPS      Y9, 1472(DX)(BX*4)
-	PREFETCHT0   9152(DX)(BX*4)
-	VANDPS       Y3, Y13, Y9
+	VANDPS       Y4, Y3, Y9
 	VMINPS       Y1, Y9, Y9
-	VMOVUPS      1600(DX)(BX*4), Y13
-	VSUBPS       Y13, Y9, Y9
+	PREFETCHT0   9216(DX)(BX*4)
+	VMOVUPS      1600(DX)(BX*4), Y3
+	VSUBPS       Y3, Y9, Y9
 	VMULPS       Y9, Y0, Y9
-	VADDPS       Y9, Y13, Y9
+	VADDPS       Y9, Y3, Y9
 	VADDPS       Y9, Y11, Y9
 	VSUBPS       Y11, Y9, Y9
-	VBLENDVPS    Y14, Y9, Y13, Y13
-	VMOVUPS      Y13, 1600(DX)(BX*4)
-	VCMPPS       $0x01, Y2, Y1, Y13
-	VMOVUPS      Y15, 864(AX)
-	VXORPS       narrow<>+512(SB), Y1, Y15
-	VMAXPS       Y2, Y15, Y2
-	VBLENDVPS    Y13, Y1, Y2, Y2
-	VMULPS       Y2, Y0, Y2
-	VMOVUPS      1408(DX)(BX*4), Y13
-	VADDPS       Y2, Y13, Y2
-	VADDPS       Y2, Y11, Y2
-	VSUBPS       Y11, Y2, Y2
-	VBLENDVPS    Y14, Y2, Y13, Y2
-	VMOVUPS      Y2, 1408(DX)(BX*4)
-	VCMPPS       $0x01, Y3, Y1, Y2
-	VMAXPS       Y3, Y15, Y3
-	PREFETCHT0   9216(DX)(BX*4)
-	VBLENDVPS    Y2, Y1, Y3, Y2
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      1536(DX)(BX*4), Y2
-	VADDPS       Y0, Y2, Y0
-	VADDPS       Y0, Y11, Y0
-	VSUBPS       Y11, Y0, Y0
-	VBLENDVPS    Y14, Y0, Y2, Y0
-	VMOVUPS      Y0, 1536(DX)(BX*4)
-	VBROADCASTSS 112(DI), Y0
-	VMULPS       narrow<>+544(SB), Y0, Y2
-	VCMPPS       $0x02, Y6, Y2, Y2
-	VMULPS       narrow<>+576(SB), Y5, Y3
-	VCMPPS       $0x01, Y3, Y9, Y3
-	VANDPS       Y3, Y2, Y2
-	VANDPS       narrow<>+0(SB), Y2, Y2
-	VMOVUPS      1664(DX)(BX*4), Y3
-	VBLENDVPS    Y14, Y2, Y3, Y5
-	VSUBPS       Y2, Y3, Y3
-	VMOVUPS      Y5, 1664(DX)(BX*4)
-	VMOVUPS      12288(R8)(BX*4), Y5
-	VMULPS       Y3, Y5, Y3
-	VMOVUPS      1280(DX)(BX*4), Y9
-	VADDPS       Y3, Y9, Y3
+	VBLENDVPS    Y12, Y9, Y3, Y3
+	VMOVUPS      Y3, 1600(DX)(BX*4)
+	VCMPPS       $0x01, Y14, Y1, Y3
+	VMOVUPS      Y10, 864(AX)
+	VXORPS       narrow<>+480(SB), Y1, Y10
+	VMAXPS       Y14, Y10, Y14
+	VBLENDVPS    Y3, Y1, Y14, Y3
+	VMULPS       Y3, Y0, Y3
+	VMOVUPS      1408(DX)(BX*4), Y14
+	VADDPS       Y3, Y14, Y3
 	VADDPS       Y3, Y11, Y3
 	VSUBPS       Y11, Y3, Y3
-	VBLENDVPS    Y4, Y3, Y9, Y13
+	VBLENDVPS    Y12, Y3, Y14, Y3
+	VMOVUPS      Y3, 1408(DX)(BX*4)
+	VCMPPS       $0x01, Y4, Y1, Y3
+	VMAXPS       Y4, Y10, Y4
+	VBLENDVPS    Y3, Y1, Y4, Y3
+	VMULPS       Y3, Y0, Y0
 	PREFETCHT0   9280(DX)(BX*4)
-	VBLENDVPS    Y12, Y3, Y9, Y3
-	VMULPS       Y2, Y5, Y2
-	VSUBPS       Y2, Y10, Y2
-	VBLENDVPS    Y4, Y2, Y10, Y2
-	VBLENDVPS    Y7, Y2, Y8, Y4
-	VMOVUPS      1344(DX)(BX*4), Y10
-	VSUBPS       Y10, Y2, Y12
-	VMULPS       narrow<>+608(SB), Y12, Y12
-	VADDPS       Y12, Y10, Y12
-	VADDPS       Y12, Y11, Y12
-	VSUBPS       Y11, Y12, Y12
-	VBLENDVPS    Y7, Y12, Y10, Y14
+	VMOVUPS      1536(DX)(BX*4), Y3
+	VADDPS       Y0, Y3, Y0
+	VADDPS       Y0, Y11, Y0
+	VSUBPS       Y11, Y0, Y0
+	VBLENDVPS    Y12, Y0, Y3, Y0
+	VMOVUPS      Y0, 1536(DX)(BX*4)
+	VBROADCASTSS 112(DI), Y0
+	VMULPS       narrow<>+512(SB), Y0, Y3
+	VCMPPS       $0x02, Y6, Y3, Y3
+	VMULPS       narrow<>+544(SB), Y5, Y4
+	VCMPPS       $0x01, Y4, Y9, Y4
+	VANDPS       Y4, Y3, Y3
+	VANDPS       narrow<>+0(SB), Y3, Y3
+	VMOVUPS      1664(DX)(BX*4), Y4
+	VBLENDVPS    Y12, Y3, Y4, Y5
+	VSUBPS       Y3, Y4, Y4
+	VMOVUPS      Y5, 1664(DX)(BX*4)
+	VMOVUPS      12288(R8)(BX*4), Y5
+	VMULPS       Y4, Y5, Y4
+	VMOVUPS      1280(DX)(BX*4), Y9
+	VADDPS       Y4, Y9, Y4
+	VADDPS       Y4, Y11, Y4
+	VSUBPS       Y11, Y4, Y4
+	VBLENDVPS    Y2, Y4, Y9, Y10
+	VBLENDVPS    Y13, Y4, Y9, Y4
+	PREFETCHT0   9344(DX)(BX*4)
+	VMULPS       Y3, Y5, Y3
+	VSUBPS       Y3, Y15, Y3
+	VBLENDVPS    Y2, Y3, Y15, Y2
+	VBLENDVPS    Y7, Y2, Y8, Y3
+	VMOVUPS      1344(DX)(BX*4), Y12
+	VSUBPS       Y12, Y2, Y13
+	VMULPS       narrow<>+576(SB), Y13, Y13
+	VADDPS       Y13, Y12, Y13
+	VADDPS       Y13, Y11, Y13
+	VSUBPS       Y11, Y13, Y13
+	VBLENDVPS    Y7, Y13, Y12, Y14
 	VMOVUPS      864(AX), Y15
-	VBLENDVPS    Y15, Y12, Y10, Y10
-	VMOVUPS      Y10, 1344(DX)(BX*4)
-	VMOVUPS      832(AX), Y10
+	VBLENDVPS    Y15, Y13, Y12, Y12
+	VMOVUPS      Y12, 1344(DX)(BX*4)
+	VMOVUPS      832(AX), Y12
 	VBROADCASTSS 108(DI), Y5
-	VMAXPS       Y5, Y10, Y0
-	VMAXPS       Y10, Y5, Y9
+	VMAXPS       Y5, Y12, Y0
+	VMAXPS       Y12, Y5, Y9
 	VANDPS       Y9, Y0, Y0
 	VBROADCASTSS narrow<>+96(SB), Y5
 	VANDPS       Y8, Y5, Y9
-	VMINPS       Y1, Y9, Y10
+	VMINPS       Y1, Y9, Y12
 	VMOVUPS      Y14, 896(AX)
 	VMOVUPS      1856(DX)(BX*4), Y14
-	VSUBPS       Y14, Y10, Y10
-	VMULPS       Y10, Y0, Y10
-	VADDPS       Y10, Y14, Y10
-	VADDPS       Y10, Y11, Y10
-	PREFETCHT0   9344(DX)(BX*4)
-	VSUBPS       Y11, Y10, Y10
-	VMOVUPS      Y3, 928(AX)
-	VBLENDVPS    Y7, Y10, Y14, Y3
-	VBLENDVPS    Y15, Y10, Y14, Y14
+	VSUBPS       Y14, Y12, Y12
+	VMULPS       Y12, Y0, Y12
+	VADDPS       Y12, Y14, Y12
+	VADDPS       Y12, Y11, Y12
+	VSUBPS       Y11, Y12, Y12
+	VMOVUPS      Y4, 928(AX)
+	VBLENDVPS    Y7, Y12, Y14, Y4
+	PREFETCHT0   9408(DX)(BX*4)
+	VBLENDVPS    Y15, Y12, Y14, Y14
 	VMOVUPS      Y14, 1856(DX)(BX*4)
-	VSUBPS       Y13, Y2, Y2
+	VSUBPS       Y10, Y2, Y2
 	VANDPS       Y2, Y5, Y14
 	VMINPS       Y1, Y14, Y1
 	VMOVUPS      1792(DX)(BX*4), Y14
@@ -288,171 +286,171 @@ block:
 	VBLENDVPS    Y7, Y0, Y14, Y1
 	VBLENDVPS    Y15, Y0, Y14, Y14
 	VMOVUPS      Y14, 1792(DX)(BX*4)
-	VCMPPS       $0x02, Y10, Y0, Y0
+	VCMPPS       $0x02, Y12, Y0, Y0
 	VANDPS       Y0, Y7, Y0
 	VBLENDVPS    Y0, Y2, Y8, Y2
-	VSUBPS       Y13, Y12, Y10
+	VSUBPS       Y10, Y13, Y10
 	VBLENDVPS    Y0, Y10, Y8, Y10
 	VMOVUPS      6144(SI)(BX*4), Y12
 	VMOVUPS      (DX)(BX*4), Y13
 	VMAXPS       Y13, Y12, Y14
 	VMAXPS       Y12, Y13, Y11
 	VANDPS       Y11, Y14, Y14
-	PREFETCHT0   9408(DX)(BX*4)
 	VMOVUPS      704(AX), Y11
 	VBLENDVPS    Y0, Y14, Y11, Y13
 	VMOVUPS      3968(DX)(BX*4), Y15
 	VMOVUPS      Y7, 960(AX)
-	VMAXPS       narrow<>+640(SB), Y15, Y7
-	VMOVUPS      Y4, 992(AX)
-	VBROADCASTSS narrow<>+672(SB), Y4
-	VMINPS       Y7, Y4, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
-	VMAXPS       narrow<>+736(SB), Y7, Y7
+	VMAXPS       narrow<>+608(SB), Y15, Y7
+	PREFETCHT0   9472(DX)(BX*4)
+	VMOVUPS      Y3, 992(AX)
+	VBROADCASTSS narrow<>+640(SB), Y3
+	VMINPS       Y7, Y3, Y7
+	VMULPS       narrow<>+672(SB), Y7, Y7
+	VMAXPS       narrow<>+704(SB), Y7, Y7
 	VMOVUPS      Y8, 1024(AX)
-	VBROADCASTSS narrow<>+768(SB), Y8
+	VBROADCASTSS narrow<>+736(SB), Y8
 	VMINPS       Y7, Y8, Y7
 	VMOVUPS      Y6, 1056(AX)
-	VBROADCASTSS narrow<>+800(SB), Y6
+	VBROADCASTSS narrow<>+768(SB), Y6
 	VADDPS       Y6, Y7, Y11
 	VMOVUPS      Y10, 1088(AX)
 	VSUBPS       Y6, Y11, Y10
 	VSUBPS       Y10, Y7, Y7
-	VMULPS       narrow<>+832(SB), Y7, Y10
+	VMULPS       narrow<>+800(SB), Y7, Y10
+	VADDPS       narrow<>+832(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
 	VADDPS       narrow<>+864(SB), Y10, Y10
 	VMULPS       Y10, Y7, Y10
 	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y7, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
 	VMULPS       Y10, Y7, Y7
 	VADDPS       narrow<>+0(SB), Y7, Y7
 	VPSLLD       $0x17, Y11, Y10
 	VPADDD       Y10, Y7, Y7
-	VMOVUPS      672(AX), Y10
-	VMOVUPS      640(AX), Y11
+	VMOVUPS      640(AX), Y10
+	VMOVUPS      672(AX), Y11
 	VADDPS       Y11, Y10, Y15
 	VMULPS       Y15, Y7, Y7
-	PREFETCHT0   9472(DX)(BX*4)
 	VMOVUPS      Y13, 1120(AX)
 	VCMPPS       $0x01, Y11, Y12, Y13
+	PREFETCHT0   9536(DX)(BX*4)
 	VANDPS       Y13, Y0, Y0
-	VMULPS       narrow<>+960(SB), Y3, Y3
-	VCMPPS       $0x01, Y3, Y1, Y1
+	VMULPS       narrow<>+928(SB), Y4, Y4
+	VCMPPS       $0x01, Y4, Y1, Y1
 	VANDPS       Y1, Y0, Y0
 	VMOVUPS      (CX)(BX*4), Y1
-	VSUBPS       Y2, Y1, Y3
-	VMOVUPS      576(AX), Y13
-	VBLENDVPS    Y0, Y3, Y13, Y3
+	VSUBPS       Y2, Y1, Y4
+	VMOVUPS      608(AX), Y13
+	VBLENDVPS    Y0, Y4, Y13, Y4
 	VMOVUPS      4544(DX)(BX*4), Y12
-	VMAXPS       narrow<>+640(SB), Y12, Y1
-	VMINPS       Y1, Y4, Y1
-	VMULPS       narrow<>+704(SB), Y1, Y1
-	VMAXPS       narrow<>+736(SB), Y1, Y1
+	VMAXPS       narrow<>+608(SB), Y12, Y1
+	VMINPS       Y1, Y3, Y1
+	VMULPS       narrow<>+672(SB), Y1, Y1
+	VMAXPS       narrow<>+704(SB), Y1, Y1
 	VMINPS       Y1, Y8, Y1
-	VADDPS       Y1, Y6, Y4
-	VSUBPS       Y6, Y4, Y8
+	VADDPS       Y1, Y6, Y3
+	VSUBPS       Y6, Y3, Y8
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+832(SB), Y1, Y8
+	VMULPS       narrow<>+800(SB), Y1, Y8
+	VADDPS       narrow<>+832(SB), Y8, Y8
+	VMULPS       Y8, Y1, Y8
 	VADDPS       narrow<>+864(SB), Y8, Y8
 	VMULPS       Y8, Y1, Y8
 	VADDPS       narrow<>+896(SB), Y8, Y8
-	VMULPS       Y8, Y1, Y8
-	VADDPS       narrow<>+928(SB), Y8, Y8
-	PREFETCHT0   9536(DX)(BX*4)
 	VMULPS       Y8, Y1, Y1
+	PREFETCHT0   9600(DX)(BX*4)
 	VBROADCASTSS narrow<>+0(SB), Y8
 	VADDPS       Y1, Y8, Y1
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
-	VADDPS       Y14, Y10, Y4
-	VMULPS       Y4, Y1, Y1
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y1, Y1
+	VADDPS       Y14, Y10, Y3
+	VMULPS       Y3, Y1, Y1
 	VBLENDVPS    Y0, Y1, Y7, Y0
-	VMOVUPS      96(AX), Y1
-	VANDPS       Y5, Y1, Y4
+	VMOVUPS      544(AX), Y1
+	VANDPS       Y5, Y1, Y3
 	VMOVUPS      768(AX), Y7
-	VMOVUPS      512(AX), Y1
+	VMOVUPS      480(AX), Y1
 	VMOVUPS      Y0, 1152(AX)
 	VADDPS       Y1, Y7, Y0
-	VMOVUPS      Y3, 1184(AX)
-	VDIVPS       Y0, Y4, Y3
-	VADDPS       narrow<>+128(SB), Y3, Y3
-	VPSUBD       narrow<>+992(SB), Y3, Y13
+	VMOVUPS      Y4, 1184(AX)
+	VDIVPS       Y0, Y3, Y4
+	VADDPS       narrow<>+128(SB), Y4, Y4
+	VPSUBD       narrow<>+960(SB), Y4, Y13
 	VPSRAD       $0x17, Y13, Y13
 	VPSLLD       $0x17, Y13, Y12
-	VPSUBD       Y12, Y3, Y3
-	VSUBPS       Y8, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y12
+	VPSUBD       Y12, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       narrow<>+992(SB), Y4, Y12
 	VMOVUPS      Y14, 1216(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y14
+	VBROADCASTSS narrow<>+1024(SB), Y14
 	VSUBPS       Y12, Y14, Y12
-	VMULPS       Y12, Y3, Y12
+	VMULPS       Y12, Y4, Y12
+	VADDPS       narrow<>+1056(SB), Y12, Y12
+	VMULPS       Y12, Y4, Y12
 	VADDPS       narrow<>+1088(SB), Y12, Y12
-	PREFETCHT0   9600(DX)(BX*4)
-	VMULPS       Y12, Y3, Y12
+	PREFETCHT0   9664(DX)(BX*4)
+	VMULPS       Y12, Y4, Y12
 	VADDPS       narrow<>+1120(SB), Y12, Y12
-	VMULPS       Y12, Y3, Y12
+	VMULPS       Y12, Y4, Y12
 	VADDPS       narrow<>+1152(SB), Y12, Y12
-	VMULPS       Y12, Y3, Y12
-	VADDPS       narrow<>+1184(SB), Y12, Y12
 	VCVTDQ2PS    Y13, Y13
-	VMULPS       Y12, Y3, Y3
-	VADDPS       Y3, Y13, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VMULPS       Y12, Y4, Y4
+	VADDPS       Y4, Y13, Y4
+	VMULPS       narrow<>+1184(SB), Y4, Y4
 	VMOVUPS      1920(DX)(BX*4), Y12
-	VMAXPS       narrow<>+1248(SB), Y12, Y13
+	VMAXPS       narrow<>+1216(SB), Y12, Y13
 	VMOVUPS      Y0, 1248(AX)
 	VMOVUPS      1984(DX)(BX*4), Y0
 	VMOVUPS      Y2, 1280(AX)
-	VMAXPS       narrow<>+1280(SB), Y0, Y2
+	VMAXPS       narrow<>+1248(SB), Y0, Y2
 	VMOVUPS      Y9, 1312(AX)
 	VSUBPS       Y13, Y2, Y9
-	VBROADCASTSS narrow<>+256(SB), Y11
+	VBROADCASTSS narrow<>+224(SB), Y11
 	VMAXPS       Y11, Y9, Y9
 	VMOVUPS      Y15, 1344(AX)
 	VMOVUPS      2048(DX)(BX*4), Y15
-	VMAXPS       narrow<>+1312(SB), Y15, Y5
+	VMAXPS       narrow<>+1280(SB), Y15, Y5
 	VSUBPS       Y2, Y5, Y7
 	VMAXPS       Y11, Y7, Y7
-	VCMPPS       $0x01, Y3, Y2, Y11
+	VCMPPS       $0x01, Y4, Y2, Y11
 	VBLENDVPS    Y11, Y2, Y13, Y2
 	VBLENDVPS    Y11, Y7, Y9, Y9
-	VBLENDVPS    Y11, narrow<>+544(SB), Y8, Y11
-	PREFETCHT0   9664(DX)(BX*4)
-	VCMPPS       $0x01, Y3, Y5, Y13
-	VBLENDVPS    Y13, narrow<>+1344(SB), Y11, Y11
+	VBLENDVPS    Y11, narrow<>+512(SB), Y8, Y11
+	VCMPPS       $0x01, Y4, Y5, Y13
+	PREFETCHT0   9728(DX)(BX*4)
+	VBLENDVPS    Y13, narrow<>+1312(SB), Y11, Y11
 	VBLENDVPS    Y13, Y5, Y2, Y2
-	VMAXPS       narrow<>+1376(SB), Y7, Y5
+	VMAXPS       narrow<>+1344(SB), Y7, Y5
 	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y13, Y5, Y9, Y5
-	VSUBPS       Y2, Y3, Y2
+	VSUBPS       Y2, Y4, Y2
 	VDIVPS       Y5, Y2, Y2
 	VADDPS       Y2, Y11, Y2
 	VCMPPS       $0x01, Y8, Y2, Y5
 	VSUBPS       Y8, Y2, Y7
-	VMULPS       narrow<>+704(SB), Y7, Y7
-	VMAXPS       narrow<>+736(SB), Y7, Y7
+	VMULPS       narrow<>+672(SB), Y7, Y7
+	VMAXPS       narrow<>+704(SB), Y7, Y7
 	VADDPS       Y7, Y6, Y9
 	VSUBPS       Y6, Y9, Y11
 	VSUBPS       Y11, Y7, Y7
-	VBROADCASTSS narrow<>+832(SB), Y11
+	VBROADCASTSS narrow<>+800(SB), Y11
 	VMULPS       Y7, Y11, Y13
-	VBROADCASTSS narrow<>+864(SB), Y14
+	VBROADCASTSS narrow<>+832(SB), Y14
 	VADDPS       Y13, Y14, Y13
 	VMULPS       Y13, Y7, Y13
-	VBROADCASTSS narrow<>+896(SB), Y1
+	VBROADCASTSS narrow<>+864(SB), Y1
 	VADDPS       Y13, Y1, Y13
 	VMULPS       Y13, Y7, Y13
-	PREFETCHT0   9728(DX)(BX*4)
-	VBROADCASTSS narrow<>+928(SB), Y10
+	VBROADCASTSS narrow<>+896(SB), Y10
 	VADDPS       Y13, Y10, Y13
+	PREFETCHT0   9792(DX)(BX*4)
 	VMULPS       Y13, Y7, Y7
 	VADDPS       Y7, Y8, Y7
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y7, Y7
 	VBLENDVPS    Y5, Y7, Y2, Y2
-	VBROADCASTSS narrow<>+416(SB), Y5
+	VBROADCASTSS narrow<>+384(SB), Y5
 	VMINPS       Y2, Y5, Y2
-	VMULPS       narrow<>+1408(SB), Y2, Y2
+	VMULPS       narrow<>+1376(SB), Y2, Y2
 	VADDPS       Y2, Y6, Y7
 	VSUBPS       Y6, Y7, Y9
 	VSUBPS       Y9, Y2, Y2
@@ -465,10 +463,10 @@ block:
 	VMULPS       Y9, Y2, Y2
 	VADDPS       Y2, Y8, Y2
 	VPSLLD       $0x17, Y7, Y7
-	PREFETCHT0   9792(DX)(BX*4)
 	VPADDD       Y7, Y2, Y2
 	VXORPS       X7, X7, X7
 	VADDPS       Y7, Y2, Y2
+	PREFETCHT0   9856(DX)(BX*4)
 	VSUBPS       Y12, Y0, Y9
 	VBROADCASTSS narrow<>+192(SB), Y13
 	VMAXPS       Y13, Y9, Y9
@@ -477,164 +475,164 @@ block:
 	VMAXPS       Y13, Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VMOVUPS      Y2, 1376(AX)
-	VMOVUPS      480(AX), Y2
+	VMOVUPS      448(AX), Y2
 	VMULPS       Y9, Y2, Y13
-	VCMPPS       $0x01, Y3, Y12, Y7
-	VBROADCASTSS narrow<>+1440(SB), Y2
-	VBLENDVPS    Y7, narrow<>+576(SB), Y2, Y7
+	VCMPPS       $0x01, Y4, Y12, Y7
+	VBROADCASTSS narrow<>+1408(SB), Y2
+	VBLENDVPS    Y7, narrow<>+544(SB), Y2, Y7
 	VMULPS       Y7, Y13, Y7
 	VADDPS       Y7, Y12, Y7
 	VMOVUPS      736(AX), Y13
 	VBLENDVPS    Y13, Y7, Y12, Y12
 	VMOVUPS      Y12, 1920(DX)(BX*4)
-	VMOVUPS      448(AX), Y12
+	VMOVUPS      416(AX), Y12
 	VMULPS       Y9, Y12, Y9
-	VBROADCASTSS narrow<>+1472(SB), Y2
+	VBROADCASTSS narrow<>+1440(SB), Y2
 	VMINPS       Y9, Y2, Y9
-	VMOVUPS      256(AX), Y2
-	VMULPS       narrow<>+1504(SB), Y2, Y12
-	VCMPPS       $0x01, Y3, Y0, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y1
+	VMOVUPS      224(AX), Y2
+	VMULPS       narrow<>+1472(SB), Y2, Y12
+	VCMPPS       $0x01, Y4, Y0, Y10
+	VBROADCASTSS narrow<>+1504(SB), Y1
 	VBLENDVPS    Y10, Y12, Y1, Y10
 	VMULPS       Y10, Y9, Y9
-	PREFETCHT0   9856(DX)(BX*4)
 	VADDPS       Y9, Y0, Y9
+	PREFETCHT0   9920(DX)(BX*4)
 	VMAXPS       Y9, Y7, Y10
 	VMAXPS       Y7, Y9, Y1
 	VANDPS       Y1, Y10, Y10
 	VBLENDVPS    Y13, Y10, Y0, Y0
 	VMOVUPS      Y0, 1984(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y5, Y0, Y1
-	VMULPS       narrow<>+1568(SB), Y2, Y2
-	VCMPPS       $0x01, Y3, Y15, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y3, Y2, Y5, Y3
-	VMULPS       Y3, Y1, Y1
+	VMULPS       narrow<>+1536(SB), Y2, Y2
+	VCMPPS       $0x01, Y4, Y15, Y4
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y4, Y2, Y5, Y4
+	VMULPS       Y4, Y1, Y1
 	VADDPS       Y1, Y15, Y1
-	VMAXPS       Y1, Y10, Y3
+	VMAXPS       Y1, Y10, Y4
 	VMAXPS       Y10, Y1, Y7
-	VANDPS       Y7, Y3, Y3
-	VBLENDVPS    Y13, Y3, Y15, Y1
+	VANDPS       Y7, Y4, Y4
+	VBLENDVPS    Y13, Y4, Y15, Y1
 	VMOVUPS      Y1, 2048(DX)(BX*4)
-	VMOVUPS      672(AX), Y1
-	VMOVUPS      512(AX), Y3
-	VADDPS       Y3, Y1, Y3
-	VDIVPS       Y3, Y4, Y3
-	VADDPS       narrow<>+128(SB), Y3, Y3
-	VPSUBD       narrow<>+992(SB), Y3, Y7
+	VMOVUPS      640(AX), Y1
+	VMOVUPS      480(AX), Y4
+	VADDPS       Y4, Y1, Y4
+	VDIVPS       Y4, Y3, Y4
+	VADDPS       narrow<>+128(SB), Y4, Y4
+	VPSUBD       narrow<>+960(SB), Y4, Y7
 	VPSRAD       $0x17, Y7, Y7
 	VPSLLD       $0x17, Y7, Y9
-	VPSUBD       Y9, Y3, Y3
-	VSUBPS       Y8, Y3, Y3
-	PREFETCHT0   9920(DX)(BX*4)
-	VMULPS       narrow<>+1024(SB), Y3, Y9
-	VBROADCASTSS narrow<>+1056(SB), Y10
+	VPSUBD       Y9, Y4, Y4
+	VSUBPS       Y8, Y4, Y4
+	VMULPS       narrow<>+992(SB), Y4, Y9
+	PREFETCHT0   9984(DX)(BX*4)
+	VBROADCASTSS narrow<>+1024(SB), Y10
 	VSUBPS       Y9, Y10, Y9
-	VMULPS       Y9, Y3, Y9
+	VMULPS       Y9, Y4, Y9
+	VADDPS       narrow<>+1056(SB), Y9, Y9
+	VMULPS       Y9, Y4, Y9
 	VADDPS       narrow<>+1088(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
+	VMULPS       Y9, Y4, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
+	VMULPS       Y9, Y4, Y9
 	VADDPS       narrow<>+1152(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y7, Y7
-	VMULPS       Y9, Y3, Y3
-	VADDPS       Y3, Y7, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VMULPS       Y9, Y4, Y4
+	VADDPS       Y4, Y7, Y4
+	VMULPS       narrow<>+1184(SB), Y4, Y4
 	VMOVUPS      3456(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1248(SB), Y7, Y9
+	VMAXPS       narrow<>+1216(SB), Y7, Y9
 	VMOVUPS      3520(DX)(BX*4), Y15
-	VMOVUPS      Y4, 512(AX)
-	VMAXPS       narrow<>+1280(SB), Y15, Y4
-	VSUBPS       Y9, Y4, Y1
-	VBROADCASTSS narrow<>+256(SB), Y10
+	VMOVUPS      Y3, 480(AX)
+	VMAXPS       narrow<>+1248(SB), Y15, Y3
+	VSUBPS       Y9, Y3, Y1
+	VBROADCASTSS narrow<>+224(SB), Y10
 	VMAXPS       Y10, Y1, Y1
 	VMOVUPS      3584(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y0
-	VSUBPS       Y4, Y0, Y5
-	PREFETCHT0   9984(DX)(BX*4)
+	VMAXPS       narrow<>+1280(SB), Y5, Y0
+	VSUBPS       Y3, Y0, Y5
 	VMAXPS       Y10, Y5, Y5
-	VCMPPS       $0x01, Y3, Y4, Y10
-	VBLENDVPS    Y10, Y4, Y9, Y4
+	VCMPPS       $0x01, Y4, Y3, Y10
+	PREFETCHT0   10048(DX)(BX*4)
+	VBLENDVPS    Y10, Y3, Y9, Y3
 	VBLENDVPS    Y10, Y5, Y1, Y1
-	VBLENDVPS    Y10, narrow<>+544(SB), Y8, Y9
-	VCMPPS       $0x01, Y3, Y0, Y10
-	VBLENDVPS    Y10, narrow<>+1344(SB), Y9, Y9
-	VBLENDVPS    Y10, Y0, Y4, Y0
-	VMAXPS       narrow<>+1376(SB), Y5, Y4
-	VMINPS       Y4, Y8, Y4
-	VBLENDVPS    Y10, Y4, Y1, Y1
-	VSUBPS       Y0, Y3, Y0
+	VBLENDVPS    Y10, narrow<>+512(SB), Y8, Y9
+	VCMPPS       $0x01, Y4, Y0, Y10
+	VBLENDVPS    Y10, narrow<>+1312(SB), Y9, Y9
+	VBLENDVPS    Y10, Y0, Y3, Y0
+	VMAXPS       narrow<>+1344(SB), Y5, Y3
+	VMINPS       Y3, Y8, Y3
+	VBLENDVPS    Y10, Y3, Y1, Y1
+	VSUBPS       Y0, Y4, Y0
 	VDIVPS       Y1, Y0, Y0
 	VADDPS       Y0, Y9, Y0
 	VCMPPS       $0x01, Y8, Y0, Y1
-	VSUBPS       Y8, Y0, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y6, Y5
+	VSUBPS       Y8, Y0, Y3
+	VMULPS       narrow<>+672(SB), Y3, Y3
+	VMAXPS       narrow<>+704(SB), Y3, Y3
+	VADDPS       Y3, Y6, Y5
 	VSUBPS       Y6, Y5, Y9
-	VSUBPS       Y9, Y4, Y4
-	PREFETCHT0   10048(DX)(BX*4)
-	VMULPS       Y4, Y11, Y9
+	VSUBPS       Y9, Y3, Y3
+	VMULPS       Y3, Y11, Y9
+	PREFETCHT0   10112(DX)(BX*4)
 	VADDPS       Y9, Y14, Y9
-	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+896(SB), Y10
+	VMULPS       Y9, Y3, Y9
+	VBROADCASTSS narrow<>+864(SB), Y10
 	VADDPS       Y9, Y10, Y9
-	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+928(SB), Y13
+	VMULPS       Y9, Y3, Y9
+	VBROADCASTSS narrow<>+896(SB), Y13
 	VADDPS       Y9, Y13, Y9
-	VMULPS       Y9, Y4, Y4
-	VADDPS       Y4, Y8, Y4
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y8, Y3
 	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y4, Y4
-	VBLENDVPS    Y1, Y4, Y0, Y0
-	VBROADCASTSS narrow<>+1632(SB), Y1
+	VPADDD       Y5, Y3, Y3
+	VBLENDVPS    Y1, Y3, Y0, Y0
+	VBROADCASTSS narrow<>+1600(SB), Y1
 	VMINPS       Y0, Y1, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
-	VADDPS       Y0, Y6, Y4
-	VSUBPS       Y6, Y4, Y5
+	VMULPS       narrow<>+1376(SB), Y0, Y0
+	VADDPS       Y0, Y6, Y3
+	VSUBPS       Y6, Y3, Y5
 	VSUBPS       Y5, Y0, Y0
 	VMULPS       Y0, Y11, Y5
 	VADDPS       Y5, Y14, Y5
 	VMULPS       Y5, Y0, Y5
 	VADDPS       Y5, Y10, Y5
 	VMULPS       Y5, Y0, Y5
-	PREFETCHT0   10112(DX)(BX*4)
 	VADDPS       Y5, Y13, Y5
+	PREFETCHT0   10176(DX)(BX*4)
 	VMULPS       Y5, Y0, Y0
 	VADDPS       Y0, Y8, Y0
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y0, Y0
-	VXORPS       X4, X4, X4
-	VADDPS       Y4, Y0, Y0
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y0, Y0
+	VXORPS       X3, X3, X3
+	VADDPS       Y3, Y0, Y0
 	VSUBPS       Y7, Y15, Y5
 	VBROADCASTSS narrow<>+192(SB), Y9
 	VMAXPS       Y9, Y5, Y5
 	VMINPS       Y5, Y8, Y5
-	VMOVUPS      3584(DX)(BX*4), Y4
-	VSUBPS       Y15, Y4, Y1
+	VMOVUPS      3584(DX)(BX*4), Y3
+	VSUBPS       Y15, Y3, Y1
 	VMAXPS       Y9, Y1, Y1
 	VMINPS       Y1, Y8, Y1
-	VMOVUPS      Y0, 256(AX)
-	VMOVUPS      480(AX), Y0
+	VMOVUPS      Y0, 224(AX)
+	VMOVUPS      448(AX), Y0
 	VMULPS       Y5, Y0, Y9
-	VCMPPS       $0x01, Y3, Y7, Y0
-	VBROADCASTSS narrow<>+1440(SB), Y13
-	VBLENDVPS    Y0, narrow<>+576(SB), Y13, Y0
+	VCMPPS       $0x01, Y4, Y7, Y0
+	VBROADCASTSS narrow<>+1408(SB), Y13
+	VBLENDVPS    Y0, narrow<>+544(SB), Y13, Y0
 	VMULPS       Y0, Y9, Y0
 	VADDPS       Y0, Y7, Y0
 	VMOVUPS      736(AX), Y9
 	VBLENDVPS    Y9, Y0, Y7, Y7
 	VMOVUPS      Y7, 3456(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
+	VMOVUPS      416(AX), Y7
 	VMULPS       Y5, Y7, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y13
+	VBROADCASTSS narrow<>+1440(SB), Y13
 	VMINPS       Y5, Y13, Y5
-	PREFETCHT0   10176(DX)(BX*4)
-	VCMPPS       $0x01, Y3, Y15, Y13
-	VBROADCASTSS narrow<>+1536(SB), Y7
+	VCMPPS       $0x01, Y4, Y15, Y13
+	PREFETCHT0   10240(DX)(BX*4)
+	VBROADCASTSS narrow<>+1504(SB), Y7
 	VBLENDVPS    Y13, Y12, Y7, Y13
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y15, Y5
@@ -643,67 +641,67 @@ block:
 	VANDPS       Y7, Y13, Y13
 	VBLENDVPS    Y9, Y13, Y15, Y0
 	VMOVUPS      Y0, 3520(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y1, Y0, Y1
-	VCMPPS       $0x01, Y3, Y4, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y3, Y2, Y5, Y3
-	VMULPS       Y3, Y1, Y1
-	VADDPS       Y1, Y4, Y1
-	VMAXPS       Y1, Y13, Y3
+	VCMPPS       $0x01, Y4, Y3, Y4
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y4, Y2, Y5, Y4
+	VMULPS       Y4, Y1, Y1
+	VADDPS       Y1, Y3, Y1
+	VMAXPS       Y1, Y13, Y4
 	VMAXPS       Y13, Y1, Y7
-	VANDPS       Y7, Y3, Y3
-	VBLENDVPS    Y9, Y3, Y4, Y1
+	VANDPS       Y7, Y4, Y4
+	VBLENDVPS    Y9, Y4, Y3, Y1
 	VMOVUPS      Y1, 3584(DX)(BX*4)
-	VMOVUPS      320(AX), Y1
+	VMOVUPS      288(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y3
 	VMOVUPS      768(AX), Y4
-	VMOVUPS      544(AX), Y7
+	VMOVUPS      512(AX), Y7
 	VADDPS       Y7, Y4, Y13
 	VDIVPS       Y13, Y3, Y15
 	VADDPS       narrow<>+128(SB), Y15, Y15
-	VPSUBD       narrow<>+992(SB), Y15, Y1
-	PREFETCHT0   10240(DX)(BX*4)
+	VPSUBD       narrow<>+960(SB), Y15, Y1
 	VPSRAD       $0x17, Y1, Y1
+	PREFETCHT0   10304(DX)(BX*4)
 	VMOVUPS      Y13, 1408(AX)
 	VPSLLD       $0x17, Y1, Y13
 	VPSUBD       Y13, Y15, Y13
 	VSUBPS       Y8, Y13, Y13
-	VMULPS       narrow<>+1024(SB), Y13, Y15
-	VBROADCASTSS narrow<>+1056(SB), Y4
+	VMULPS       narrow<>+992(SB), Y13, Y15
+	VBROADCASTSS narrow<>+1024(SB), Y4
 	VSUBPS       Y15, Y4, Y15
+	VMULPS       Y15, Y13, Y15
+	VADDPS       narrow<>+1056(SB), Y15, Y15
 	VMULPS       Y15, Y13, Y15
 	VADDPS       narrow<>+1088(SB), Y15, Y15
 	VMULPS       Y15, Y13, Y15
 	VADDPS       narrow<>+1120(SB), Y15, Y15
 	VMULPS       Y15, Y13, Y15
 	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y13, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y15, Y13, Y13
 	VADDPS       Y13, Y1, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      2112(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1248(SB), Y13, Y15
+	VMAXPS       narrow<>+1216(SB), Y13, Y15
 	VMOVUPS      2176(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1280(SB), Y4, Y5
+	VMAXPS       narrow<>+1248(SB), Y4, Y5
 	VSUBPS       Y15, Y5, Y7
-	PREFETCHT0   10304(DX)(BX*4)
-	VBROADCASTSS narrow<>+256(SB), Y0
+	VBROADCASTSS narrow<>+224(SB), Y0
 	VMAXPS       Y0, Y7, Y7
+	PREFETCHT0   10368(DX)(BX*4)
 	VMOVUPS      2240(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1312(SB), Y4, Y13
+	VMAXPS       narrow<>+1280(SB), Y4, Y13
 	VSUBPS       Y5, Y13, Y4
 	VMAXPS       Y0, Y4, Y4
 	VCMPPS       $0x01, Y1, Y5, Y0
 	VBLENDVPS    Y0, Y5, Y15, Y5
 	VBLENDVPS    Y0, Y4, Y7, Y7
-	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VBLENDVPS    Y0, narrow<>+512(SB), Y8, Y0
 	VCMPPS       $0x01, Y1, Y13, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y0, Y0
 	VBLENDVPS    Y15, Y13, Y5, Y5
-	VMAXPS       narrow<>+1376(SB), Y4, Y4
+	VMAXPS       narrow<>+1344(SB), Y4, Y4
 	VMINPS       Y4, Y8, Y4
 	VBLENDVPS    Y15, Y4, Y7, Y4
 	VSUBPS       Y5, Y1, Y5
@@ -711,10 +709,10 @@ block:
 	VADDPS       Y4, Y0, Y0
 	VCMPPS       $0x01, Y8, Y0, Y4
 	VSUBPS       Y8, Y0, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
-	PREFETCHT0   10368(DX)(BX*4)
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y7
+	PREFETCHT0   10432(DX)(BX*4)
 	VSUBPS       Y6, Y7, Y13
 	VSUBPS       Y13, Y5, Y5
 	VMULPS       Y5, Y11, Y13
@@ -722,22 +720,22 @@ block:
 	VMULPS       Y13, Y5, Y13
 	VADDPS       Y13, Y10, Y13
 	VMULPS       Y13, Y5, Y13
-	VBROADCASTSS narrow<>+928(SB), Y15
+	VBROADCASTSS narrow<>+896(SB), Y15
 	VADDPS       Y13, Y15, Y13
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y5, Y5
 	VBLENDVPS    Y4, Y5, Y0, Y0
-	VBROADCASTSS narrow<>+416(SB), Y4
+	VBROADCASTSS narrow<>+384(SB), Y4
 	VMINPS       Y0, Y4, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y5
 	VSUBPS       Y6, Y5, Y7
 	VSUBPS       Y7, Y0, Y0
 	VMULPS       Y0, Y11, Y7
-	PREFETCHT0   10432(DX)(BX*4)
 	VADDPS       Y7, Y14, Y7
+	PREFETCHT0   10496(DX)(BX*4)
 	VMULPS       Y7, Y0, Y7
 	VADDPS       Y7, Y10, Y7
 	VMULPS       Y7, Y0, Y7
@@ -759,22 +757,22 @@ block:
 	VSUBPS       Y5, Y0, Y15
 	VMAXPS       Y4, Y15, Y15
 	VMINPS       Y15, Y8, Y15
-	VMOVUPS      480(AX), Y4
+	VMOVUPS      448(AX), Y4
 	VMULPS       Y13, Y4, Y10
 	VCMPPS       $0x01, Y1, Y7, Y4
-	VBROADCASTSS narrow<>+1440(SB), Y14
-	VBLENDVPS    Y4, narrow<>+576(SB), Y14, Y4
+	VBROADCASTSS narrow<>+1408(SB), Y14
+	VBLENDVPS    Y4, narrow<>+544(SB), Y14, Y4
 	VMULPS       Y4, Y10, Y4
 	VADDPS       Y4, Y7, Y4
-	PREFETCHT0   10496(DX)(BX*4)
 	VBLENDVPS    Y9, Y4, Y7, Y7
+	PREFETCHT0   10560(DX)(BX*4)
 	VMOVUPS      Y7, 2112(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
+	VMOVUPS      416(AX), Y7
 	VMULPS       Y13, Y7, Y10
-	VBROADCASTSS narrow<>+1472(SB), Y13
+	VBROADCASTSS narrow<>+1440(SB), Y13
 	VMINPS       Y10, Y13, Y10
 	VCMPPS       $0x01, Y1, Y5, Y13
-	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBROADCASTSS narrow<>+1504(SB), Y14
 	VBLENDVPS    Y13, Y12, Y14, Y13
 	VMULPS       Y13, Y10, Y10
 	VADDPS       Y10, Y5, Y10
@@ -783,10 +781,10 @@ block:
 	VANDPS       Y14, Y13, Y13
 	VBLENDVPS    Y9, Y13, Y5, Y4
 	VMOVUPS      Y4, 2176(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
+	VMOVUPS      160(AX), Y4
 	VMULPS       Y15, Y4, Y5
 	VCMPPS       $0x01, Y1, Y0, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y10
+	VBROADCASTSS narrow<>+1568(SB), Y10
 	VBLENDVPS    Y1, Y2, Y10, Y1
 	VMULPS       Y1, Y5, Y1
 	VADDPS       Y1, Y0, Y1
@@ -795,87 +793,87 @@ block:
 	VANDPS       Y14, Y5, Y5
 	VBLENDVPS    Y9, Y5, Y0, Y0
 	VMOVUPS      Y0, 2240(DX)(BX*4)
-	VMOVUPS      672(AX), Y0
-	VMOVUPS      544(AX), Y1
+	VMOVUPS      640(AX), Y0
+	VMOVUPS      512(AX), Y1
 	VADDPS       Y1, Y0, Y1
 	VDIVPS       Y1, Y3, Y1
-	PREFETCHT0   10560(DX)(BX*4)
 	VADDPS       narrow<>+128(SB), Y1, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y5
+	PREFETCHT0   10624(DX)(BX*4)
+	VPSUBD       narrow<>+960(SB), Y1, Y5
 	VPSRAD       $0x17, Y5, Y5
 	VPSLLD       $0x17, Y5, Y13
 	VPSUBD       Y13, Y1, Y1
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y13
-	VBROADCASTSS narrow<>+1056(SB), Y14
+	VMULPS       narrow<>+992(SB), Y1, Y13
+	VBROADCASTSS narrow<>+1024(SB), Y14
 	VSUBPS       Y13, Y14, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1088(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1120(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1152(SB), Y13, Y13
-	VMULPS       Y13, Y1, Y13
-	VADDPS       narrow<>+1184(SB), Y13, Y13
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y13, Y1, Y1
 	VADDPS       Y1, Y5, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      3648(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y13
-	PREFETCHT0   10624(DX)(BX*4)
+	VMAXPS       narrow<>+1216(SB), Y5, Y13
+	PREFETCHT0   10688(DX)(BX*4)
 	VMOVUPS      3712(DX)(BX*4), Y15
-	VMOVUPS      Y3, 544(AX)
-	VMAXPS       narrow<>+1280(SB), Y15, Y3
+	VMOVUPS      Y3, 512(AX)
+	VMAXPS       narrow<>+1248(SB), Y15, Y3
 	VSUBPS       Y13, Y3, Y0
-	VBROADCASTSS narrow<>+256(SB), Y14
+	VBROADCASTSS narrow<>+224(SB), Y14
 	VMAXPS       Y14, Y0, Y0
 	VMOVUPS      3776(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1312(SB), Y10, Y4
+	VMAXPS       narrow<>+1280(SB), Y10, Y4
 	VSUBPS       Y3, Y4, Y10
 	VMAXPS       Y14, Y10, Y10
 	VCMPPS       $0x01, Y1, Y3, Y14
 	VBLENDVPS    Y14, Y3, Y13, Y3
 	VBLENDVPS    Y14, Y10, Y0, Y0
-	VBLENDVPS    Y14, narrow<>+544(SB), Y8, Y13
+	VBLENDVPS    Y14, narrow<>+512(SB), Y8, Y13
 	VCMPPS       $0x01, Y1, Y4, Y14
-	VBLENDVPS    Y14, narrow<>+1344(SB), Y13, Y13
+	VBLENDVPS    Y14, narrow<>+1312(SB), Y13, Y13
 	VBLENDVPS    Y14, Y4, Y3, Y3
-	VMAXPS       narrow<>+1376(SB), Y10, Y4
+	VMAXPS       narrow<>+1344(SB), Y10, Y4
 	VMINPS       Y4, Y8, Y4
 	VBLENDVPS    Y14, Y4, Y0, Y0
 	VSUBPS       Y3, Y1, Y3
 	VDIVPS       Y0, Y3, Y0
 	VADDPS       Y0, Y13, Y0
 	VCMPPS       $0x01, Y8, Y0, Y3
-	PREFETCHT0   10688(DX)(BX*4)
 	VSUBPS       Y8, Y0, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VMAXPS       narrow<>+736(SB), Y4, Y4
+	PREFETCHT0   10752(DX)(BX*4)
+	VMULPS       narrow<>+672(SB), Y4, Y4
+	VMAXPS       narrow<>+704(SB), Y4, Y4
 	VADDPS       Y4, Y6, Y10
 	VSUBPS       Y6, Y10, Y13
 	VSUBPS       Y13, Y4, Y4
 	VMULPS       Y4, Y11, Y13
-	VBROADCASTSS narrow<>+864(SB), Y14
+	VBROADCASTSS narrow<>+832(SB), Y14
 	VADDPS       Y13, Y14, Y13
 	VMULPS       Y13, Y4, Y13
-	VBROADCASTSS narrow<>+896(SB), Y7
+	VBROADCASTSS narrow<>+864(SB), Y7
 	VADDPS       Y13, Y7, Y13
 	VMULPS       Y13, Y4, Y13
-	VBROADCASTSS narrow<>+928(SB), Y9
+	VBROADCASTSS narrow<>+896(SB), Y9
 	VADDPS       Y13, Y9, Y13
 	VMULPS       Y13, Y4, Y4
 	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y10, Y10
 	VPADDD       Y10, Y4, Y4
 	VBLENDVPS    Y3, Y4, Y0, Y0
-	VBROADCASTSS narrow<>+1632(SB), Y3
+	VBROADCASTSS narrow<>+1600(SB), Y3
 	VMINPS       Y0, Y3, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y4
 	VSUBPS       Y6, Y4, Y10
-	PREFETCHT0   10752(DX)(BX*4)
 	VSUBPS       Y10, Y0, Y0
+	PREFETCHT0   10816(DX)(BX*4)
 	VMULPS       Y0, Y11, Y10
 	VADDPS       Y10, Y14, Y10
 	VMULPS       Y10, Y0, Y10
@@ -886,7 +884,7 @@ block:
 	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y0, Y0
-	VMOVUPS      256(AX), Y4
+	VMOVUPS      224(AX), Y4
 	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y5, Y15, Y4
 	VBROADCASTSS narrow<>+192(SB), Y10
@@ -896,24 +894,24 @@ block:
 	VSUBPS       Y15, Y13, Y3
 	VMAXPS       Y10, Y3, Y3
 	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y0, 256(AX)
-	VMOVUPS      480(AX), Y0
+	VMOVUPS      Y0, 224(AX)
+	VMOVUPS      448(AX), Y0
 	VMULPS       Y4, Y0, Y10
 	VCMPPS       $0x01, Y1, Y5, Y0
-	VBROADCASTSS narrow<>+1440(SB), Y9
-	VBLENDVPS    Y0, narrow<>+576(SB), Y9, Y0
-	PREFETCHT0   10816(DX)(BX*4)
+	VBROADCASTSS narrow<>+1408(SB), Y9
+	VBLENDVPS    Y0, narrow<>+544(SB), Y9, Y0
+	PREFETCHT0   10880(DX)(BX*4)
 	VMULPS       Y0, Y10, Y0
 	VADDPS       Y0, Y5, Y0
 	VMOVUPS      736(AX), Y10
 	VBLENDVPS    Y10, Y0, Y5, Y5
 	VMOVUPS      Y5, 3648(DX)(BX*4)
-	VMOVUPS      448(AX), Y5
+	VMOVUPS      416(AX), Y5
 	VMULPS       Y4, Y5, Y4
-	VBROADCASTSS narrow<>+1472(SB), Y9
+	VBROADCASTSS narrow<>+1440(SB), Y9
 	VMINPS       Y4, Y9, Y4
 	VCMPPS       $0x01, Y1, Y15, Y9
-	VBROADCASTSS narrow<>+1536(SB), Y5
+	VBROADCASTSS narrow<>+1504(SB), Y5
 	VBLENDVPS    Y9, Y12, Y5, Y9
 	VMULPS       Y9, Y4, Y4
 	VADDPS       Y4, Y15, Y4
@@ -922,10 +920,10 @@ block:
 	VANDPS       Y5, Y9, Y9
 	VBLENDVPS    Y10, Y9, Y15, Y0
 	VMOVUPS      Y0, 3712(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y3, Y0, Y3
 	VCMPPS       $0x01, Y1, Y13, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y1, Y2, Y4, Y1
 	VMULPS       Y1, Y3, Y1
 	VADDPS       Y1, Y13, Y1
@@ -933,66 +931,66 @@ block:
 	VMAXPS       Y9, Y1, Y5
 	VANDPS       Y5, Y3, Y3
 	VBLENDVPS    Y10, Y3, Y13, Y1
-	PREFETCHT0   10880(DX)(BX*4)
 	VMOVUPS      Y1, 3776(DX)(BX*4)
-	VMOVUPS      352(AX), Y1
+	PREFETCHT0   10944(DX)(BX*4)
+	VMOVUPS      320(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y3
 	VMOVUPS      768(AX), Y5
-	VMOVUPS      640(AX), Y9
+	VMOVUPS      672(AX), Y9
 	VADDPS       Y9, Y5, Y9
 	VDIVPS       Y9, Y3, Y13
 	VADDPS       narrow<>+128(SB), Y13, Y13
-	VPSUBD       narrow<>+992(SB), Y13, Y15
+	VPSUBD       narrow<>+960(SB), Y13, Y15
 	VPSRAD       $0x17, Y15, Y15
 	VPSLLD       $0x17, Y15, Y1
 	VPSUBD       Y1, Y13, Y1
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y13
-	VMOVUPS      Y9, 640(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y9
+	VMULPS       narrow<>+992(SB), Y1, Y13
+	VMOVUPS      Y9, 672(AX)
+	VBROADCASTSS narrow<>+1024(SB), Y9
 	VSUBPS       Y13, Y9, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1088(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1120(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1152(SB), Y13, Y13
-	VMULPS       Y13, Y1, Y13
-	VADDPS       narrow<>+1184(SB), Y13, Y13
 	VCVTDQ2PS    Y15, Y15
-	PREFETCHT0   10944(DX)(BX*4)
 	VMULPS       Y13, Y1, Y1
+	PREFETCHT0   11008(DX)(BX*4)
 	VADDPS       Y1, Y15, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      2304(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1248(SB), Y13, Y15
+	VMAXPS       narrow<>+1216(SB), Y13, Y15
 	VMOVUPS      2368(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1280(SB), Y5, Y9
+	VMAXPS       narrow<>+1248(SB), Y5, Y9
 	VSUBPS       Y15, Y9, Y4
-	VBROADCASTSS narrow<>+256(SB), Y0
+	VBROADCASTSS narrow<>+224(SB), Y0
 	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      2432(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y13
+	VMAXPS       narrow<>+1280(SB), Y5, Y13
 	VSUBPS       Y9, Y13, Y5
 	VMAXPS       Y0, Y5, Y5
 	VCMPPS       $0x01, Y1, Y9, Y0
 	VBLENDVPS    Y0, Y9, Y15, Y9
 	VBLENDVPS    Y0, Y5, Y4, Y4
-	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VBLENDVPS    Y0, narrow<>+512(SB), Y8, Y0
 	VCMPPS       $0x01, Y1, Y13, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y0, Y0
 	VBLENDVPS    Y15, Y13, Y9, Y9
-	VMAXPS       narrow<>+1376(SB), Y5, Y5
+	VMAXPS       narrow<>+1344(SB), Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y15, Y5, Y4, Y4
 	VSUBPS       Y9, Y1, Y5
-	PREFETCHT0   11008(DX)(BX*4)
+	PREFETCHT0   11072(DX)(BX*4)
 	VDIVPS       Y4, Y5, Y4
 	VADDPS       Y4, Y0, Y0
 	VCMPPS       $0x01, Y8, Y0, Y4
 	VSUBPS       Y8, Y0, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y9
 	VSUBPS       Y6, Y9, Y13
 	VSUBPS       Y13, Y5, Y5
@@ -1001,17 +999,17 @@ block:
 	VMULPS       Y13, Y5, Y13
 	VADDPS       Y13, Y7, Y13
 	VMULPS       Y13, Y5, Y13
-	VBROADCASTSS narrow<>+928(SB), Y15
+	VBROADCASTSS narrow<>+896(SB), Y15
 	VADDPS       Y13, Y15, Y13
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y5, Y5
 	VBLENDVPS    Y4, Y5, Y0, Y0
-	PREFETCHT0   11072(DX)(BX*4)
-	VBROADCASTSS narrow<>+416(SB), Y4
+	VBROADCASTSS narrow<>+384(SB), Y4
 	VMINPS       Y0, Y4, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	PREFETCHT0   11136(DX)(BX*4)
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y5
 	VSUBPS       Y6, Y5, Y9
 	VSUBPS       Y9, Y0, Y0
@@ -1037,23 +1035,23 @@ block:
 	VMOVUPS      2432(DX)(BX*4), Y0
 	VSUBPS       Y5, Y0, Y15
 	VMAXPS       Y4, Y15, Y15
-	PREFETCHT0   11136(DX)(BX*4)
 	VMINPS       Y15, Y8, Y15
-	VMOVUPS      480(AX), Y4
+	PREFETCHT0   11200(DX)(BX*4)
+	VMOVUPS      448(AX), Y4
 	VMULPS       Y13, Y4, Y7
 	VCMPPS       $0x01, Y1, Y9, Y4
-	VBROADCASTSS narrow<>+1440(SB), Y14
-	VBLENDVPS    Y4, narrow<>+576(SB), Y14, Y4
+	VBROADCASTSS narrow<>+1408(SB), Y14
+	VBLENDVPS    Y4, narrow<>+544(SB), Y14, Y4
 	VMULPS       Y4, Y7, Y4
 	VADDPS       Y4, Y9, Y4
 	VBLENDVPS    Y10, Y4, Y9, Y7
 	VMOVUPS      Y7, 2304(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
+	VMOVUPS      416(AX), Y7
 	VMULPS       Y13, Y7, Y9
-	VBROADCASTSS narrow<>+1472(SB), Y13
+	VBROADCASTSS narrow<>+1440(SB), Y13
 	VMINPS       Y9, Y13, Y9
 	VCMPPS       $0x01, Y1, Y5, Y13
-	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBROADCASTSS narrow<>+1504(SB), Y14
 	VBLENDVPS    Y13, Y12, Y14, Y13
 	VMULPS       Y13, Y9, Y9
 	VADDPS       Y9, Y5, Y9
@@ -1062,13 +1060,13 @@ block:
 	VANDPS       Y14, Y13, Y13
 	VBLENDVPS    Y10, Y13, Y5, Y4
 	VMOVUPS      Y4, 2368(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
+	VMOVUPS      160(AX), Y4
 	VMULPS       Y15, Y4, Y5
 	VCMPPS       $0x01, Y1, Y0, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y9
+	VBROADCASTSS narrow<>+1568(SB), Y9
 	VBLENDVPS    Y1, Y2, Y9, Y1
 	VMULPS       Y1, Y5, Y1
-	PREFETCHT0   11200(DX)(BX*4)
+	PREFETCHT0   11264(DX)(BX*4)
 	VADDPS       Y1, Y0, Y1
 	VMAXPS       Y1, Y13, Y5
 	VMAXPS       Y13, Y1, Y14
@@ -1078,78 +1076,78 @@ block:
 	VMOVUPS      1344(AX), Y0
 	VDIVPS       Y0, Y3, Y0
 	VADDPS       narrow<>+128(SB), Y0, Y0
-	VPSUBD       narrow<>+992(SB), Y0, Y1
+	VPSUBD       narrow<>+960(SB), Y0, Y1
 	VPSRAD       $0x17, Y1, Y1
 	VPSLLD       $0x17, Y1, Y5
 	VPSUBD       Y5, Y0, Y0
 	VSUBPS       Y8, Y0, Y0
-	VMULPS       narrow<>+1024(SB), Y0, Y5
-	VBROADCASTSS narrow<>+1056(SB), Y13
+	VMULPS       narrow<>+992(SB), Y0, Y5
+	VBROADCASTSS narrow<>+1024(SB), Y13
 	VSUBPS       Y5, Y13, Y5
+	VMULPS       Y5, Y0, Y5
+	VADDPS       narrow<>+1056(SB), Y5, Y5
 	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1088(SB), Y5, Y5
 	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1120(SB), Y5, Y5
 	VMULPS       Y5, Y0, Y5
 	VADDPS       narrow<>+1152(SB), Y5, Y5
-	VMULPS       Y5, Y0, Y5
-	VADDPS       narrow<>+1184(SB), Y5, Y5
-	PREFETCHT0   11264(DX)(BX*4)
+	PREFETCHT0   11328(DX)(BX*4)
 	VCVTDQ2PS    Y1, Y1
 	VMULPS       Y5, Y0, Y0
 	VADDPS       Y0, Y1, Y0
-	VMULPS       narrow<>+1216(SB), Y0, Y0
+	VMULPS       narrow<>+1184(SB), Y0, Y0
 	VMOVUPS      3840(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1248(SB), Y1, Y5
+	VMAXPS       narrow<>+1216(SB), Y1, Y5
 	VMOVUPS      3904(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1280(SB), Y14, Y15
+	VMAXPS       narrow<>+1248(SB), Y14, Y15
 	VMOVUPS      Y3, 1344(AX)
 	VSUBPS       Y5, Y15, Y3
-	VBROADCASTSS narrow<>+256(SB), Y13
+	VBROADCASTSS narrow<>+224(SB), Y13
 	VMAXPS       Y13, Y3, Y3
 	VMOVUPS      3968(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1312(SB), Y9, Y4
+	VMAXPS       narrow<>+1280(SB), Y9, Y4
 	VSUBPS       Y15, Y4, Y9
 	VMAXPS       Y13, Y9, Y9
 	VCMPPS       $0x01, Y0, Y15, Y13
 	VBLENDVPS    Y13, Y15, Y5, Y5
 	VBLENDVPS    Y13, Y9, Y3, Y3
-	VBLENDVPS    Y13, narrow<>+544(SB), Y8, Y13
+	VBLENDVPS    Y13, narrow<>+512(SB), Y8, Y13
 	VCMPPS       $0x01, Y0, Y4, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y13, Y13
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y13, Y13
 	VBLENDVPS    Y15, Y4, Y5, Y4
-	VMAXPS       narrow<>+1376(SB), Y9, Y5
+	VMAXPS       narrow<>+1344(SB), Y9, Y5
 	VMINPS       Y5, Y8, Y5
-	PREFETCHT0   11328(DX)(BX*4)
 	VBLENDVPS    Y15, Y5, Y3, Y3
+	PREFETCHT0   11392(DX)(BX*4)
 	VSUBPS       Y4, Y0, Y4
 	VDIVPS       Y3, Y4, Y3
 	VADDPS       Y3, Y13, Y3
 	VCMPPS       $0x01, Y8, Y3, Y4
 	VSUBPS       Y8, Y3, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y9
 	VSUBPS       Y6, Y9, Y13
 	VSUBPS       Y13, Y5, Y5
 	VMULPS       Y5, Y11, Y13
-	VBROADCASTSS narrow<>+864(SB), Y15
+	VBROADCASTSS narrow<>+832(SB), Y15
 	VADDPS       Y13, Y15, Y13
 	VMULPS       Y13, Y5, Y13
-	VBROADCASTSS narrow<>+896(SB), Y7
+	VBROADCASTSS narrow<>+864(SB), Y7
 	VADDPS       Y13, Y7, Y13
 	VMULPS       Y13, Y5, Y13
-	VBROADCASTSS narrow<>+928(SB), Y10
+	VBROADCASTSS narrow<>+896(SB), Y10
 	VADDPS       Y13, Y10, Y13
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y5, Y5
-	PREFETCHT0   11392(DX)(BX*4)
+	PREFETCHT0   11456(DX)(BX*4)
 	VBLENDVPS    Y4, Y5, Y3, Y3
-	VBROADCASTSS narrow<>+1632(SB), Y4
+	VBROADCASTSS narrow<>+1600(SB), Y4
 	VMINPS       Y3, Y4, Y3
-	VMULPS       narrow<>+1408(SB), Y3, Y3
+	VMULPS       narrow<>+1376(SB), Y3, Y3
 	VADDPS       Y3, Y6, Y5
 	VSUBPS       Y6, Y5, Y9
 	VSUBPS       Y9, Y3, Y3
@@ -1163,7 +1161,7 @@ block:
 	VADDPS       Y3, Y8, Y3
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y3, Y3
-	VMOVUPS      256(AX), Y5
+	VMOVUPS      224(AX), Y5
 	VADDPS       Y3, Y5, Y3
 	VSUBPS       Y1, Y14, Y5
 	VBROADCASTSS narrow<>+192(SB), Y9
@@ -1171,26 +1169,26 @@ block:
 	VMINPS       Y5, Y8, Y5
 	VMOVUPS      3968(DX)(BX*4), Y13
 	VSUBPS       Y14, Y13, Y4
-	PREFETCHT0   11456(DX)(BX*4)
+	PREFETCHT0   11520(DX)(BX*4)
 	VMAXPS       Y9, Y4, Y4
 	VMINPS       Y4, Y8, Y4
-	VMOVUPS      Y3, 256(AX)
-	VMOVUPS      480(AX), Y3
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      448(AX), Y3
 	VMULPS       Y5, Y3, Y9
 	VCMPPS       $0x01, Y0, Y1, Y3
-	VBROADCASTSS narrow<>+1440(SB), Y10
-	VBLENDVPS    Y3, narrow<>+576(SB), Y10, Y3
+	VBROADCASTSS narrow<>+1408(SB), Y10
+	VBLENDVPS    Y3, narrow<>+544(SB), Y10, Y3
 	VMULPS       Y3, Y9, Y3
 	VADDPS       Y3, Y1, Y3
 	VMOVUPS      736(AX), Y9
 	VBLENDVPS    Y9, Y3, Y1, Y1
 	VMOVUPS      Y1, 3840(DX)(BX*4)
-	VMOVUPS      448(AX), Y1
+	VMOVUPS      416(AX), Y1
 	VMULPS       Y5, Y1, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y10
+	VBROADCASTSS narrow<>+1440(SB), Y10
 	VMINPS       Y5, Y10, Y5
 	VCMPPS       $0x01, Y0, Y14, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y1
+	VBROADCASTSS narrow<>+1504(SB), Y1
 	VBLENDVPS    Y10, Y12, Y1, Y10
 	VMULPS       Y10, Y5, Y5
 	VADDPS       Y5, Y14, Y5
@@ -1199,12 +1197,12 @@ block:
 	VANDPS       Y1, Y10, Y10
 	VBLENDVPS    Y9, Y10, Y14, Y1
 	VMOVUPS      Y1, 3904(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
+	VMOVUPS      160(AX), Y1
 	VMULPS       Y4, Y1, Y3
 	VCMPPS       $0x01, Y0, Y13, Y0
-	PREFETCHT0   11520(DX)(BX*4)
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y0, Y2, Y4, Y0
+	PREFETCHT0   11584(DX)(BX*4)
 	VMULPS       Y0, Y3, Y0
 	VADDPS       Y0, Y13, Y0
 	VMAXPS       Y0, Y10, Y3
@@ -1212,55 +1210,55 @@ block:
 	VANDPS       Y5, Y3, Y3
 	VBLENDVPS    Y9, Y3, Y13, Y0
 	VMOVUPS      Y0, 3968(DX)(BX*4)
-	VMOVUPS      416(AX), Y0
+	VMOVUPS      384(AX), Y0
 	VANDPS       narrow<>+96(SB), Y0, Y3
 	VMOVUPS      768(AX), Y5
-	VMOVUPS      608(AX), Y10
+	VMOVUPS      576(AX), Y10
 	VADDPS       Y10, Y5, Y13
 	VDIVPS       Y13, Y3, Y14
 	VADDPS       narrow<>+128(SB), Y14, Y14
-	VPSUBD       narrow<>+992(SB), Y14, Y0
+	VPSUBD       narrow<>+960(SB), Y14, Y0
 	VPSRAD       $0x17, Y0, Y0
 	VMOVUPS      Y13, 1440(AX)
 	VPSLLD       $0x17, Y0, Y13
 	VPSUBD       Y13, Y14, Y13
 	VSUBPS       Y8, Y13, Y13
-	VMULPS       narrow<>+1024(SB), Y13, Y14
-	VBROADCASTSS narrow<>+1056(SB), Y5
+	VMULPS       narrow<>+992(SB), Y13, Y14
+	VBROADCASTSS narrow<>+1024(SB), Y5
 	VSUBPS       Y14, Y5, Y14
 	VMULPS       Y14, Y13, Y14
+	VADDPS       narrow<>+1056(SB), Y14, Y14
+	VMULPS       Y14, Y13, Y14
 	VADDPS       narrow<>+1088(SB), Y14, Y14
+	PREFETCHT0   11648(DX)(BX*4)
 	VMULPS       Y14, Y13, Y14
 	VADDPS       narrow<>+1120(SB), Y14, Y14
-	PREFETCHT0   11584(DX)(BX*4)
 	VMULPS       Y14, Y13, Y14
 	VADDPS       narrow<>+1152(SB), Y14, Y14
-	VMULPS       Y14, Y13, Y14
-	VADDPS       narrow<>+1184(SB), Y14, Y14
 	VCVTDQ2PS    Y0, Y0
 	VMULPS       Y14, Y13, Y13
 	VADDPS       Y13, Y0, Y0
-	VMULPS       narrow<>+1216(SB), Y0, Y0
+	VMULPS       narrow<>+1184(SB), Y0, Y0
 	VMOVUPS      2496(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1248(SB), Y13, Y14
+	VMAXPS       narrow<>+1216(SB), Y13, Y14
 	VMOVUPS      2560(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1280(SB), Y5, Y4
+	VMAXPS       narrow<>+1248(SB), Y5, Y4
 	VSUBPS       Y14, Y4, Y10
-	VBROADCASTSS narrow<>+256(SB), Y1
+	VBROADCASTSS narrow<>+224(SB), Y1
 	VMAXPS       Y1, Y10, Y10
 	VMOVUPS      2624(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y13
+	VMAXPS       narrow<>+1280(SB), Y5, Y13
 	VSUBPS       Y4, Y13, Y5
 	VMAXPS       Y1, Y5, Y5
 	VCMPPS       $0x01, Y0, Y4, Y1
 	VBLENDVPS    Y1, Y4, Y14, Y4
 	VBLENDVPS    Y1, Y5, Y10, Y10
-	VBLENDVPS    Y1, narrow<>+544(SB), Y8, Y1
+	VBLENDVPS    Y1, narrow<>+512(SB), Y8, Y1
 	VCMPPS       $0x01, Y0, Y13, Y14
-	VBLENDVPS    Y14, narrow<>+1344(SB), Y1, Y1
-	PREFETCHT0   11648(DX)(BX*4)
+	VBLENDVPS    Y14, narrow<>+1312(SB), Y1, Y1
+	PREFETCHT0   11712(DX)(BX*4)
 	VBLENDVPS    Y14, Y13, Y4, Y4
-	VMAXPS       narrow<>+1376(SB), Y5, Y5
+	VMAXPS       narrow<>+1344(SB), Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y14, Y5, Y10, Y5
 	VSUBPS       Y4, Y0, Y4
@@ -1268,8 +1266,8 @@ block:
 	VADDPS       Y4, Y1, Y1
 	VCMPPS       $0x01, Y8, Y1, Y4
 	VSUBPS       Y8, Y1, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y10
 	VSUBPS       Y6, Y10, Y13
 	VSUBPS       Y13, Y5, Y5
@@ -1278,17 +1276,17 @@ block:
 	VMULPS       Y13, Y5, Y13
 	VADDPS       Y13, Y7, Y13
 	VMULPS       Y13, Y5, Y13
-	VBROADCASTSS narrow<>+928(SB), Y14
+	VBROADCASTSS narrow<>+896(SB), Y14
 	VADDPS       Y13, Y14, Y13
-	PREFETCHT0   11712(DX)(BX*4)
 	VMULPS       Y13, Y5, Y5
+	PREFETCHT0   11776(DX)(BX*4)
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y10, Y10
 	VPADDD       Y10, Y5, Y5
 	VBLENDVPS    Y4, Y5, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y4
+	VBROADCASTSS narrow<>+384(SB), Y4
 	VMINPS       Y1, Y4, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
+	VMULPS       narrow<>+1376(SB), Y1, Y1
 	VADDPS       Y1, Y6, Y5
 	VSUBPS       Y6, Y5, Y10
 	VSUBPS       Y10, Y1, Y1
@@ -1304,7 +1302,7 @@ block:
 	VPADDD       Y5, Y1, Y1
 	VMOVUPS      1376(AX), Y5
 	VADDPS       Y1, Y5, Y1
-	PREFETCHT0   11776(DX)(BX*4)
+	PREFETCHT0   11840(DX)(BX*4)
 	VMOVUPS      2560(DX)(BX*4), Y5
 	VMOVUPS      2496(DX)(BX*4), Y10
 	VSUBPS       Y10, Y5, Y13
@@ -1316,21 +1314,21 @@ block:
 	VSUBPS       Y5, Y1, Y14
 	VMAXPS       Y4, Y14, Y14
 	VMINPS       Y14, Y8, Y14
-	VMOVUPS      480(AX), Y4
+	VMOVUPS      448(AX), Y4
 	VMULPS       Y13, Y4, Y7
 	VCMPPS       $0x01, Y0, Y10, Y4
-	VBROADCASTSS narrow<>+1440(SB), Y15
-	VBLENDVPS    Y4, narrow<>+576(SB), Y15, Y4
+	VBROADCASTSS narrow<>+1408(SB), Y15
+	VBLENDVPS    Y4, narrow<>+544(SB), Y15, Y4
 	VMULPS       Y4, Y7, Y4
 	VADDPS       Y4, Y10, Y4
 	VBLENDVPS    Y9, Y4, Y10, Y7
 	VMOVUPS      Y7, 2496(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
+	VMOVUPS      416(AX), Y7
 	VMULPS       Y13, Y7, Y10
-	VBROADCASTSS narrow<>+1472(SB), Y13
+	VBROADCASTSS narrow<>+1440(SB), Y13
 	VMINPS       Y10, Y13, Y10
 	VCMPPS       $0x01, Y0, Y5, Y13
-	VBROADCASTSS narrow<>+1536(SB), Y15
+	VBROADCASTSS narrow<>+1504(SB), Y15
 	VBLENDVPS    Y13, Y12, Y15, Y13
 	VMULPS       Y13, Y10, Y10
 	VADDPS       Y10, Y5, Y10
@@ -1338,12 +1336,12 @@ block:
 	VMAXPS       Y4, Y10, Y15
 	VANDPS       Y15, Y13, Y13
 	VBLENDVPS    Y9, Y13, Y5, Y4
-	PREFETCHT0   11840(DX)(BX*4)
+	PREFETCHT0   11904(DX)(BX*4)
 	VMOVUPS      Y4, 2560(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
+	VMOVUPS      160(AX), Y4
 	VMULPS       Y14, Y4, Y5
 	VCMPPS       $0x01, Y0, Y1, Y0
-	VBROADCASTSS narrow<>+1600(SB), Y10
+	VBROADCASTSS narrow<>+1568(SB), Y10
 	VBLENDVPS    Y0, Y2, Y10, Y0
 	VMULPS       Y0, Y5, Y0
 	VADDPS       Y0, Y1, Y0
@@ -1352,53 +1350,53 @@ block:
 	VANDPS       Y14, Y5, Y5
 	VBLENDVPS    Y9, Y5, Y1, Y0
 	VMOVUPS      Y0, 2624(DX)(BX*4)
-	VMOVUPS      672(AX), Y0
-	VMOVUPS      608(AX), Y1
+	VMOVUPS      640(AX), Y0
+	VMOVUPS      576(AX), Y1
 	VADDPS       Y1, Y0, Y1
 	VDIVPS       Y1, Y3, Y1
 	VADDPS       narrow<>+128(SB), Y1, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y5
+	VPSUBD       narrow<>+960(SB), Y1, Y5
 	VPSRAD       $0x17, Y5, Y5
 	VPSLLD       $0x17, Y5, Y13
 	VPSUBD       Y13, Y1, Y1
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y13
-	VBROADCASTSS narrow<>+1056(SB), Y14
+	VMULPS       narrow<>+992(SB), Y1, Y13
+	VBROADCASTSS narrow<>+1024(SB), Y14
 	VSUBPS       Y13, Y14, Y13
 	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
+	PREFETCHT0   11968(DX)(BX*4)
+	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1088(SB), Y13, Y13
-	PREFETCHT0   11904(DX)(BX*4)
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1120(SB), Y13, Y13
 	VMULPS       Y13, Y1, Y13
 	VADDPS       narrow<>+1152(SB), Y13, Y13
-	VMULPS       Y13, Y1, Y13
-	VADDPS       narrow<>+1184(SB), Y13, Y13
 	VCVTDQ2PS    Y5, Y5
 	VMULPS       Y13, Y1, Y1
 	VADDPS       Y1, Y5, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      4032(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y13
+	VMAXPS       narrow<>+1216(SB), Y5, Y13
 	VMOVUPS      4096(DX)(BX*4), Y15
-	VMOVUPS      Y3, 608(AX)
-	VMAXPS       narrow<>+1280(SB), Y15, Y3
+	VMOVUPS      Y3, 576(AX)
+	VMAXPS       narrow<>+1248(SB), Y15, Y3
 	VSUBPS       Y13, Y3, Y0
-	VBROADCASTSS narrow<>+256(SB), Y14
+	VBROADCASTSS narrow<>+224(SB), Y14
 	VMAXPS       Y14, Y0, Y0
 	VMOVUPS      4160(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1312(SB), Y10, Y4
+	VMAXPS       narrow<>+1280(SB), Y10, Y4
 	VSUBPS       Y3, Y4, Y10
 	VMAXPS       Y14, Y10, Y10
 	VCMPPS       $0x01, Y1, Y3, Y14
 	VBLENDVPS    Y14, Y3, Y13, Y3
 	VBLENDVPS    Y14, Y10, Y0, Y0
-	PREFETCHT0   11968(DX)(BX*4)
-	VBLENDVPS    Y14, narrow<>+544(SB), Y8, Y13
+	PREFETCHT0   12032(DX)(BX*4)
+	VBLENDVPS    Y14, narrow<>+512(SB), Y8, Y13
 	VCMPPS       $0x01, Y1, Y4, Y14
-	VBLENDVPS    Y14, narrow<>+1344(SB), Y13, Y13
+	VBLENDVPS    Y14, narrow<>+1312(SB), Y13, Y13
 	VBLENDVPS    Y14, Y4, Y3, Y3
-	VMAXPS       narrow<>+1376(SB), Y10, Y4
+	VMAXPS       narrow<>+1344(SB), Y10, Y4
 	VMINPS       Y4, Y8, Y4
 	VBLENDVPS    Y14, Y4, Y0, Y0
 	VSUBPS       Y3, Y1, Y3
@@ -1406,29 +1404,29 @@ block:
 	VADDPS       Y0, Y13, Y0
 	VCMPPS       $0x01, Y8, Y0, Y3
 	VSUBPS       Y8, Y0, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VMAXPS       narrow<>+736(SB), Y4, Y4
+	VMULPS       narrow<>+672(SB), Y4, Y4
+	VMAXPS       narrow<>+704(SB), Y4, Y4
 	VADDPS       Y4, Y6, Y10
 	VSUBPS       Y6, Y10, Y13
 	VSUBPS       Y13, Y4, Y4
 	VMULPS       Y4, Y11, Y13
-	VBROADCASTSS narrow<>+864(SB), Y14
+	VBROADCASTSS narrow<>+832(SB), Y14
 	VADDPS       Y13, Y14, Y13
 	VMULPS       Y13, Y4, Y13
-	VBROADCASTSS narrow<>+896(SB), Y7
+	VBROADCASTSS narrow<>+864(SB), Y7
 	VADDPS       Y13, Y7, Y13
-	PREFETCHT0   12032(DX)(BX*4)
+	PREFETCHT0   12096(DX)(BX*4)
 	VMULPS       Y13, Y4, Y13
-	VBROADCASTSS narrow<>+928(SB), Y9
+	VBROADCASTSS narrow<>+896(SB), Y9
 	VADDPS       Y13, Y9, Y13
 	VMULPS       Y13, Y4, Y4
 	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y10, Y10
 	VPADDD       Y10, Y4, Y4
 	VBLENDVPS    Y3, Y4, Y0, Y0
-	VBROADCASTSS narrow<>+1632(SB), Y3
+	VBROADCASTSS narrow<>+1600(SB), Y3
 	VMINPS       Y0, Y3, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y4
 	VSUBPS       Y6, Y4, Y10
 	VSUBPS       Y10, Y0, Y0
@@ -1441,9 +1439,9 @@ block:
 	VMULPS       Y10, Y0, Y0
 	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
-	PREFETCHT0   12096(DX)(BX*4)
+	PREFETCHT0   12160(DX)(BX*4)
 	VPADDD       Y4, Y0, Y0
-	VMOVUPS      256(AX), Y4
+	VMOVUPS      224(AX), Y4
 	VADDPS       Y0, Y4, Y0
 	VSUBPS       Y5, Y15, Y4
 	VBROADCASTSS narrow<>+192(SB), Y10
@@ -1453,36 +1451,36 @@ block:
 	VSUBPS       Y15, Y13, Y3
 	VMAXPS       Y10, Y3, Y3
 	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y0, 256(AX)
-	VMOVUPS      480(AX), Y0
+	VMOVUPS      Y0, 224(AX)
+	VMOVUPS      448(AX), Y0
 	VMULPS       Y4, Y0, Y10
 	VCMPPS       $0x01, Y1, Y5, Y0
-	VBROADCASTSS narrow<>+1440(SB), Y9
-	VBLENDVPS    Y0, narrow<>+576(SB), Y9, Y0
+	VBROADCASTSS narrow<>+1408(SB), Y9
+	VBLENDVPS    Y0, narrow<>+544(SB), Y9, Y0
 	VMULPS       Y0, Y10, Y0
 	VADDPS       Y0, Y5, Y0
 	VMOVUPS      736(AX), Y10
 	VBLENDVPS    Y10, Y0, Y5, Y5
 	VMOVUPS      Y5, 4032(DX)(BX*4)
-	VMOVUPS      448(AX), Y5
+	VMOVUPS      416(AX), Y5
 	VMULPS       Y4, Y5, Y4
-	VBROADCASTSS narrow<>+1472(SB), Y9
+	VBROADCASTSS narrow<>+1440(SB), Y9
 	VMINPS       Y4, Y9, Y4
 	VCMPPS       $0x01, Y1, Y15, Y9
-	VBROADCASTSS narrow<>+1536(SB), Y5
+	VBROADCASTSS narrow<>+1504(SB), Y5
 	VBLENDVPS    Y9, Y12, Y5, Y9
 	VMULPS       Y9, Y4, Y4
-	PREFETCHT0   12160(DX)(BX*4)
+	PREFETCHT0   12224(DX)(BX*4)
 	VADDPS       Y4, Y15, Y4
 	VMAXPS       Y4, Y0, Y9
 	VMAXPS       Y0, Y4, Y5
 	VANDPS       Y5, Y9, Y9
 	VBLENDVPS    Y10, Y9, Y15, Y0
 	VMOVUPS      Y0, 4096(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y3, Y0, Y3
 	VCMPPS       $0x01, Y1, Y13, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y1, Y2, Y4, Y1
 	VMULPS       Y1, Y3, Y1
 	VADDPS       Y1, Y13, Y1
@@ -1497,48 +1495,48 @@ block:
 	VMOVUPS      1312(AX), Y9
 	VDIVPS       Y5, Y9, Y13
 	VADDPS       narrow<>+128(SB), Y13, Y13
-	VPSUBD       narrow<>+992(SB), Y13, Y15
+	VPSUBD       narrow<>+960(SB), Y13, Y15
 	VPSRAD       $0x17, Y15, Y15
 	VMOVUPS      Y5, 1472(AX)
 	VPSLLD       $0x17, Y15, Y5
 	VPSUBD       Y5, Y13, Y5
 	VSUBPS       Y8, Y5, Y5
-	VMULPS       narrow<>+1024(SB), Y5, Y13
-	PREFETCHT0   12224(DX)(BX*4)
-	VBROADCASTSS narrow<>+1056(SB), Y1
+	VMULPS       narrow<>+992(SB), Y5, Y13
+	PREFETCHT0   12288(DX)(BX*4)
+	VBROADCASTSS narrow<>+1024(SB), Y1
 	VSUBPS       Y13, Y1, Y13
+	VMULPS       Y13, Y5, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
 	VMULPS       Y13, Y5, Y13
 	VADDPS       narrow<>+1088(SB), Y13, Y13
 	VMULPS       Y13, Y5, Y13
 	VADDPS       narrow<>+1120(SB), Y13, Y13
 	VMULPS       Y13, Y5, Y13
 	VADDPS       narrow<>+1152(SB), Y13, Y13
-	VMULPS       Y13, Y5, Y13
-	VADDPS       narrow<>+1184(SB), Y13, Y13
 	VCVTDQ2PS    Y15, Y15
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y15, Y5
-	VMULPS       narrow<>+1216(SB), Y5, Y5
+	VMULPS       narrow<>+1184(SB), Y5, Y5
 	VMOVUPS      2688(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1248(SB), Y13, Y15
+	VMAXPS       narrow<>+1216(SB), Y13, Y15
 	VMOVUPS      2752(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1280(SB), Y1, Y4
+	VMAXPS       narrow<>+1248(SB), Y1, Y4
 	VSUBPS       Y15, Y4, Y9
-	VBROADCASTSS narrow<>+256(SB), Y3
+	VBROADCASTSS narrow<>+224(SB), Y3
 	VMAXPS       Y3, Y9, Y9
 	VMOVUPS      2816(DX)(BX*4), Y0
-	VMAXPS       narrow<>+1312(SB), Y0, Y1
+	VMAXPS       narrow<>+1280(SB), Y0, Y1
 	VSUBPS       Y4, Y1, Y0
 	VMAXPS       Y3, Y0, Y0
 	VCMPPS       $0x01, Y5, Y4, Y3
-	PREFETCHT0   12288(DX)(BX*4)
+	PREFETCHT0   12352(DX)(BX*4)
 	VBLENDVPS    Y3, Y4, Y15, Y4
 	VBLENDVPS    Y3, Y0, Y9, Y9
-	VBLENDVPS    Y3, narrow<>+544(SB), Y8, Y3
+	VBLENDVPS    Y3, narrow<>+512(SB), Y8, Y3
 	VCMPPS       $0x01, Y5, Y1, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y3, Y3
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y3, Y3
 	VBLENDVPS    Y15, Y1, Y4, Y1
-	VMAXPS       narrow<>+1376(SB), Y0, Y0
+	VMAXPS       narrow<>+1344(SB), Y0, Y0
 	VMINPS       Y0, Y8, Y0
 	VBLENDVPS    Y15, Y0, Y9, Y0
 	VSUBPS       Y1, Y5, Y1
@@ -1546,27 +1544,27 @@ block:
 	VADDPS       Y0, Y3, Y0
 	VCMPPS       $0x01, Y8, Y0, Y1
 	VSUBPS       Y8, Y0, Y3
-	VMULPS       narrow<>+704(SB), Y3, Y3
-	VMAXPS       narrow<>+736(SB), Y3, Y3
+	VMULPS       narrow<>+672(SB), Y3, Y3
+	VMAXPS       narrow<>+704(SB), Y3, Y3
 	VADDPS       Y3, Y6, Y4
 	VSUBPS       Y6, Y4, Y9
 	VSUBPS       Y9, Y3, Y3
 	VMULPS       Y3, Y11, Y9
+	PREFETCHT0   12416(DX)(BX*4)
 	VADDPS       Y9, Y14, Y9
-	PREFETCHT0   12352(DX)(BX*4)
 	VMULPS       Y9, Y3, Y9
 	VADDPS       Y9, Y7, Y9
 	VMULPS       Y9, Y3, Y9
-	VBROADCASTSS narrow<>+928(SB), Y15
+	VBROADCASTSS narrow<>+896(SB), Y15
 	VADDPS       Y9, Y15, Y9
 	VMULPS       Y9, Y3, Y3
 	VADDPS       Y3, Y8, Y3
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y3, Y3
 	VBLENDVPS    Y1, Y3, Y0, Y0
-	VBROADCASTSS narrow<>+416(SB), Y1
+	VBROADCASTSS narrow<>+384(SB), Y1
 	VMINPS       Y0, Y1, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y3
 	VSUBPS       Y6, Y3, Y4
 	VSUBPS       Y4, Y0, Y0
@@ -1576,7 +1574,7 @@ block:
 	VADDPS       Y4, Y7, Y4
 	VMULPS       Y4, Y0, Y4
 	VADDPS       Y4, Y15, Y4
-	PREFETCHT0   12416(DX)(BX*4)
+	PREFETCHT0   12480(DX)(BX*4)
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y3, Y3
@@ -1593,22 +1591,22 @@ block:
 	VSUBPS       Y3, Y1, Y0
 	VMAXPS       Y9, Y0, Y0
 	VMINPS       Y0, Y8, Y0
-	VMOVUPS      480(AX), Y9
+	VMOVUPS      448(AX), Y9
 	VMULPS       Y4, Y9, Y15
 	VCMPPS       $0x01, Y5, Y13, Y9
-	VBROADCASTSS narrow<>+1440(SB), Y7
-	VBLENDVPS    Y9, narrow<>+576(SB), Y7, Y9
+	VBROADCASTSS narrow<>+1408(SB), Y7
+	VBLENDVPS    Y9, narrow<>+544(SB), Y7, Y9
 	VMULPS       Y9, Y15, Y9
 	VADDPS       Y9, Y13, Y9
 	VBLENDVPS    Y10, Y9, Y13, Y13
 	VMOVUPS      Y13, 2688(DX)(BX*4)
-	VMOVUPS      448(AX), Y13
+	VMOVUPS      416(AX), Y13
 	VMULPS       Y4, Y13, Y4
-	VBROADCASTSS narrow<>+1472(SB), Y15
+	VBROADCASTSS narrow<>+1440(SB), Y15
 	VMINPS       Y4, Y15, Y4
 	VCMPPS       $0x01, Y5, Y3, Y15
-	PREFETCHT0   12480(DX)(BX*4)
-	VBROADCASTSS narrow<>+1536(SB), Y7
+	PREFETCHT0   12544(DX)(BX*4)
+	VBROADCASTSS narrow<>+1504(SB), Y7
 	VBLENDVPS    Y15, Y12, Y7, Y15
 	VMULPS       Y15, Y4, Y4
 	VADDPS       Y4, Y3, Y4
@@ -1617,10 +1615,10 @@ block:
 	VANDPS       Y7, Y15, Y15
 	VBLENDVPS    Y10, Y15, Y3, Y3
 	VMOVUPS      Y3, 2752(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
+	VMOVUPS      160(AX), Y3
 	VMULPS       Y0, Y3, Y0
 	VCMPPS       $0x01, Y5, Y1, Y4
-	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBROADCASTSS narrow<>+1568(SB), Y5
 	VBLENDVPS    Y4, Y2, Y5, Y4
 	VMULPS       Y4, Y0, Y0
 	VADDPS       Y0, Y1, Y0
@@ -1629,53 +1627,53 @@ block:
 	VANDPS       Y7, Y4, Y4
 	VBLENDVPS    Y10, Y4, Y1, Y0
 	VMOVUPS      Y0, 2816(DX)(BX*4)
-	VMOVUPS      672(AX), Y0
+	VMOVUPS      640(AX), Y0
 	VMOVUPS      704(AX), Y1
 	VADDPS       Y1, Y0, Y1
 	VMOVUPS      1312(AX), Y4
 	VDIVPS       Y1, Y4, Y1
 	VADDPS       narrow<>+128(SB), Y1, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y7
+	VPSUBD       narrow<>+960(SB), Y1, Y7
 	VPSRAD       $0x17, Y7, Y7
 	VPSLLD       $0x17, Y7, Y9
+	PREFETCHT0   12608(DX)(BX*4)
 	VPSUBD       Y9, Y1, Y1
-	PREFETCHT0   12544(DX)(BX*4)
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y9
-	VBROADCASTSS narrow<>+1056(SB), Y15
+	VMULPS       narrow<>+992(SB), Y1, Y9
+	VBROADCASTSS narrow<>+1024(SB), Y15
 	VSUBPS       Y9, Y15, Y9
+	VMULPS       Y9, Y1, Y9
+	VADDPS       narrow<>+1056(SB), Y9, Y9
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1088(SB), Y9, Y9
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
 	VMULPS       Y9, Y1, Y9
 	VADDPS       narrow<>+1152(SB), Y9, Y9
-	VMULPS       Y9, Y1, Y9
-	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y7, Y7
 	VMULPS       Y9, Y1, Y1
 	VADDPS       Y1, Y7, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      4224(DX)(BX*4), Y7
-	VMAXPS       narrow<>+1248(SB), Y7, Y9
+	VMAXPS       narrow<>+1216(SB), Y7, Y9
 	VMOVUPS      4288(DX)(BX*4), Y4
-	VMAXPS       narrow<>+1280(SB), Y4, Y0
+	VMAXPS       narrow<>+1248(SB), Y4, Y0
 	VSUBPS       Y9, Y0, Y15
-	VBROADCASTSS narrow<>+256(SB), Y5
+	VBROADCASTSS narrow<>+224(SB), Y5
 	VMAXPS       Y5, Y15, Y15
 	VMOVUPS      4352(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1312(SB), Y3, Y4
-	PREFETCHT0   12608(DX)(BX*4)
+	VMAXPS       narrow<>+1280(SB), Y3, Y4
+	PREFETCHT0   12672(DX)(BX*4)
 	VSUBPS       Y0, Y4, Y3
 	VMAXPS       Y5, Y3, Y3
 	VCMPPS       $0x01, Y1, Y0, Y5
 	VBLENDVPS    Y5, Y0, Y9, Y0
 	VBLENDVPS    Y5, Y3, Y15, Y9
-	VBLENDVPS    Y5, narrow<>+544(SB), Y8, Y5
+	VBLENDVPS    Y5, narrow<>+512(SB), Y8, Y5
 	VCMPPS       $0x01, Y1, Y4, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y5, Y5
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y5, Y5
 	VBLENDVPS    Y15, Y4, Y0, Y0
-	VMAXPS       narrow<>+1376(SB), Y3, Y3
+	VMAXPS       narrow<>+1344(SB), Y3, Y3
 	VMINPS       Y3, Y8, Y3
 	VBLENDVPS    Y15, Y3, Y9, Y3
 	VSUBPS       Y0, Y1, Y0
@@ -1683,43 +1681,43 @@ block:
 	VADDPS       Y0, Y5, Y0
 	VCMPPS       $0x01, Y8, Y0, Y3
 	VSUBPS       Y8, Y0, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VMAXPS       narrow<>+736(SB), Y4, Y4
+	VMULPS       narrow<>+672(SB), Y4, Y4
+	VMAXPS       narrow<>+704(SB), Y4, Y4
 	VADDPS       Y4, Y6, Y5
 	VSUBPS       Y6, Y5, Y9
-	PREFETCHT0   12672(DX)(BX*4)
+	PREFETCHT0   12736(DX)(BX*4)
 	VSUBPS       Y9, Y4, Y4
 	VMULPS       Y4, Y11, Y9
 	VADDPS       Y9, Y14, Y9
 	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+896(SB), Y15
+	VBROADCASTSS narrow<>+864(SB), Y15
 	VADDPS       Y9, Y15, Y9
 	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS narrow<>+928(SB), Y13
+	VBROADCASTSS narrow<>+896(SB), Y13
 	VADDPS       Y9, Y13, Y9
 	VMULPS       Y9, Y4, Y4
 	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y4, Y4
 	VBLENDVPS    Y3, Y4, Y0, Y0
-	VBROADCASTSS narrow<>+1632(SB), Y3
+	VBROADCASTSS narrow<>+1600(SB), Y3
 	VMINPS       Y0, Y3, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y4
 	VSUBPS       Y6, Y4, Y5
 	VSUBPS       Y5, Y0, Y0
 	VMULPS       Y0, Y11, Y5
 	VADDPS       Y5, Y14, Y5
 	VMULPS       Y5, Y0, Y5
+	PREFETCHT0   12800(DX)(BX*4)
 	VADDPS       Y5, Y15, Y5
-	PREFETCHT0   12736(DX)(BX*4)
 	VMULPS       Y5, Y0, Y5
 	VADDPS       Y5, Y13, Y5
 	VMULPS       Y5, Y0, Y0
 	VADDPS       Y0, Y8, Y0
 	VPSLLD       $0x17, Y4, Y4
 	VPADDD       Y4, Y0, Y0
-	VMOVUPS      256(AX), Y4
+	VMOVUPS      224(AX), Y4
 	VADDPS       Y0, Y4, Y0
 	VMOVUPS      4288(DX)(BX*4), Y4
 	VSUBPS       Y7, Y4, Y5
@@ -1727,26 +1725,26 @@ block:
 	VMAXPS       Y9, Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VMOVUPS      4352(DX)(BX*4), Y3
-	VMOVUPS      Y0, 256(AX)
+	VMOVUPS      Y0, 224(AX)
 	VSUBPS       Y4, Y3, Y0
 	VMAXPS       Y9, Y0, Y0
 	VMINPS       Y0, Y8, Y0
-	VMOVUPS      480(AX), Y9
+	VMOVUPS      448(AX), Y9
 	VMULPS       Y5, Y9, Y13
 	VCMPPS       $0x01, Y1, Y7, Y9
-	VBROADCASTSS narrow<>+1440(SB), Y15
-	VBLENDVPS    Y9, narrow<>+576(SB), Y15, Y9
+	VBROADCASTSS narrow<>+1408(SB), Y15
+	VBLENDVPS    Y9, narrow<>+544(SB), Y15, Y9
 	VMULPS       Y9, Y13, Y9
 	VADDPS       Y9, Y7, Y9
 	VBLENDVPS    Y10, Y9, Y7, Y7
 	VMOVUPS      Y7, 4224(DX)(BX*4)
-	PREFETCHT0   12800(DX)(BX*4)
-	VMOVUPS      448(AX), Y7
+	PREFETCHT0   12864(DX)(BX*4)
+	VMOVUPS      416(AX), Y7
 	VMULPS       Y5, Y7, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y13
+	VBROADCASTSS narrow<>+1440(SB), Y13
 	VMINPS       Y5, Y13, Y5
 	VCMPPS       $0x01, Y1, Y4, Y13
-	VBROADCASTSS narrow<>+1536(SB), Y15
+	VBROADCASTSS narrow<>+1504(SB), Y15
 	VBLENDVPS    Y13, Y12, Y15, Y13
 	VMULPS       Y13, Y5, Y5
 	VADDPS       Y5, Y4, Y5
@@ -1755,10 +1753,10 @@ block:
 	VANDPS       Y15, Y13, Y13
 	VBLENDVPS    Y10, Y13, Y4, Y4
 	VMOVUPS      Y4, 4288(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
+	VMOVUPS      160(AX), Y4
 	VMULPS       Y0, Y4, Y0
 	VCMPPS       $0x01, Y1, Y3, Y1
-	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBROADCASTSS narrow<>+1568(SB), Y5
 	VBLENDVPS    Y1, Y2, Y5, Y1
 	VMULPS       Y1, Y0, Y0
 	VADDPS       Y0, Y3, Y0
@@ -1771,223 +1769,223 @@ block:
 	VANDPS       narrow<>+96(SB), Y0, Y0
 	VMOVUPS      768(AX), Y1
 	VMOVUPS      1120(AX), Y3
-	VADDPS       Y3, Y1, Y1
-	VDIVPS       Y1, Y0, Y9
-	VADDPS       narrow<>+128(SB), Y9, Y9
-	PREFETCHT0   12864(DX)(BX*4)
-	VPSUBD       narrow<>+992(SB), Y9, Y13
-	VPSRAD       $0x17, Y13, Y13
-	VPSLLD       $0x17, Y13, Y15
-	VPSUBD       Y15, Y9, Y9
-	VSUBPS       Y8, Y9, Y9
-	VMULPS       narrow<>+1024(SB), Y9, Y15
-	VMOVUPS      Y1, 768(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y1
-	VSUBPS       Y15, Y1, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y13, Y13
-	VMULPS       Y15, Y9, Y9
-	VADDPS       Y9, Y13, Y9
-	VMULPS       narrow<>+1216(SB), Y9, Y9
-	VMOVUPS      2880(DX)(BX*4), Y13
-	VMAXPS       narrow<>+1248(SB), Y13, Y15
-	VMOVUPS      2944(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1280(SB), Y1, Y5
+	VADDPS       Y3, Y1, Y9
+	VDIVPS       Y9, Y0, Y13
+	VADDPS       narrow<>+128(SB), Y13, Y13
 	PREFETCHT0   12928(DX)(BX*4)
-	VSUBPS       Y15, Y5, Y3
-	VBROADCASTSS narrow<>+256(SB), Y4
-	VMAXPS       Y4, Y3, Y3
-	VMOVUPS      3008(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1312(SB), Y1, Y13
-	VSUBPS       Y5, Y13, Y1
-	VMAXPS       Y4, Y1, Y1
-	VCMPPS       $0x01, Y9, Y5, Y4
-	VBLENDVPS    Y4, Y5, Y15, Y5
-	VBLENDVPS    Y4, Y1, Y3, Y3
-	VBLENDVPS    Y4, narrow<>+544(SB), Y8, Y4
-	VCMPPS       $0x01, Y9, Y13, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y4, Y4
-	VBLENDVPS    Y15, Y13, Y5, Y5
-	VMAXPS       narrow<>+1376(SB), Y1, Y1
-	VMINPS       Y1, Y8, Y1
-	VBLENDVPS    Y15, Y1, Y3, Y1
-	VSUBPS       Y5, Y9, Y3
-	VDIVPS       Y1, Y3, Y1
-	VADDPS       Y1, Y4, Y1
-	VCMPPS       $0x01, Y8, Y1, Y3
-	VSUBPS       Y8, Y1, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
+	VPSUBD       narrow<>+960(SB), Y13, Y15
+	VPSRAD       $0x17, Y15, Y15
+	VPSLLD       $0x17, Y15, Y1
+	VPSUBD       Y1, Y13, Y1
+	VSUBPS       Y8, Y1, Y1
+	VMULPS       narrow<>+992(SB), Y1, Y13
+	VMOVUPS      Y9, 1280(AX)
+	VBROADCASTSS narrow<>+1024(SB), Y9
+	VSUBPS       Y13, Y9, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1088(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1120(SB), Y13, Y13
+	VMULPS       Y13, Y1, Y13
+	VADDPS       narrow<>+1152(SB), Y13, Y13
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y13, Y1, Y1
+	VADDPS       Y1, Y15, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
+	VMOVUPS      2880(DX)(BX*4), Y13
+	VMAXPS       narrow<>+1216(SB), Y13, Y15
 	PREFETCHT0   12992(DX)(BX*4)
-	VMAXPS       narrow<>+736(SB), Y4, Y4
-	VADDPS       Y4, Y6, Y5
-	VSUBPS       Y6, Y5, Y13
-	VSUBPS       Y13, Y4, Y4
-	VMULPS       Y4, Y11, Y13
-	VADDPS       Y13, Y14, Y13
-	VMULPS       Y13, Y4, Y13
-	VBROADCASTSS narrow<>+896(SB), Y15
-	VADDPS       Y13, Y15, Y13
-	VMULPS       Y13, Y4, Y13
-	VMOVUPS      Y0, 1280(AX)
-	VBROADCASTSS narrow<>+928(SB), Y0
-	VADDPS       Y13, Y0, Y13
-	VMULPS       Y13, Y4, Y4
-	VADDPS       Y4, Y8, Y4
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y4, Y4
-	VBLENDVPS    Y3, Y4, Y1, Y1
-	VBROADCASTSS narrow<>+416(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
-	VADDPS       Y1, Y6, Y4
-	VSUBPS       Y6, Y4, Y5
-	VSUBPS       Y5, Y1, Y1
+	VMOVUPS      2944(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1248(SB), Y9, Y5
+	VSUBPS       Y15, Y5, Y3
+	VBROADCASTSS narrow<>+224(SB), Y4
+	VMAXPS       Y4, Y3, Y3
+	VMOVUPS      3008(DX)(BX*4), Y9
+	VMAXPS       narrow<>+1280(SB), Y9, Y13
+	VSUBPS       Y5, Y13, Y9
+	VMAXPS       Y4, Y9, Y9
+	VCMPPS       $0x01, Y1, Y5, Y4
+	VBLENDVPS    Y4, Y5, Y15, Y5
+	VBLENDVPS    Y4, Y9, Y3, Y3
+	VBLENDVPS    Y4, narrow<>+512(SB), Y8, Y4
+	VCMPPS       $0x01, Y1, Y13, Y15
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y4, Y4
+	VBLENDVPS    Y15, Y13, Y5, Y5
+	VMAXPS       narrow<>+1344(SB), Y9, Y9
+	VMINPS       Y9, Y8, Y9
+	VBLENDVPS    Y15, Y9, Y3, Y3
+	VSUBPS       Y5, Y1, Y5
+	VDIVPS       Y3, Y5, Y3
+	VADDPS       Y3, Y4, Y3
+	VCMPPS       $0x01, Y8, Y3, Y4
+	VSUBPS       Y8, Y3, Y5
 	PREFETCHT0   13056(DX)(BX*4)
-	VMULPS       Y1, Y11, Y5
-	VADDPS       Y5, Y14, Y5
-	VMULPS       Y5, Y1, Y5
-	VADDPS       Y5, Y15, Y5
-	VMULPS       Y5, Y1, Y5
-	VADDPS       Y5, Y0, Y5
-	VMULPS       Y5, Y1, Y1
-	VADDPS       Y1, Y8, Y1
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y1, Y1
-	VMOVUPS      1376(AX), Y4
-	VADDPS       Y1, Y4, Y1
-	VMOVUPS      2944(DX)(BX*4), Y4
-	VMOVUPS      2880(DX)(BX*4), Y5
-	VSUBPS       Y5, Y4, Y13
-	VBROADCASTSS narrow<>+192(SB), Y3
-	VMAXPS       Y3, Y13, Y13
-	VMINPS       Y13, Y8, Y13
-	VMOVUPS      Y1, 1376(AX)
-	VMOVUPS      3008(DX)(BX*4), Y1
-	VSUBPS       Y4, Y1, Y0
-	VMAXPS       Y3, Y0, Y0
-	VMINPS       Y0, Y8, Y0
-	VMOVUPS      480(AX), Y3
-	VMULPS       Y13, Y3, Y15
-	VCMPPS       $0x01, Y9, Y5, Y3
-	VBROADCASTSS narrow<>+1440(SB), Y14
-	VBLENDVPS    Y3, narrow<>+576(SB), Y14, Y3
-	VMULPS       Y3, Y15, Y3
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
+	VADDPS       Y5, Y6, Y9
+	VSUBPS       Y6, Y9, Y13
+	VSUBPS       Y13, Y5, Y5
+	VMULPS       Y5, Y11, Y13
+	VADDPS       Y13, Y14, Y13
+	VMULPS       Y13, Y5, Y13
+	VBROADCASTSS narrow<>+864(SB), Y15
+	VADDPS       Y13, Y15, Y13
+	VMULPS       Y13, Y5, Y13
+	VMOVUPS      Y0, 704(AX)
+	VBROADCASTSS narrow<>+896(SB), Y0
+	VADDPS       Y13, Y0, Y13
+	VMULPS       Y13, Y5, Y5
+	VADDPS       Y5, Y8, Y5
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VBLENDVPS    Y4, Y5, Y3, Y3
+	VBROADCASTSS narrow<>+384(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMULPS       narrow<>+1376(SB), Y3, Y3
+	VADDPS       Y3, Y6, Y5
+	VSUBPS       Y6, Y5, Y9
+	VSUBPS       Y9, Y3, Y3
 	PREFETCHT0   13120(DX)(BX*4)
+	VMULPS       Y3, Y11, Y9
+	VADDPS       Y9, Y14, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       Y9, Y15, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       Y9, Y0, Y9
+	VMULPS       Y9, Y3, Y3
+	VADDPS       Y3, Y8, Y3
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y3, Y3
+	VMOVUPS      1376(AX), Y5
 	VADDPS       Y3, Y5, Y3
-	VBLENDVPS    Y10, Y3, Y5, Y5
-	VMOVUPS      Y5, 2880(DX)(BX*4)
-	VMULPS       Y13, Y7, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y13
-	VMINPS       Y5, Y13, Y5
-	VCMPPS       $0x01, Y9, Y4, Y15
-	VBROADCASTSS narrow<>+1536(SB), Y13
+	VMOVUPS      2944(DX)(BX*4), Y5
+	VMOVUPS      2880(DX)(BX*4), Y9
+	VSUBPS       Y9, Y5, Y13
+	VBROADCASTSS narrow<>+192(SB), Y4
+	VMAXPS       Y4, Y13, Y13
+	VMINPS       Y13, Y8, Y13
+	VMOVUPS      Y3, 1376(AX)
+	VMOVUPS      3008(DX)(BX*4), Y3
+	VSUBPS       Y5, Y3, Y0
+	VMAXPS       Y4, Y0, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      448(AX), Y4
+	VMULPS       Y13, Y4, Y15
+	VCMPPS       $0x01, Y1, Y9, Y4
+	VBROADCASTSS narrow<>+1408(SB), Y14
+	VBLENDVPS    Y4, narrow<>+544(SB), Y14, Y4
+	PREFETCHT0   13184(DX)(BX*4)
+	VMULPS       Y4, Y15, Y4
+	VADDPS       Y4, Y9, Y4
+	VBLENDVPS    Y10, Y4, Y9, Y9
+	VMOVUPS      Y9, 2880(DX)(BX*4)
+	VMULPS       Y13, Y7, Y9
+	VBROADCASTSS narrow<>+1440(SB), Y13
+	VMINPS       Y9, Y13, Y9
+	VCMPPS       $0x01, Y1, Y5, Y15
+	VBROADCASTSS narrow<>+1504(SB), Y13
 	VBLENDVPS    Y15, Y12, Y13, Y15
-	VMULPS       Y15, Y5, Y5
-	VADDPS       Y5, Y4, Y5
-	VMAXPS       Y5, Y3, Y15
-	VMAXPS       Y3, Y5, Y13
+	VMULPS       Y15, Y9, Y9
+	VADDPS       Y9, Y5, Y9
+	VMAXPS       Y9, Y4, Y15
+	VMAXPS       Y4, Y9, Y13
 	VANDPS       Y13, Y15, Y15
-	VBLENDVPS    Y10, Y15, Y4, Y3
-	VMOVUPS      Y3, 2944(DX)(BX*4)
-	VMOVUPS      192(AX), Y3
-	VMULPS       Y0, Y3, Y0
-	VCMPPS       $0x01, Y9, Y1, Y4
-	VBROADCASTSS narrow<>+1600(SB), Y5
-	VBLENDVPS    Y4, Y2, Y5, Y4
-	VMULPS       Y4, Y0, Y0
-	VADDPS       Y0, Y1, Y0
-	VMAXPS       Y0, Y15, Y4
+	VBLENDVPS    Y10, Y15, Y5, Y4
+	VMOVUPS      Y4, 2944(DX)(BX*4)
+	VMOVUPS      160(AX), Y4
+	VMULPS       Y0, Y4, Y0
+	VCMPPS       $0x01, Y1, Y3, Y1
+	VBROADCASTSS narrow<>+1568(SB), Y5
+	VBLENDVPS    Y1, Y2, Y5, Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y0
+	VMAXPS       Y0, Y15, Y1
 	VMAXPS       Y15, Y0, Y9
-	VANDPS       Y9, Y4, Y4
-	VBLENDVPS    Y10, Y4, Y1, Y0
+	VANDPS       Y9, Y1, Y1
+	VBLENDVPS    Y10, Y1, Y3, Y0
 	VMOVUPS      Y0, 3008(DX)(BX*4)
-	VMOVUPS      672(AX), Y0
+	PREFETCHT0   13248(DX)(BX*4)
+	VMOVUPS      640(AX), Y0
 	VMOVUPS      1120(AX), Y1
 	VADDPS       Y1, Y0, Y1
-	PREFETCHT0   13184(DX)(BX*4)
-	VMOVUPS      1280(AX), Y4
-	VDIVPS       Y1, Y4, Y4
-	VADDPS       narrow<>+128(SB), Y4, Y4
-	VPSUBD       narrow<>+992(SB), Y4, Y9
+	VMOVUPS      704(AX), Y3
+	VDIVPS       Y1, Y3, Y3
+	VADDPS       narrow<>+128(SB), Y3, Y3
+	VPSUBD       narrow<>+960(SB), Y3, Y9
 	VPSRAD       $0x17, Y9, Y9
 	VPSLLD       $0x17, Y9, Y13
-	VPSUBD       Y13, Y4, Y4
-	VSUBPS       Y8, Y4, Y4
-	VMULPS       narrow<>+1024(SB), Y4, Y13
-	VBROADCASTSS narrow<>+1056(SB), Y15
+	VPSUBD       Y13, Y3, Y3
+	VSUBPS       Y8, Y3, Y3
+	VMULPS       narrow<>+992(SB), Y3, Y13
+	VBROADCASTSS narrow<>+1024(SB), Y15
 	VSUBPS       Y13, Y15, Y13
-	VMULPS       Y13, Y4, Y13
+	VMULPS       Y13, Y3, Y13
+	VADDPS       narrow<>+1056(SB), Y13, Y13
+	VMULPS       Y13, Y3, Y13
 	VADDPS       narrow<>+1088(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
+	VMULPS       Y13, Y3, Y13
 	VADDPS       narrow<>+1120(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
+	VMULPS       Y13, Y3, Y13
 	VADDPS       narrow<>+1152(SB), Y13, Y13
-	VMULPS       Y13, Y4, Y13
-	VADDPS       narrow<>+1184(SB), Y13, Y13
 	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y13, Y4, Y4
-	VADDPS       Y4, Y9, Y4
-	PREFETCHT0   13248(DX)(BX*4)
-	VMULPS       narrow<>+1216(SB), Y4, Y4
+	VMULPS       Y13, Y3, Y3
+	VADDPS       Y3, Y9, Y3
+	PREFETCHT0   13312(DX)(BX*4)
+	VMULPS       narrow<>+1184(SB), Y3, Y3
 	VMOVUPS      4416(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1248(SB), Y9, Y13
+	VMAXPS       narrow<>+1216(SB), Y9, Y13
 	VMOVUPS      4480(DX)(BX*4), Y0
-	VMOVUPS      Y1, 1280(AX)
-	VMAXPS       narrow<>+1280(SB), Y0, Y1
+	VMOVUPS      Y1, 704(AX)
+	VMAXPS       narrow<>+1248(SB), Y0, Y1
 	VSUBPS       Y13, Y1, Y15
-	VBROADCASTSS narrow<>+256(SB), Y5
+	VBROADCASTSS narrow<>+224(SB), Y5
 	VMAXPS       Y5, Y15, Y15
 	VMOVUPS      4544(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1312(SB), Y14, Y3
-	VSUBPS       Y1, Y3, Y14
+	VMAXPS       narrow<>+1280(SB), Y14, Y4
+	VSUBPS       Y1, Y4, Y14
 	VMAXPS       Y5, Y14, Y14
-	VCMPPS       $0x01, Y4, Y1, Y5
+	VCMPPS       $0x01, Y3, Y1, Y5
 	VBLENDVPS    Y5, Y1, Y13, Y1
 	VBLENDVPS    Y5, Y14, Y15, Y13
-	VBLENDVPS    Y5, narrow<>+544(SB), Y8, Y5
-	VCMPPS       $0x01, Y4, Y3, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y5, Y5
-	VBLENDVPS    Y15, Y3, Y1, Y1
-	VMAXPS       narrow<>+1376(SB), Y14, Y3
-	VMINPS       Y3, Y8, Y3
-	VBLENDVPS    Y15, Y3, Y13, Y3
-	VSUBPS       Y1, Y4, Y1
-	VDIVPS       Y3, Y1, Y1
+	VBLENDVPS    Y5, narrow<>+512(SB), Y8, Y5
+	VCMPPS       $0x01, Y3, Y4, Y15
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y5, Y5
+	VBLENDVPS    Y15, Y4, Y1, Y1
+	VMAXPS       narrow<>+1344(SB), Y14, Y4
+	VMINPS       Y4, Y8, Y4
+	VBLENDVPS    Y15, Y4, Y13, Y4
+	VSUBPS       Y1, Y3, Y1
+	VDIVPS       Y4, Y1, Y1
+	PREFETCHT0   13376(DX)(BX*4)
 	VADDPS       Y1, Y5, Y1
-	PREFETCHT0   13312(DX)(BX*4)
-	VCMPPS       $0x01, Y8, Y1, Y3
+	VCMPPS       $0x01, Y8, Y1, Y4
 	VSUBPS       Y8, Y1, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y13
 	VSUBPS       Y6, Y13, Y14
 	VSUBPS       Y14, Y5, Y5
 	VMULPS       Y5, Y11, Y14
-	VBROADCASTSS narrow<>+864(SB), Y15
+	VBROADCASTSS narrow<>+832(SB), Y15
 	VADDPS       Y14, Y15, Y14
 	VMULPS       Y14, Y5, Y14
-	VBROADCASTSS narrow<>+896(SB), Y7
+	VBROADCASTSS narrow<>+864(SB), Y7
 	VADDPS       Y14, Y7, Y14
 	VMULPS       Y14, Y5, Y14
-	VBROADCASTSS narrow<>+928(SB), Y10
+	VBROADCASTSS narrow<>+896(SB), Y10
 	VADDPS       Y14, Y10, Y14
 	VMULPS       Y14, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y13, Y13
 	VPADDD       Y13, Y5, Y5
-	VBLENDVPS    Y3, Y5, Y1, Y1
-	VBROADCASTSS narrow<>+1632(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1408(SB), Y1, Y1
+	VBLENDVPS    Y4, Y5, Y1, Y1
+	VBROADCASTSS narrow<>+1600(SB), Y4
+	VMINPS       Y1, Y4, Y1
+	VMULPS       narrow<>+1376(SB), Y1, Y1
+	PREFETCHT0   13440(DX)(BX*4)
 	VADDPS       Y1, Y6, Y5
-	PREFETCHT0   13376(DX)(BX*4)
 	VSUBPS       Y6, Y5, Y13
 	VSUBPS       Y13, Y1, Y1
 	VMULPS       Y1, Y11, Y13
@@ -2000,34 +1998,34 @@ block:
 	VADDPS       Y1, Y8, Y1
 	VPSLLD       $0x17, Y5, Y5
 	VPADDD       Y5, Y1, Y1
-	VMOVUPS      256(AX), Y5
+	VMOVUPS      224(AX), Y5
 	VADDPS       Y1, Y5, Y1
 	VSUBPS       Y9, Y0, Y5
 	VBROADCASTSS narrow<>+192(SB), Y13
 	VMAXPS       Y13, Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VMOVUPS      4544(DX)(BX*4), Y14
-	VSUBPS       Y0, Y14, Y3
-	VMAXPS       Y13, Y3, Y3
-	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y1, 256(AX)
-	VMOVUPS      480(AX), Y1
+	VSUBPS       Y0, Y14, Y4
+	VMAXPS       Y13, Y4, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y1, 224(AX)
+	VMOVUPS      448(AX), Y1
 	VMULPS       Y5, Y1, Y13
-	PREFETCHT0   13440(DX)(BX*4)
-	VCMPPS       $0x01, Y4, Y9, Y1
-	VBROADCASTSS narrow<>+1440(SB), Y10
-	VBLENDVPS    Y1, narrow<>+576(SB), Y10, Y1
+	PREFETCHT0   13504(DX)(BX*4)
+	VCMPPS       $0x01, Y3, Y9, Y1
+	VBROADCASTSS narrow<>+1408(SB), Y10
+	VBLENDVPS    Y1, narrow<>+544(SB), Y10, Y1
 	VMULPS       Y1, Y13, Y1
 	VADDPS       Y1, Y9, Y1
 	VMOVUPS      736(AX), Y13
 	VBLENDVPS    Y13, Y1, Y9, Y9
 	VMOVUPS      Y9, 4416(DX)(BX*4)
-	VMOVUPS      448(AX), Y9
+	VMOVUPS      416(AX), Y9
 	VMULPS       Y5, Y9, Y5
-	VBROADCASTSS narrow<>+1472(SB), Y10
+	VBROADCASTSS narrow<>+1440(SB), Y10
 	VMINPS       Y5, Y10, Y5
-	VCMPPS       $0x01, Y4, Y0, Y10
-	VBROADCASTSS narrow<>+1536(SB), Y9
+	VCMPPS       $0x01, Y3, Y0, Y10
+	VBROADCASTSS narrow<>+1504(SB), Y9
 	VBLENDVPS    Y10, Y12, Y9, Y10
 	VMULPS       Y10, Y5, Y5
 	VADDPS       Y5, Y0, Y5
@@ -2036,74 +2034,74 @@ block:
 	VANDPS       Y9, Y10, Y10
 	VBLENDVPS    Y13, Y10, Y0, Y0
 	VMOVUPS      Y0, 4480(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
-	VMULPS       Y3, Y0, Y1
-	VCMPPS       $0x01, Y4, Y14, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VMOVUPS      160(AX), Y0
+	VMULPS       Y4, Y0, Y1
+	VCMPPS       $0x01, Y3, Y14, Y3
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y3, Y2, Y4, Y3
 	VMULPS       Y3, Y1, Y1
 	VADDPS       Y1, Y14, Y1
+	PREFETCHT0   13568(DX)(BX*4)
 	VMAXPS       Y1, Y10, Y3
 	VMAXPS       Y10, Y1, Y5
 	VANDPS       Y5, Y3, Y3
-	PREFETCHT0   13504(DX)(BX*4)
 	VBLENDVPS    Y13, Y3, Y14, Y1
 	VMOVUPS      Y1, 4544(DX)(BX*4)
 	VMOVUPS      1088(AX), Y1
 	VANDPS       narrow<>+96(SB), Y1, Y1
-	VMOVUPS      768(AX), Y3
+	VMOVUPS      1280(AX), Y3
 	VDIVPS       Y3, Y1, Y3
 	VADDPS       narrow<>+128(SB), Y3, Y3
-	VPSUBD       narrow<>+992(SB), Y3, Y5
+	VPSUBD       narrow<>+960(SB), Y3, Y5
 	VPSRAD       $0x17, Y5, Y5
 	VPSLLD       $0x17, Y5, Y9
 	VPSUBD       Y9, Y3, Y3
 	VSUBPS       Y8, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y9
-	VBROADCASTSS narrow<>+1056(SB), Y10
+	VMULPS       narrow<>+992(SB), Y3, Y9
+	VBROADCASTSS narrow<>+1024(SB), Y10
 	VSUBPS       Y9, Y10, Y9
+	VMULPS       Y9, Y3, Y9
+	VADDPS       narrow<>+1056(SB), Y9, Y9
 	VMULPS       Y9, Y3, Y9
 	VADDPS       narrow<>+1088(SB), Y9, Y9
 	VMULPS       Y9, Y3, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
 	VMULPS       Y9, Y3, Y9
 	VADDPS       narrow<>+1152(SB), Y9, Y9
-	VMULPS       Y9, Y3, Y9
-	VADDPS       narrow<>+1184(SB), Y9, Y9
+	PREFETCHT0   13632(DX)(BX*4)
 	VCVTDQ2PS    Y5, Y5
-	PREFETCHT0   13568(DX)(BX*4)
 	VMULPS       Y9, Y3, Y3
 	VADDPS       Y3, Y5, Y3
-	VMULPS       narrow<>+1216(SB), Y3, Y3
+	VMULPS       narrow<>+1184(SB), Y3, Y3
 	VMOVUPS      3072(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1248(SB), Y5, Y9
+	VMAXPS       narrow<>+1216(SB), Y5, Y9
 	VMOVUPS      3136(DX)(BX*4), Y14
-	VMAXPS       narrow<>+1280(SB), Y14, Y10
+	VMAXPS       narrow<>+1248(SB), Y14, Y10
 	VSUBPS       Y9, Y10, Y4
-	VBROADCASTSS narrow<>+256(SB), Y0
+	VBROADCASTSS narrow<>+224(SB), Y0
 	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      3200(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1312(SB), Y5, Y14
+	VMAXPS       narrow<>+1280(SB), Y5, Y14
 	VSUBPS       Y10, Y14, Y5
 	VMAXPS       Y0, Y5, Y5
 	VCMPPS       $0x01, Y3, Y10, Y0
 	VBLENDVPS    Y0, Y10, Y9, Y9
 	VBLENDVPS    Y0, Y5, Y4, Y4
-	VBLENDVPS    Y0, narrow<>+544(SB), Y8, Y0
+	VBLENDVPS    Y0, narrow<>+512(SB), Y8, Y0
 	VCMPPS       $0x01, Y3, Y14, Y10
-	VBLENDVPS    Y10, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y10, narrow<>+1312(SB), Y0, Y0
 	VBLENDVPS    Y10, Y14, Y9, Y9
-	VMAXPS       narrow<>+1376(SB), Y5, Y5
+	VMAXPS       narrow<>+1344(SB), Y5, Y5
 	VMINPS       Y5, Y8, Y5
 	VBLENDVPS    Y10, Y5, Y4, Y4
+	PREFETCHT0   13696(DX)(BX*4)
 	VSUBPS       Y9, Y3, Y5
-	PREFETCHT0   13632(DX)(BX*4)
 	VDIVPS       Y4, Y5, Y4
 	VADDPS       Y4, Y0, Y0
 	VCMPPS       $0x01, Y8, Y0, Y4
 	VSUBPS       Y8, Y0, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y9
 	VSUBPS       Y6, Y9, Y10
 	VSUBPS       Y10, Y5, Y5
@@ -2112,17 +2110,17 @@ block:
 	VMULPS       Y10, Y5, Y10
 	VADDPS       Y10, Y7, Y10
 	VMULPS       Y10, Y5, Y10
-	VBROADCASTSS narrow<>+928(SB), Y14
+	VBROADCASTSS narrow<>+896(SB), Y14
 	VADDPS       Y10, Y14, Y10
 	VMULPS       Y10, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y5, Y5
+	PREFETCHT0   13760(DX)(BX*4)
 	VBLENDVPS    Y4, Y5, Y0, Y0
-	PREFETCHT0   13696(DX)(BX*4)
-	VBROADCASTSS narrow<>+416(SB), Y4
+	VBROADCASTSS narrow<>+384(SB), Y4
 	VMINPS       Y0, Y4, Y0
-	VMULPS       narrow<>+1408(SB), Y0, Y0
+	VMULPS       narrow<>+1376(SB), Y0, Y0
 	VADDPS       Y0, Y6, Y4
 	VSUBPS       Y6, Y4, Y5
 	VSUBPS       Y5, Y0, Y0
@@ -2146,24 +2144,24 @@ block:
 	VMINPS       Y9, Y8, Y9
 	VMOVUPS      3200(DX)(BX*4), Y14
 	VSUBPS       Y4, Y14, Y7
+	PREFETCHT0   13824(DX)(BX*4)
 	VMAXPS       Y10, Y7, Y7
-	PREFETCHT0   13760(DX)(BX*4)
 	VMINPS       Y7, Y8, Y7
-	VMOVUPS      480(AX), Y10
+	VMOVUPS      448(AX), Y10
 	VMULPS       Y9, Y10, Y15
 	VCMPPS       $0x01, Y3, Y5, Y10
-	VBROADCASTSS narrow<>+1440(SB), Y11
-	VBLENDVPS    Y10, narrow<>+576(SB), Y11, Y10
+	VBROADCASTSS narrow<>+1408(SB), Y11
+	VBLENDVPS    Y10, narrow<>+544(SB), Y11, Y10
 	VMULPS       Y10, Y15, Y10
 	VADDPS       Y10, Y5, Y10
 	VBLENDVPS    Y13, Y10, Y5, Y5
 	VMOVUPS      Y5, 3072(DX)(BX*4)
-	VMOVUPS      448(AX), Y5
+	VMOVUPS      416(AX), Y5
 	VMULPS       Y9, Y5, Y9
-	VBROADCASTSS narrow<>+1472(SB), Y15
+	VBROADCASTSS narrow<>+1440(SB), Y15
 	VMINPS       Y9, Y15, Y9
 	VCMPPS       $0x01, Y3, Y4, Y15
-	VBROADCASTSS narrow<>+1536(SB), Y11
+	VBROADCASTSS narrow<>+1504(SB), Y11
 	VBLENDVPS    Y15, Y12, Y11, Y15
 	VMULPS       Y15, Y9, Y9
 	VADDPS       Y9, Y4, Y9
@@ -2172,95 +2170,95 @@ block:
 	VANDPS       Y11, Y15, Y15
 	VBLENDVPS    Y13, Y15, Y4, Y4
 	VMOVUPS      Y4, 3136(DX)(BX*4)
-	VMOVUPS      192(AX), Y4
+	VMOVUPS      160(AX), Y4
 	VMULPS       Y7, Y4, Y7
 	VCMPPS       $0x01, Y3, Y14, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y9
+	VBROADCASTSS narrow<>+1568(SB), Y9
 	VBLENDVPS    Y3, Y2, Y9, Y3
+	PREFETCHT0   13888(DX)(BX*4)
 	VMULPS       Y3, Y7, Y3
-	PREFETCHT0   13824(DX)(BX*4)
 	VADDPS       Y3, Y14, Y3
 	VMAXPS       Y3, Y15, Y7
 	VMAXPS       Y15, Y3, Y10
 	VANDPS       Y10, Y7, Y7
 	VBLENDVPS    Y13, Y7, Y14, Y3
 	VMOVUPS      Y3, 3200(DX)(BX*4)
-	VMOVUPS      1280(AX), Y3
+	VMOVUPS      704(AX), Y3
 	VDIVPS       Y3, Y1, Y1
 	VADDPS       narrow<>+128(SB), Y1, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y3
+	VPSUBD       narrow<>+960(SB), Y1, Y3
 	VPSRAD       $0x17, Y3, Y3
 	VPSLLD       $0x17, Y3, Y7
 	VPSUBD       Y7, Y1, Y1
 	VSUBPS       Y8, Y1, Y1
-	VMULPS       narrow<>+1024(SB), Y1, Y7
-	VBROADCASTSS narrow<>+1056(SB), Y10
+	VMULPS       narrow<>+992(SB), Y1, Y7
+	VBROADCASTSS narrow<>+1024(SB), Y10
 	VSUBPS       Y7, Y10, Y7
+	VMULPS       Y7, Y1, Y7
+	VADDPS       narrow<>+1056(SB), Y7, Y7
 	VMULPS       Y7, Y1, Y7
 	VADDPS       narrow<>+1088(SB), Y7, Y7
 	VMULPS       Y7, Y1, Y7
 	VADDPS       narrow<>+1120(SB), Y7, Y7
+	PREFETCHT0   13952(DX)(BX*4)
 	VMULPS       Y7, Y1, Y7
 	VADDPS       narrow<>+1152(SB), Y7, Y7
-	VMULPS       Y7, Y1, Y7
-	PREFETCHT0   13888(DX)(BX*4)
-	VADDPS       narrow<>+1184(SB), Y7, Y7
 	VCVTDQ2PS    Y3, Y3
 	VMULPS       Y7, Y1, Y1
 	VADDPS       Y1, Y3, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
 	VMOVUPS      4608(DX)(BX*4), Y3
-	VMAXPS       narrow<>+1248(SB), Y3, Y7
+	VMAXPS       narrow<>+1216(SB), Y3, Y7
 	VMOVUPS      4672(DX)(BX*4), Y11
-	VMAXPS       narrow<>+1280(SB), Y11, Y14
+	VMAXPS       narrow<>+1248(SB), Y11, Y14
 	VSUBPS       Y7, Y14, Y15
-	VBROADCASTSS narrow<>+256(SB), Y10
+	VBROADCASTSS narrow<>+224(SB), Y10
 	VMAXPS       Y10, Y15, Y15
 	VMOVUPS      4736(DX)(BX*4), Y9
-	VMAXPS       narrow<>+1312(SB), Y9, Y4
+	VMAXPS       narrow<>+1280(SB), Y9, Y4
 	VSUBPS       Y14, Y4, Y9
 	VMAXPS       Y10, Y9, Y9
 	VCMPPS       $0x01, Y1, Y14, Y10
 	VBLENDVPS    Y10, Y14, Y7, Y7
 	VBLENDVPS    Y10, Y9, Y15, Y14
-	VBLENDVPS    Y10, narrow<>+544(SB), Y8, Y10
+	VBLENDVPS    Y10, narrow<>+512(SB), Y8, Y10
 	VCMPPS       $0x01, Y1, Y4, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y10, Y10
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y10, Y10
 	VBLENDVPS    Y15, Y4, Y7, Y4
-	VMAXPS       narrow<>+1376(SB), Y9, Y7
+	VMAXPS       narrow<>+1344(SB), Y9, Y7
+	PREFETCHT0   14016(DX)(BX*4)
 	VMINPS       Y7, Y8, Y7
-	PREFETCHT0   13952(DX)(BX*4)
 	VBLENDVPS    Y15, Y7, Y14, Y7
 	VSUBPS       Y4, Y1, Y4
 	VDIVPS       Y7, Y4, Y4
 	VADDPS       Y4, Y10, Y4
 	VCMPPS       $0x01, Y8, Y4, Y7
 	VSUBPS       Y8, Y4, Y9
-	VMULPS       narrow<>+704(SB), Y9, Y9
-	VMAXPS       narrow<>+736(SB), Y9, Y9
+	VMULPS       narrow<>+672(SB), Y9, Y9
+	VMAXPS       narrow<>+704(SB), Y9, Y9
 	VADDPS       Y9, Y6, Y10
 	VSUBPS       Y6, Y10, Y14
 	VSUBPS       Y14, Y9, Y9
-	VBROADCASTSS narrow<>+832(SB), Y14
+	VBROADCASTSS narrow<>+800(SB), Y14
 	VMULPS       Y9, Y14, Y15
-	VBROADCASTSS narrow<>+864(SB), Y5
+	VBROADCASTSS narrow<>+832(SB), Y5
 	VADDPS       Y15, Y5, Y15
 	VMULPS       Y15, Y9, Y15
-	VMOVUPS      Y0, 1280(AX)
-	VBROADCASTSS narrow<>+896(SB), Y0
+	VMOVUPS      Y0, 704(AX)
+	VBROADCASTSS narrow<>+864(SB), Y0
 	VADDPS       Y15, Y0, Y15
 	VMULPS       Y15, Y9, Y15
-	VBROADCASTSS narrow<>+928(SB), Y13
+	VBROADCASTSS narrow<>+896(SB), Y13
 	VADDPS       Y15, Y13, Y15
 	VMULPS       Y15, Y9, Y9
 	VADDPS       Y9, Y8, Y9
 	VPSLLD       $0x17, Y10, Y10
+	PREFETCHT0   14080(DX)(BX*4)
 	VPADDD       Y10, Y9, Y9
-	PREFETCHT0   14016(DX)(BX*4)
 	VBLENDVPS    Y7, Y9, Y4, Y4
-	VBROADCASTSS narrow<>+1632(SB), Y7
+	VBROADCASTSS narrow<>+1600(SB), Y7
 	VMINPS       Y4, Y7, Y4
-	VMULPS       narrow<>+1408(SB), Y4, Y4
+	VMULPS       narrow<>+1376(SB), Y4, Y4
 	VADDPS       Y4, Y6, Y7
 	VSUBPS       Y6, Y7, Y9
 	VSUBPS       Y9, Y4, Y4
@@ -2274,33 +2272,33 @@ block:
 	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y4, Y4
-	VMOVUPS      256(AX), Y7
+	VMOVUPS      224(AX), Y7
 	VADDPS       Y4, Y7, Y4
 	VSUBPS       Y3, Y11, Y7
 	VBROADCASTSS narrow<>+192(SB), Y9
 	VMAXPS       Y9, Y7, Y7
+	PREFETCHT0   14144(DX)(BX*4)
 	VMINPS       Y7, Y8, Y7
 	VMOVUPS      4736(DX)(BX*4), Y10
 	VSUBPS       Y11, Y10, Y15
-	PREFETCHT0   14080(DX)(BX*4)
 	VMAXPS       Y9, Y15, Y15
 	VMINPS       Y15, Y8, Y15
-	VMOVUPS      480(AX), Y9
+	VMOVUPS      448(AX), Y9
 	VMULPS       Y7, Y9, Y13
 	VCMPPS       $0x01, Y1, Y3, Y0
-	VBROADCASTSS narrow<>+1440(SB), Y5
-	VBLENDVPS    Y0, narrow<>+576(SB), Y5, Y0
+	VBROADCASTSS narrow<>+1408(SB), Y5
+	VBLENDVPS    Y0, narrow<>+544(SB), Y5, Y0
 	VMULPS       Y0, Y13, Y0
 	VADDPS       Y0, Y3, Y0
 	VMOVUPS      736(AX), Y13
 	VBLENDVPS    Y13, Y0, Y3, Y3
 	VMOVUPS      Y3, 4608(DX)(BX*4)
-	VMOVUPS      448(AX), Y3
+	VMOVUPS      416(AX), Y3
 	VMULPS       Y7, Y3, Y7
-	VBROADCASTSS narrow<>+1472(SB), Y5
+	VBROADCASTSS narrow<>+1440(SB), Y5
 	VMINPS       Y7, Y5, Y7
 	VCMPPS       $0x01, Y1, Y11, Y5
-	VBROADCASTSS narrow<>+1536(SB), Y3
+	VBROADCASTSS narrow<>+1504(SB), Y3
 	VBLENDVPS    Y5, Y12, Y3, Y5
 	VMULPS       Y5, Y7, Y5
 	VADDPS       Y5, Y11, Y5
@@ -2309,11 +2307,11 @@ block:
 	VANDPS       Y3, Y7, Y7
 	VBLENDVPS    Y13, Y7, Y11, Y0
 	VMOVUPS      Y0, 4672(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y15, Y0, Y3
+	PREFETCHT0   14208(DX)(BX*4)
 	VCMPPS       $0x01, Y1, Y10, Y1
-	PREFETCHT0   14144(DX)(BX*4)
-	VBROADCASTSS narrow<>+1600(SB), Y5
+	VBROADCASTSS narrow<>+1568(SB), Y5
 	VBLENDVPS    Y1, Y2, Y5, Y1
 	VMULPS       Y1, Y3, Y1
 	VADDPS       Y1, Y10, Y1
@@ -2323,52 +2321,52 @@ block:
 	VBLENDVPS    Y13, Y3, Y10, Y1
 	VMOVUPS      Y1, 4736(DX)(BX*4)
 	VMOVUPS      1056(AX), Y1
-	VMULPS       narrow<>+352(SB), Y1, Y3
+	VMULPS       narrow<>+320(SB), Y1, Y3
 	VMINPS       Y3, Y8, Y3
-	VMOVUPS      1280(AX), Y7
-	VMULPS       narrow<>+1664(SB), Y7, Y7
-	VPSUBD       narrow<>+992(SB), Y7, Y10
+	VMOVUPS      704(AX), Y7
+	VMULPS       narrow<>+1632(SB), Y7, Y7
+	VPSUBD       narrow<>+960(SB), Y7, Y10
 	VPSRAD       $0x17, Y10, Y10
 	VPSLLD       $0x17, Y10, Y11
 	VPSUBD       Y11, Y7, Y7
 	VSUBPS       Y8, Y7, Y7
-	VMULPS       narrow<>+1024(SB), Y7, Y11
-	VBROADCASTSS narrow<>+1056(SB), Y15
+	VMULPS       narrow<>+992(SB), Y7, Y11
+	VBROADCASTSS narrow<>+1024(SB), Y15
 	VSUBPS       Y11, Y15, Y11
 	VMULPS       Y11, Y7, Y11
+	VADDPS       narrow<>+1056(SB), Y11, Y11
+	VMULPS       Y11, Y7, Y11
 	VADDPS       narrow<>+1088(SB), Y11, Y11
+	PREFETCHT0   14272(DX)(BX*4)
 	VMULPS       Y11, Y7, Y11
 	VADDPS       narrow<>+1120(SB), Y11, Y11
 	VMULPS       Y11, Y7, Y11
-	PREFETCHT0   14208(DX)(BX*4)
 	VADDPS       narrow<>+1152(SB), Y11, Y11
-	VMULPS       Y11, Y7, Y11
-	VADDPS       narrow<>+1184(SB), Y11, Y11
 	VCVTDQ2PS    Y10, Y10
 	VMULPS       Y11, Y7, Y7
 	VADDPS       Y7, Y10, Y7
-	VMULPS       narrow<>+1696(SB), Y7, Y7
+	VMULPS       narrow<>+1664(SB), Y7, Y7
 	VMULPS       Y7, Y3, Y7
 	VMOVUPS      3264(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1728(SB), Y10, Y11
+	VMAXPS       narrow<>+1696(SB), Y10, Y11
 	VMOVUPS      3328(DX)(BX*4), Y1
-	VMAXPS       narrow<>+1760(SB), Y1, Y15
+	VMAXPS       narrow<>+1728(SB), Y1, Y15
 	VSUBPS       Y11, Y15, Y5
-	VMOVUPS      Y3, 1280(AX)
-	VBROADCASTSS narrow<>+256(SB), Y3
+	VMOVUPS      Y3, 704(AX)
+	VBROADCASTSS narrow<>+224(SB), Y3
 	VMAXPS       Y3, Y5, Y5
 	VMOVUPS      3392(DX)(BX*4), Y0
-	VMOVUPS      Y4, 256(AX)
-	VMAXPS       narrow<>+1792(SB), Y0, Y4
+	VMOVUPS      Y4, 224(AX)
+	VMAXPS       narrow<>+1760(SB), Y0, Y4
 	VSUBPS       Y15, Y4, Y0
 	VMAXPS       Y3, Y0, Y0
 	VCMPPS       $0x01, Y7, Y15, Y3
 	VBLENDVPS    Y3, Y15, Y11, Y11
 	VBLENDVPS    Y3, Y0, Y5, Y5
-	VBLENDVPS    Y3, narrow<>+544(SB), Y8, Y3
+	VBLENDVPS    Y3, narrow<>+512(SB), Y8, Y3
+	PREFETCHT0   14336(DX)(BX*4)
 	VCMPPS       $0x01, Y7, Y4, Y15
-	VBLENDVPS    Y15, narrow<>+1344(SB), Y3, Y3
-	PREFETCHT0   14272(DX)(BX*4)
+	VBLENDVPS    Y15, narrow<>+1312(SB), Y3, Y3
 	VBLENDVPS    Y15, Y4, Y11, Y4
 	VMAXPS       Y8, Y0, Y0
 	VMINPS       Y0, Y8, Y0
@@ -2378,18 +2376,18 @@ block:
 	VADDPS       Y0, Y3, Y0
 	VCMPPS       $0x01, Y8, Y0, Y3
 	VSUBPS       Y8, Y0, Y4
-	VMULPS       narrow<>+704(SB), Y4, Y4
-	VMAXPS       narrow<>+736(SB), Y4, Y4
+	VMULPS       narrow<>+672(SB), Y4, Y4
+	VMAXPS       narrow<>+704(SB), Y4, Y4
 	VADDPS       Y4, Y6, Y5
 	VSUBPS       Y6, Y5, Y11
 	VSUBPS       Y11, Y4, Y4
 	VMULPS       Y4, Y14, Y11
+	VADDPS       narrow<>+832(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
 	VADDPS       narrow<>+864(SB), Y11, Y11
 	VMULPS       Y11, Y4, Y11
+	PREFETCHT0   14400(DX)(BX*4)
 	VADDPS       narrow<>+896(SB), Y11, Y11
-	VMULPS       Y11, Y4, Y11
-	VADDPS       narrow<>+928(SB), Y11, Y11
-	PREFETCHT0   14336(DX)(BX*4)
 	VMULPS       Y11, Y4, Y4
 	VADDPS       Y4, Y8, Y4
 	VPSLLD       $0x17, Y5, Y5
@@ -2406,19 +2404,19 @@ block:
 	VMULPS       Y3, Y9, Y15
 	VMOVUPS      Y0, 1376(AX)
 	VCMPPS       $0x01, Y7, Y10, Y0
-	VBROADCASTSS narrow<>+1440(SB), Y4
-	VBLENDVPS    Y0, narrow<>+576(SB), Y4, Y0
+	VBROADCASTSS narrow<>+1408(SB), Y4
+	VBLENDVPS    Y0, narrow<>+544(SB), Y4, Y0
 	VMULPS       Y0, Y15, Y0
 	VADDPS       Y0, Y10, Y0
 	VBLENDVPS    Y13, Y0, Y10, Y10
 	VMOVUPS      Y10, 3264(DX)(BX*4)
-	VMOVUPS      448(AX), Y10
+	VMOVUPS      416(AX), Y10
 	VMULPS       Y3, Y10, Y3
-	VBROADCASTSS narrow<>+1472(SB), Y15
+	VBROADCASTSS narrow<>+1440(SB), Y15
 	VMINPS       Y3, Y15, Y3
+	PREFETCHT0   14464(DX)(BX*4)
 	VCMPPS       $0x01, Y7, Y1, Y15
-	PREFETCHT0   14400(DX)(BX*4)
-	VBROADCASTSS narrow<>+1536(SB), Y4
+	VBROADCASTSS narrow<>+1504(SB), Y4
 	VBLENDVPS    Y15, Y12, Y4, Y15
 	VMULPS       Y15, Y3, Y3
 	VADDPS       Y3, Y1, Y3
@@ -2427,10 +2425,10 @@ block:
 	VANDPS       Y4, Y15, Y15
 	VBLENDVPS    Y13, Y15, Y1, Y0
 	VMOVUPS      Y0, 3328(DX)(BX*4)
-	VMOVUPS      192(AX), Y0
+	VMOVUPS      160(AX), Y0
 	VMULPS       Y11, Y0, Y1
 	VCMPPS       $0x01, Y7, Y5, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y3, Y2, Y4, Y3
 	VMULPS       Y3, Y1, Y1
 	VADDPS       Y1, Y5, Y1
@@ -2439,53 +2437,53 @@ block:
 	VANDPS       Y11, Y3, Y3
 	VBLENDVPS    Y13, Y3, Y5, Y1
 	VMOVUPS      Y1, 3392(DX)(BX*4)
-	VBROADCASTSS narrow<>+544(SB), Y1
+	VBROADCASTSS narrow<>+512(SB), Y1
 	VCMPPS       $0x01, Y7, Y1, Y3
 	VANDPS       Y8, Y3, Y3
 	VMOVUPS      1728(DX)(BX*4), Y5
 	VSUBPS       Y5, Y3, Y3
-	VMULPS       narrow<>+1824(SB), Y3, Y3
+	VMULPS       narrow<>+1792(SB), Y3, Y3
 	VADDPS       Y3, Y5, Y3
-	VBROADCASTSS narrow<>+480(SB), Y7
+	PREFETCHT0   14528(DX)(BX*4)
+	VBROADCASTSS narrow<>+448(SB), Y7
 	VADDPS       Y3, Y7, Y3
 	VSUBPS       Y7, Y3, Y3
-	PREFETCHT0   14464(DX)(BX*4)
 	VBLENDVPS    Y13, Y3, Y5, Y3
 	VMOVUPS      Y3, 1728(DX)(BX*4)
-	VMOVUPS      256(AX), Y3
-	VMULPS       narrow<>+1664(SB), Y3, Y3
-	VPSUBD       narrow<>+992(SB), Y3, Y5
+	VMOVUPS      224(AX), Y3
+	VMULPS       narrow<>+1632(SB), Y3, Y3
+	VPSUBD       narrow<>+960(SB), Y3, Y5
 	VPSRAD       $0x17, Y5, Y5
 	VPSLLD       $0x17, Y5, Y11
 	VPSUBD       Y11, Y3, Y3
 	VSUBPS       Y8, Y3, Y3
-	VMULPS       narrow<>+1024(SB), Y3, Y11
-	VBROADCASTSS narrow<>+1056(SB), Y15
+	VMULPS       narrow<>+992(SB), Y3, Y11
+	VBROADCASTSS narrow<>+1024(SB), Y15
 	VSUBPS       Y11, Y15, Y11
+	VMULPS       Y11, Y3, Y11
+	VADDPS       narrow<>+1056(SB), Y11, Y11
 	VMULPS       Y11, Y3, Y11
 	VADDPS       narrow<>+1088(SB), Y11, Y11
 	VMULPS       Y11, Y3, Y11
 	VADDPS       narrow<>+1120(SB), Y11, Y11
 	VMULPS       Y11, Y3, Y11
 	VADDPS       narrow<>+1152(SB), Y11, Y11
-	VMULPS       Y11, Y3, Y11
-	VADDPS       narrow<>+1184(SB), Y11, Y11
 	VCVTDQ2PS    Y5, Y5
+	PREFETCHT0   14592(DX)(BX*4)
 	VMULPS       Y11, Y3, Y3
-	PREFETCHT0   14528(DX)(BX*4)
 	VADDPS       Y3, Y5, Y3
-	VMULPS       narrow<>+1696(SB), Y3, Y3
-	VMOVUPS      1280(AX), Y5
+	VMULPS       narrow<>+1664(SB), Y3, Y3
+	VMOVUPS      704(AX), Y5
 	VMULPS       Y3, Y5, Y3
 	VMOVUPS      4800(DX)(BX*4), Y5
-	VMAXPS       narrow<>+1728(SB), Y5, Y11
+	VMAXPS       narrow<>+1696(SB), Y5, Y11
 	VMOVUPS      4864(DX)(BX*4), Y15
-	VMAXPS       narrow<>+1760(SB), Y15, Y7
+	VMAXPS       narrow<>+1728(SB), Y15, Y7
 	VSUBPS       Y11, Y7, Y4
-	VBROADCASTSS narrow<>+256(SB), Y0
+	VBROADCASTSS narrow<>+224(SB), Y0
 	VMAXPS       Y0, Y4, Y4
 	VMOVUPS      4928(DX)(BX*4), Y10
-	VMAXPS       narrow<>+1792(SB), Y10, Y5
+	VMAXPS       narrow<>+1760(SB), Y10, Y5
 	VSUBPS       Y7, Y5, Y10
 	VMAXPS       Y0, Y10, Y10
 	VCMPPS       $0x01, Y3, Y7, Y0
@@ -2493,36 +2491,36 @@ block:
 	VBLENDVPS    Y0, Y10, Y4, Y4
 	VBLENDVPS    Y0, Y1, Y8, Y0
 	VCMPPS       $0x01, Y3, Y5, Y11
-	VBLENDVPS    Y11, narrow<>+1344(SB), Y0, Y0
+	VBLENDVPS    Y11, narrow<>+1312(SB), Y0, Y0
 	VBLENDVPS    Y11, Y5, Y7, Y5
 	VMAXPS       Y8, Y10, Y7
 	VMINPS       Y7, Y8, Y7
 	VBLENDVPS    Y11, Y7, Y4, Y4
+	PREFETCHT0   14656(DX)(BX*4)
 	VSUBPS       Y5, Y3, Y5
-	PREFETCHT0   14592(DX)(BX*4)
 	VDIVPS       Y4, Y5, Y4
 	VADDPS       Y4, Y0, Y0
 	VCMPPS       $0x01, Y8, Y0, Y4
 	VSUBPS       Y8, Y0, Y5
-	VMULPS       narrow<>+704(SB), Y5, Y5
-	VMAXPS       narrow<>+736(SB), Y5, Y5
+	VMULPS       narrow<>+672(SB), Y5, Y5
+	VMAXPS       narrow<>+704(SB), Y5, Y5
 	VADDPS       Y5, Y6, Y7
 	VSUBPS       Y6, Y7, Y10
 	VSUBPS       Y10, Y5, Y5
 	VMULPS       Y5, Y14, Y10
+	VADDPS       narrow<>+832(SB), Y10, Y10
+	VMULPS       Y10, Y5, Y10
 	VADDPS       narrow<>+864(SB), Y10, Y10
 	VMULPS       Y10, Y5, Y10
 	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y5, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
 	VMULPS       Y10, Y5, Y5
 	VADDPS       Y5, Y8, Y5
 	VPSLLD       $0x17, Y7, Y7
 	VPADDD       Y7, Y5, Y5
+	PREFETCHT0   14720(DX)(BX*4)
 	VBLENDVPS    Y4, Y5, Y0, Y0
 	VMOVUPS      4800(DX)(BX*4), Y4
 	VSUBPS       Y4, Y15, Y5
-	PREFETCHT0   14656(DX)(BX*4)
 	VBROADCASTSS narrow<>+192(SB), Y7
 	VMAXPS       Y7, Y5, Y5
 	VMINPS       Y5, Y8, Y5
@@ -2532,31 +2530,31 @@ block:
 	VMINPS       Y11, Y8, Y11
 	VMULPS       Y5, Y9, Y9
 	VCMPPS       $0x01, Y3, Y4, Y1
-	VBROADCASTSS narrow<>+1440(SB), Y14
-	VBLENDVPS    Y1, narrow<>+576(SB), Y14, Y1
+	VBROADCASTSS narrow<>+1408(SB), Y14
+	VBLENDVPS    Y1, narrow<>+544(SB), Y14, Y1
 	VMULPS       Y1, Y9, Y1
 	VADDPS       Y1, Y4, Y1
 	VBLENDVPS    Y13, Y1, Y4, Y4
 	VMOVUPS      Y4, 4800(DX)(BX*4)
-	VMOVUPS      448(AX), Y4
+	VMOVUPS      416(AX), Y4
 	VMULPS       Y5, Y4, Y4
-	VBROADCASTSS narrow<>+1472(SB), Y5
+	VBROADCASTSS narrow<>+1440(SB), Y5
 	VMINPS       Y4, Y5, Y4
 	VCMPPS       $0x01, Y3, Y15, Y9
-	VBROADCASTSS narrow<>+1536(SB), Y14
+	VBROADCASTSS narrow<>+1504(SB), Y14
 	VBLENDVPS    Y9, Y12, Y14, Y9
 	VMULPS       Y9, Y4, Y4
 	VADDPS       Y4, Y15, Y4
 	VMAXPS       Y4, Y1, Y9
 	VMAXPS       Y1, Y4, Y12
 	VANDPS       Y12, Y9, Y9
+	PREFETCHT0   14784(DX)(BX*4)
 	VBLENDVPS    Y13, Y9, Y15, Y1
 	VMOVUPS      Y1, 4864(DX)(BX*4)
-	PREFETCHT0   14720(DX)(BX*4)
-	VMOVUPS      192(AX), Y1
+	VMOVUPS      160(AX), Y1
 	VMULPS       Y11, Y1, Y1
 	VCMPPS       $0x01, Y3, Y10, Y3
-	VBROADCASTSS narrow<>+1600(SB), Y4
+	VBROADCASTSS narrow<>+1568(SB), Y4
 	VBLENDVPS    Y3, Y2, Y4, Y2
 	VMULPS       Y2, Y1, Y1
 	VADDPS       Y1, Y10, Y1
@@ -2566,1544 +2564,1572 @@ block:
 	VBLENDVPS    Y13, Y2, Y10, Y1
 	VMOVUPS      Y1, 4928(DX)(BX*4)
 	VMOVUPS      1248(AX), Y1
-	VMULPS       narrow<>+1344(SB), Y1, Y1
-	VMOVUPS      64(AX), Y2
-	VCMPPS       $0x01, narrow<>+1856(SB), Y2, Y2
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
-	VMOVUPS      512(AX), Y3
-	VCMPPS       $0x01, Y3, Y1, Y4
-	VANDPS       Y8, Y4, Y4
-	VMOVUPS      960(DX)(BX*4), Y9
-	VSUBPS       Y9, Y4, Y4
-	VBROADCASTSS 36(DI), Y10
-	VMULPS       Y10, Y4, Y4
-	VADDPS       Y4, Y9, Y4
-	VBROADCASTSS narrow<>+480(SB), Y10
-	VADDPS       Y4, Y10, Y4
-	VSUBPS       Y10, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y9, Y9
-	VMOVUPS      Y9, 960(DX)(BX*4)
-	PREFETCHT0   14784(DX)(BX*4)
-	VMULPS       Y4, Y4, Y4
-	VMULPS       Y4, Y4, Y4
-	VMULPS       narrow<>+1920(SB), Y4, Y4
-	VADDPS       Y4, Y8, Y4
-	VMULPS       Y4, Y1, Y1
-	VMULPS       narrow<>+1952(SB), Y1, Y1
-	VMINPS       Y1, Y3, Y1
-	VMOVUPS      32(AX), Y3
-	VBROADCASTSS 16(DI), Y4
-	VMAXPS       Y4, Y3, Y9
-	VMAXPS       Y3, Y4, Y11
-	VANDPS       Y11, Y9, Y9
-	VMOVUPS      640(DX)(BX*4), Y4
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y4, Y1
-	VADDPS       Y1, Y10, Y1
-	VSUBPS       Y10, Y1, Y1
-	VBLENDVPS    Y13, Y1, Y4, Y1
+	VMULPS       narrow<>+1312(SB), Y1, Y1
+	VMOVUPS      128(AX), Y2
+	VCMPPS       $0x01, narrow<>+1824(SB), Y2, Y3
+	VBLENDVPS    Y3, narrow<>+1856(SB), Y1, Y1
+	VMOVUPS      480(AX), Y4
+	VCMPPS       $0x01, Y4, Y1, Y9
+	VANDPS       Y8, Y9, Y9
+	VMOVUPS      960(DX)(BX*4), Y10
+	VSUBPS       Y10, Y9, Y9
+	VBROADCASTSS 36(DI), Y11
+	VMULPS       Y11, Y9, Y9
+	VADDPS       Y9, Y10, Y9
+	VBROADCASTSS narrow<>+448(SB), Y11
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y11, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y10, Y10
+	PREFETCHT0   14848(DX)(BX*4)
+	VMOVUPS      Y10, 960(DX)(BX*4)
+	VMULPS       Y9, Y9, Y9
+	VMULPS       Y9, Y9, Y9
+	VMULPS       narrow<>+1888(SB), Y9, Y9
+	VADDPS       Y9, Y8, Y9
+	VMULPS       Y9, Y1, Y1
+	VMULPS       narrow<>+1920(SB), Y1, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      32(AX), Y4
+	VBROADCASTSS 16(DI), Y9
+	VMAXPS       Y9, Y4, Y10
+	VMAXPS       Y4, Y9, Y12
+	VANDPS       Y12, Y10, Y10
+	VMOVUPS      640(DX)(BX*4), Y9
+	VSUBPS       Y9, Y1, Y1
+	VMULPS       Y1, Y10, Y1
+	VADDPS       Y1, Y9, Y1
+	VADDPS       Y1, Y11, Y1
+	VSUBPS       Y11, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y9, Y1
 	VMOVUPS      Y1, 640(DX)(BX*4)
 	VMOVUPS      1408(AX), Y1
-	VMULPS       narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
-	VMOVUPS      544(AX), Y4
-	VCMPPS       $0x01, Y4, Y1, Y9
-	VANDPS       Y8, Y9, Y9
-	VMOVUPS      1024(DX)(BX*4), Y11
-	VSUBPS       Y11, Y9, Y9
-	VBROADCASTSS 40(DI), Y12
-	VMULPS       Y12, Y9, Y9
-	PREFETCHT0   14848(DX)(BX*4)
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y11, Y11
-	VMOVUPS      Y11, 1024(DX)(BX*4)
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y9, Y9, Y9
-	VMULPS       narrow<>+1920(SB), Y9, Y9
-	VADDPS       Y9, Y8, Y9
-	VMULPS       Y9, Y1, Y1
-	VBROADCASTSS (DI), Y9
-	VMAXPS       Y9, Y3, Y11
-	VMAXPS       Y3, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMOVUPS      320(AX), Y9
-	VCMPPS       $0x01, Y9, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y15
-	VMAXPS       Y9, Y15, Y9
-	VBLENDVPS    Y12, Y1, Y9, Y9
-	VMULPS       Y9, Y11, Y9
-	VMOVUPS      288(AX), Y11
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      384(DX)(BX*4), Y11
-	VBLENDVPS    Y13, Y9, Y11, Y9
-	VMOVUPS      Y9, 384(DX)(BX*4)
+	VMULPS       narrow<>+1312(SB), Y1, Y1
+	VBLENDVPS    Y3, narrow<>+1856(SB), Y1, Y1
+	VMOVUPS      512(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y10
+	VANDPS       Y8, Y10, Y10
 	PREFETCHT0   14912(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y1, Y1
-	VMINPS       Y1, Y4, Y1
-	VBROADCASTSS 20(DI), Y4
-	VMAXPS       Y4, Y3, Y9
-	VMAXPS       Y3, Y4, Y11
-	VANDPS       Y11, Y9, Y9
-	VMOVUPS      704(DX)(BX*4), Y4
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y4, Y1
-	VADDPS       Y1, Y10, Y1
-	VSUBPS       Y10, Y1, Y1
-	VBLENDVPS    Y13, Y1, Y4, Y1
-	VMOVUPS      Y1, 704(DX)(BX*4)
-	VMOVUPS      640(AX), Y1
-	VMULPS       narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
-	VMOVUPS      1344(AX), Y4
-	VCMPPS       $0x01, Y4, Y1, Y9
-	VANDPS       Y8, Y9, Y9
-	VMOVUPS      1088(DX)(BX*4), Y11
-	VSUBPS       Y11, Y9, Y9
-	VBROADCASTSS 44(DI), Y12
-	VMULPS       Y12, Y9, Y9
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y11, Y11
+	VMOVUPS      1024(DX)(BX*4), Y12
+	VSUBPS       Y12, Y10, Y10
+	VBROADCASTSS 40(DI), Y15
+	VMULPS       Y15, Y10, Y10
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VBLENDVPS    Y13, Y10, Y12, Y12
+	VMOVUPS      Y12, 1024(DX)(BX*4)
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y10, Y10, Y10
+	VMULPS       narrow<>+1888(SB), Y10, Y10
+	VADDPS       Y10, Y8, Y10
+	VMULPS       Y10, Y1, Y1
+	VBROADCASTSS (DI), Y10
+	VMAXPS       Y10, Y4, Y12
+	VMAXPS       Y4, Y10, Y15
+	VANDPS       Y15, Y12, Y12
+	VMOVUPS      288(AX), Y10
+	VCMPPS       $0x01, Y10, Y1, Y15
+	VXORPS       narrow<>+480(SB), Y1, Y14
+	VMAXPS       Y10, Y14, Y10
+	VBLENDVPS    Y15, Y1, Y10, Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      256(AX), Y12
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
 	PREFETCHT0   14976(DX)(BX*4)
-	VMOVUPS      Y11, 1088(DX)(BX*4)
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y9, Y9, Y9
-	VMULPS       narrow<>+1920(SB), Y9, Y9
-	VADDPS       Y9, Y8, Y9
-	VMULPS       Y9, Y1, Y1
-	VBROADCASTSS 4(DI), Y9
-	VMAXPS       Y9, Y3, Y11
-	VMAXPS       Y3, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMOVUPS      352(AX), Y9
-	VCMPPS       $0x01, Y9, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y15
-	VMAXPS       Y9, Y15, Y9
-	VBLENDVPS    Y12, Y1, Y9, Y9
-	VMULPS       Y9, Y11, Y9
-	VMOVUPS      576(AX), Y11
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      448(DX)(BX*4), Y11
-	VBLENDVPS    Y13, Y9, Y11, Y9
-	VMOVUPS      Y9, 448(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y1, Y1
-	VMINPS       Y1, Y4, Y1
-	VBROADCASTSS 24(DI), Y4
-	VMAXPS       Y4, Y3, Y9
-	VMAXPS       Y3, Y4, Y11
-	VANDPS       Y11, Y9, Y9
-	VMOVUPS      768(DX)(BX*4), Y4
-	VSUBPS       Y4, Y1, Y1
+	VMOVUPS      384(DX)(BX*4), Y12
+	VBLENDVPS    Y13, Y10, Y12, Y10
+	VMOVUPS      Y10, 384(DX)(BX*4)
+	VMULPS       narrow<>+1920(SB), Y1, Y1
+	VMINPS       Y1, Y9, Y1
+	VBROADCASTSS 20(DI), Y9
+	VMAXPS       Y9, Y4, Y10
+	VMAXPS       Y4, Y9, Y12
+	VANDPS       Y12, Y10, Y10
+	VMOVUPS      704(DX)(BX*4), Y9
+	VSUBPS       Y9, Y1, Y1
+	VMULPS       Y1, Y10, Y1
+	VADDPS       Y1, Y9, Y1
+	VADDPS       Y1, Y11, Y1
+	VSUBPS       Y11, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y9, Y1
+	VMOVUPS      Y1, 704(DX)(BX*4)
+	VMOVUPS      672(AX), Y1
+	VMULPS       narrow<>+1312(SB), Y1, Y1
+	VBLENDVPS    Y3, narrow<>+1856(SB), Y1, Y1
+	VMOVUPS      1344(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y10
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      1088(DX)(BX*4), Y12
+	VSUBPS       Y12, Y10, Y10
+	VBROADCASTSS 44(DI), Y14
+	VMULPS       Y14, Y10, Y10
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
 	PREFETCHT0   15040(DX)(BX*4)
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y4, Y1
-	VADDPS       Y1, Y10, Y1
-	VSUBPS       Y10, Y1, Y1
-	VBLENDVPS    Y13, Y1, Y4, Y1
+	VBLENDVPS    Y13, Y10, Y12, Y12
+	VMOVUPS      Y12, 1088(DX)(BX*4)
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y10, Y10, Y10
+	VMULPS       narrow<>+1888(SB), Y10, Y10
+	VADDPS       Y10, Y8, Y10
+	VMULPS       Y10, Y1, Y1
+	VBROADCASTSS 4(DI), Y10
+	VMAXPS       Y10, Y4, Y12
+	VMAXPS       Y4, Y10, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      320(AX), Y10
+	VCMPPS       $0x01, Y10, Y1, Y14
+	VXORPS       narrow<>+480(SB), Y1, Y15
+	VMAXPS       Y10, Y15, Y10
+	VBLENDVPS    Y14, Y1, Y10, Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      608(AX), Y12
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VMOVUPS      448(DX)(BX*4), Y12
+	VBLENDVPS    Y13, Y10, Y12, Y10
+	VMOVUPS      Y10, 448(DX)(BX*4)
+	VMULPS       narrow<>+1920(SB), Y1, Y1
+	VMINPS       Y1, Y9, Y1
+	PREFETCHT0   15104(DX)(BX*4)
+	VBROADCASTSS 24(DI), Y9
+	VMAXPS       Y9, Y4, Y10
+	VMAXPS       Y4, Y9, Y12
+	VANDPS       Y12, Y10, Y10
+	VMOVUPS      768(DX)(BX*4), Y9
+	VSUBPS       Y9, Y1, Y1
+	VMULPS       Y1, Y10, Y1
+	VADDPS       Y1, Y9, Y1
+	VADDPS       Y1, Y11, Y1
+	VSUBPS       Y11, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y9, Y1
 	VMOVUPS      Y1, 768(DX)(BX*4)
 	VMOVUPS      1440(AX), Y1
-	VMULPS       narrow<>+1344(SB), Y1, Y1
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y1, Y1
-	VMOVUPS      608(AX), Y4
-	VCMPPS       $0x01, Y4, Y1, Y9
-	VANDPS       Y8, Y9, Y9
-	VMOVUPS      1152(DX)(BX*4), Y11
-	VSUBPS       Y11, Y9, Y9
-	VBROADCASTSS 48(DI), Y12
-	VMULPS       Y12, Y9, Y9
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y11, Y11
-	VMOVUPS      Y11, 1152(DX)(BX*4)
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y9, Y9, Y9
-	VMULPS       narrow<>+1920(SB), Y9, Y9
-	VADDPS       Y9, Y8, Y9
-	PREFETCHT0   15104(DX)(BX*4)
-	VMULPS       Y9, Y1, Y1
-	VBROADCASTSS 8(DI), Y9
-	VMAXPS       Y9, Y3, Y11
-	VMAXPS       Y3, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMOVUPS      416(AX), Y9
-	VCMPPS       $0x01, Y9, Y1, Y12
-	VXORPS       narrow<>+512(SB), Y1, Y15
-	VMAXPS       Y9, Y15, Y9
-	VBLENDVPS    Y12, Y1, Y9, Y9
-	VMULPS       Y9, Y11, Y9
-	VMOVUPS      384(AX), Y11
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      512(DX)(BX*4), Y11
-	VBLENDVPS    Y13, Y9, Y11, Y9
-	VMOVUPS      Y9, 512(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y1, Y1
-	VMINPS       Y1, Y4, Y1
-	VBROADCASTSS 28(DI), Y4
-	VMAXPS       Y4, Y3, Y9
-	VMAXPS       Y3, Y4, Y11
-	VANDPS       Y11, Y9, Y9
-	VMOVUPS      832(DX)(BX*4), Y4
-	VSUBPS       Y4, Y1, Y1
-	VMULPS       Y1, Y9, Y1
-	VADDPS       Y1, Y4, Y1
-	VADDPS       Y1, Y10, Y1
-	VSUBPS       Y10, Y1, Y1
-	VBLENDVPS    Y13, Y1, Y4, Y4
+	VMULPS       narrow<>+1312(SB), Y1, Y1
+	VBLENDVPS    Y3, narrow<>+1856(SB), Y1, Y1
+	VMOVUPS      576(AX), Y9
+	VCMPPS       $0x01, Y9, Y1, Y10
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      1152(DX)(BX*4), Y12
+	VSUBPS       Y12, Y10, Y10
+	VBROADCASTSS 48(DI), Y14
+	VMULPS       Y14, Y10, Y10
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VBLENDVPS    Y13, Y10, Y12, Y12
+	VMOVUPS      Y12, 1152(DX)(BX*4)
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y10, Y10, Y10
 	PREFETCHT0   15168(DX)(BX*4)
-	VMOVUPS      Y4, 832(DX)(BX*4)
-	VMOVUPS      1472(AX), Y4
-	VMULPS       narrow<>+1344(SB), Y4, Y4
-	VBLENDVPS    Y2, narrow<>+1888(SB), Y4, Y2
-	VMOVUPS      1312(AX), Y4
-	VCMPPS       $0x01, Y4, Y2, Y9
-	VANDPS       Y8, Y9, Y9
-	VMOVUPS      1216(DX)(BX*4), Y11
-	VSUBPS       Y11, Y9, Y9
-	VBROADCASTSS 52(DI), Y12
-	VMULPS       Y12, Y9, Y9
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y11, Y11
-	VMOVUPS      Y11, 1216(DX)(BX*4)
-	VMULPS       Y9, Y9, Y9
-	VMULPS       Y9, Y9, Y9
-	VMULPS       narrow<>+1920(SB), Y9, Y9
-	VADDPS       Y9, Y8, Y9
-	VMULPS       Y9, Y2, Y2
-	VBROADCASTSS 12(DI), Y9
-	VMAXPS       Y9, Y3, Y11
-	VMAXPS       Y3, Y9, Y12
-	VANDPS       Y12, Y11, Y11
-	VMOVUPS      1024(AX), Y9
-	VCMPPS       $0x01, Y9, Y2, Y12
-	VXORPS       narrow<>+512(SB), Y2, Y15
+	VMULPS       narrow<>+1888(SB), Y10, Y10
+	VADDPS       Y10, Y8, Y10
+	VMULPS       Y10, Y1, Y1
+	VBROADCASTSS 8(DI), Y10
+	VMAXPS       Y10, Y4, Y12
+	VMAXPS       Y4, Y10, Y14
+	VANDPS       Y14, Y12, Y12
+	VMOVUPS      384(AX), Y10
+	VCMPPS       $0x01, Y10, Y1, Y14
+	VXORPS       narrow<>+480(SB), Y1, Y15
+	VMAXPS       Y10, Y15, Y10
+	VBLENDVPS    Y14, Y1, Y10, Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      352(AX), Y12
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VMOVUPS      512(DX)(BX*4), Y12
+	VBLENDVPS    Y13, Y10, Y12, Y10
+	VMOVUPS      Y10, 512(DX)(BX*4)
+	VMULPS       narrow<>+1920(SB), Y1, Y1
+	VMINPS       Y1, Y9, Y1
+	VBROADCASTSS 28(DI), Y9
+	VMAXPS       Y9, Y4, Y10
+	VMAXPS       Y4, Y9, Y12
+	VANDPS       Y12, Y10, Y10
+	VMOVUPS      832(DX)(BX*4), Y9
+	VSUBPS       Y9, Y1, Y1
+	VMULPS       Y1, Y10, Y1
+	VADDPS       Y1, Y9, Y1
+	VADDPS       Y1, Y11, Y1
 	PREFETCHT0   15232(DX)(BX*4)
-	VMAXPS       Y9, Y15, Y9
-	VBLENDVPS    Y12, Y2, Y9, Y9
-	VMULPS       Y9, Y11, Y9
-	VMOVUPS      224(AX), Y11
-	VADDPS       Y9, Y11, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VMOVUPS      576(DX)(BX*4), Y11
-	VBLENDVPS    Y13, Y9, Y11, Y9
-	VMOVUPS      Y9, 576(DX)(BX*4)
-	VMULPS       narrow<>+1952(SB), Y2, Y2
-	VMINPS       Y2, Y4, Y2
-	VBROADCASTSS 32(DI), Y4
-	VMAXPS       Y4, Y3, Y9
-	VMAXPS       Y3, Y4, Y11
-	VANDPS       Y11, Y9, Y9
-	VMOVUPS      896(DX)(BX*4), Y3
-	VSUBPS       Y3, Y2, Y2
-	VMULPS       Y2, Y9, Y2
-	VADDPS       Y2, Y3, Y2
-	VADDPS       Y2, Y10, Y2
-	VSUBPS       Y10, Y2, Y2
-	VBLENDVPS    Y13, Y2, Y3, Y2
-	VMOVUPS      Y2, 896(DX)(BX*4)
-	VMAXPS       narrow<>+1984(SB), Y1, Y1
-	VMOVUPS      1216(AX), Y2
-	VMULPS       narrow<>+1344(SB), Y2, Y2
-	VMOVUPS      672(AX), Y3
-	VADDPS       Y2, Y3, Y2
+	VSUBPS       Y11, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y9, Y9
+	VMOVUPS      Y9, 832(DX)(BX*4)
+	VMOVUPS      1472(AX), Y9
+	VMULPS       narrow<>+1312(SB), Y9, Y9
+	VBLENDVPS    Y3, narrow<>+1856(SB), Y9, Y3
+	VMOVUPS      1312(AX), Y9
+	VCMPPS       $0x01, Y9, Y3, Y10
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      1216(DX)(BX*4), Y12
+	VSUBPS       Y12, Y10, Y10
+	VBROADCASTSS 52(DI), Y14
+	VMULPS       Y14, Y10, Y10
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VBLENDVPS    Y13, Y10, Y12, Y12
+	VMOVUPS      Y12, 1216(DX)(BX*4)
+	VMULPS       Y10, Y10, Y10
+	VMULPS       Y10, Y10, Y10
+	VMULPS       narrow<>+1888(SB), Y10, Y10
+	VADDPS       Y10, Y8, Y10
+	VMULPS       Y10, Y3, Y3
+	VBROADCASTSS 12(DI), Y10
+	VMAXPS       Y10, Y4, Y12
+	VMAXPS       Y4, Y10, Y14
+	VANDPS       Y14, Y12, Y12
 	PREFETCHT0   15296(DX)(BX*4)
-	VMOVUPS      1056(AX), Y4
-	VBROADCASTSS 104(DI), Y9
-	VMULPS       Y9, Y4, Y9
-	VBROADCASTSS 100(DI), Y11
-	VMAXPS       Y9, Y11, Y12
-	VMAXPS       Y11, Y9, Y15
-	VANDPS       Y15, Y12, Y12
-	VADDPS       Y12, Y8, Y9
-	VDIVPS       Y9, Y8, Y9
-	VBROADCASTSS 96(DI), Y11
-	VMAXPS       Y11, Y9, Y12
-	VMAXPS       Y9, Y11, Y15
-	VANDPS       Y15, Y12, Y12
-	VMOVUPS      992(AX), Y9
-	VCMPPS       $0x01, Y9, Y2, Y11
-	VXORPS       narrow<>+512(SB), Y2, Y15
-	VMAXPS       Y9, Y15, Y14
-	VBLENDVPS    Y11, Y2, Y14, Y11
-	VMOVUPS      928(AX), Y14
-	VSUBPS       Y14, Y9, Y5
-	VMULPS       Y11, Y12, Y6
-	VMOVUPS      (SI)(BX*4), Y9
-	VADDPS       Y6, Y9, Y6
-	VADDPS       Y6, Y10, Y6
-	VSUBPS       Y10, Y6, Y6
-	VMOVUPS      Y0, 1216(AX)
-	VMOVUPS      960(AX), Y0
-	VMOVUPS      (CX)(BX*4), Y7
-	VBLENDVPS    Y0, Y6, Y7, Y6
-	VBLENDVPS    Y13, Y6, Y9, Y6
-	VMOVUPS      Y6, (SI)(BX*4)
-	VANDPS       narrow<>+96(SB), Y5, Y5
-	VMOVUPS      6144(SI)(BX*4), Y6
-	VMULPS       narrow<>+2016(SB), Y6, Y9
-	VADDPS       Y9, Y3, Y9
-	VMINPS       Y5, Y9, Y5
+	VMOVUPS      1024(AX), Y10
+	VCMPPS       $0x01, Y10, Y3, Y14
+	VXORPS       narrow<>+480(SB), Y3, Y15
+	VMAXPS       Y10, Y15, Y10
+	VBLENDVPS    Y14, Y3, Y10, Y10
+	VMULPS       Y10, Y12, Y10
+	VMOVUPS      192(AX), Y12
+	VADDPS       Y10, Y12, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VMOVUPS      576(DX)(BX*4), Y12
+	VBLENDVPS    Y13, Y10, Y12, Y10
+	VMOVUPS      Y10, 576(DX)(BX*4)
+	VMULPS       narrow<>+1920(SB), Y3, Y3
+	VMINPS       Y3, Y9, Y3
+	VBROADCASTSS 32(DI), Y9
+	VMAXPS       Y9, Y4, Y10
+	VMAXPS       Y4, Y9, Y12
+	VANDPS       Y12, Y10, Y10
+	VMOVUPS      896(DX)(BX*4), Y4
+	VSUBPS       Y4, Y3, Y3
+	VMULPS       Y3, Y10, Y3
+	VADDPS       Y3, Y4, Y3
+	VADDPS       Y3, Y11, Y3
+	VSUBPS       Y11, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y4, Y3
+	VMOVUPS      Y3, 896(DX)(BX*4)
+	VMAXPS       narrow<>+1952(SB), Y1, Y1
 	PREFETCHT0   15360(DX)(BX*4)
-	VSUBPS       Y6, Y5, Y5
-	VMULPS       Y5, Y12, Y5
-	VADDPS       Y5, Y6, Y5
-	VSUBPS       Y14, Y11, Y9
-	VMULPS       narrow<>+256(SB), Y9, Y9
-	VADDPS       Y9, Y14, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y0, Y9, Y14, Y9
-	VMOVUPS      1280(DX)(BX*4), Y11
-	VBLENDVPS    Y13, Y9, Y11, Y11
-	VMOVUPS      Y11, 1280(DX)(BX*4)
-	VBROADCASTSS 112(DI), Y11
-	VCMPPS       $0x01, Y11, Y4, Y11
+	VMOVUPS      1216(AX), Y3
+	VMULPS       narrow<>+1312(SB), Y3, Y3
+	VMOVUPS      640(AX), Y4
+	VADDPS       Y3, Y4, Y3
+	VMOVUPS      1056(AX), Y9
+	VBROADCASTSS 104(DI), Y10
+	VMULPS       Y10, Y9, Y10
+	VBROADCASTSS 100(DI), Y12
+	VMAXPS       Y10, Y12, Y14
+	VMAXPS       Y12, Y10, Y15
+	VANDPS       Y15, Y14, Y14
+	VADDPS       Y14, Y8, Y10
+	VDIVPS       Y10, Y8, Y10
+	VBROADCASTSS 96(DI), Y12
+	VMAXPS       Y12, Y10, Y14
+	VMAXPS       Y10, Y12, Y15
+	VANDPS       Y15, Y14, Y14
+	VMOVUPS      992(AX), Y10
+	VCMPPS       $0x01, Y10, Y3, Y12
+	VXORPS       narrow<>+480(SB), Y3, Y15
+	VMAXPS       Y10, Y15, Y5
+	VBLENDVPS    Y12, Y3, Y5, Y5
+	VMOVUPS      928(AX), Y12
+	VSUBPS       Y12, Y10, Y6
+	VMULPS       Y5, Y14, Y10
+	VMOVUPS      Y0, 1216(AX)
+	VMOVUPS      (SI)(BX*4), Y0
+	VADDPS       Y10, Y0, Y10
+	VADDPS       Y10, Y11, Y10
+	VSUBPS       Y11, Y10, Y10
+	VMOVUPS      960(AX), Y7
+	VMOVUPS      (CX)(BX*4), Y2
+	VBLENDVPS    Y7, Y10, Y2, Y10
+	VBLENDVPS    Y13, Y10, Y0, Y0
+	VMOVUPS      Y0, (SI)(BX*4)
+	VANDPS       narrow<>+96(SB), Y6, Y0
+	VMOVUPS      6144(SI)(BX*4), Y6
+	VMULPS       narrow<>+1984(SB), Y6, Y10
+	PREFETCHT0   15424(DX)(BX*4)
+	VADDPS       Y10, Y4, Y10
+	VMINPS       Y0, Y10, Y0
+	VSUBPS       Y6, Y0, Y0
+	VMULPS       Y0, Y14, Y0
+	VADDPS       Y0, Y6, Y0
+	VSUBPS       Y12, Y5, Y5
+	VMULPS       narrow<>+224(SB), Y5, Y5
+	VADDPS       Y5, Y12, Y5
+	VADDPS       Y5, Y11, Y5
+	VSUBPS       Y11, Y5, Y5
+	VBLENDVPS    Y7, Y5, Y12, Y5
+	VMOVUPS      1280(DX)(BX*4), Y10
+	VBLENDVPS    Y13, Y5, Y10, Y10
+	VMOVUPS      Y10, 1280(DX)(BX*4)
+	VBROADCASTSS 112(DI), Y10
+	VCMPPS       $0x01, Y10, Y9, Y10
 	VBROADCASTSS 120(DI), Y12
 	VADDPS       Y12, Y8, Y12
 	VDIVPS       Y12, Y8, Y12
 	VBROADCASTSS 116(DI), Y14
-	VBLENDVPS    Y11, Y12, Y14, Y11
+	VBLENDVPS    Y10, Y12, Y14, Y10
 	VMOVUPS      800(AX), Y12
-	VCMPPS       $0x01, Y12, Y2, Y14
+	VCMPPS       $0x01, Y12, Y3, Y14
 	VMAXPS       Y12, Y15, Y12
-	VBLENDVPS    Y14, Y2, Y12, Y2
-	VMULPS       Y2, Y11, Y2
-	VMOVUPS      12288(R8)(BX*4), Y11
-	VADDPS       Y2, Y11, Y2
-	PREFETCHT0   15424(DX)(BX*4)
-	VADDPS       Y2, Y10, Y2
-	VSUBPS       Y10, Y2, Y2
+	VBLENDVPS    Y14, Y3, Y12, Y3
+	PREFETCHT0   15488(DX)(BX*4)
+	VMULPS       Y3, Y10, Y3
+	VMOVUPS      12288(R8)(BX*4), Y10
+	VADDPS       Y3, Y10, Y3
+	VADDPS       Y3, Y11, Y3
+	VSUBPS       Y11, Y3, Y3
 	VMOVUPS      864(AX), Y12
-	VBLENDVPS    Y12, Y2, Y11, Y2
-	VMOVUPS      Y2, 12288(R8)(BX*4)
-	VMAXPS       narrow<>+1984(SB), Y5, Y2
-	VBLENDVPS    Y0, Y2, Y1, Y0
+	VBLENDVPS    Y12, Y3, Y10, Y3
+	VMOVUPS      Y3, 12288(R8)(BX*4)
+	VMAXPS       narrow<>+1952(SB), Y0, Y0
+	VBLENDVPS    Y7, Y0, Y1, Y0
 	VBLENDVPS    Y13, Y0, Y6, Y0
 	VMOVUPS      Y0, 6144(SI)(BX*4)
-	VCMPPS       $0x00, Y8, Y4, Y0
-	VMOVUPS      5056(DX)(BX*4), Y1
-	VBLENDVPS    Y0, Y7, Y1, Y2
-	VSUBPS       Y2, Y7, Y5
-	VANDPS       narrow<>+96(SB), Y5, Y6
-	VCMPPS       $0x02, narrow<>+1344(SB), Y4, Y11
-	VMOVUPS      320(DX)(BX*4), Y12
-	VMOVUPS      (AX), Y14
-	VBLENDVPS    Y13, Y14, Y12, Y14
-	VMOVUPS      Y14, 320(DX)(BX*4)
-	VBLENDVPS    Y11, Y7, Y12, Y11
-	VSUBPS       Y11, Y7, Y11
-	VMOVUPS      832(AX), Y12
-	VBROADCASTSS 56(DI), Y14
-	VMOVUPS      Y9, (AX)
-	VMAXPS       Y14, Y12, Y15
-	VMAXPS       Y12, Y14, Y9
-	VANDPS       Y9, Y15, Y15
-	VMOVUPS      4992(DX)(BX*4), Y9
-	VBLENDVPS    Y0, Y7, Y9, Y14
-	VSUBPS       Y14, Y7, Y4
-	VMULPS       Y4, Y15, Y15
-	PREFETCHT0   15488(DX)(BX*4)
-	VADDPS       Y15, Y14, Y14
-	VADDPS       Y14, Y10, Y14
-	VSUBPS       Y10, Y14, Y14
-	VBLENDVPS    Y13, Y14, Y9, Y9
-	VMOVUPS      Y9, 4992(DX)(BX*4)
-	VBROADCASTSS 60(DI), Y9
-	VMOVUPS      Y4, 960(AX)
-	VMAXPS       Y9, Y12, Y15
-	VMAXPS       Y12, Y9, Y4
-	VANDPS       Y4, Y15, Y15
-	VMULPS       Y15, Y5, Y4
-	VADDPS       Y4, Y2, Y2
-	VADDPS       Y2, Y10, Y2
-	VSUBPS       Y10, Y2, Y2
-	VBLENDVPS    Y13, Y2, Y1, Y1
-	VMOVUPS      Y1, 5056(DX)(BX*4)
-	VSUBPS       Y2, Y14, Y1
-	VBROADCASTSS 64(DI), Y4
-	VMAXPS       Y4, Y12, Y9
-	VMAXPS       Y12, Y4, Y15
-	VANDPS       Y15, Y9, Y9
-	VMOVUPS      5120(DX)(BX*4), Y4
-	VBLENDVPS    Y0, Y7, Y4, Y15
-	VMOVUPS      Y1, 864(AX)
-	VSUBPS       Y15, Y7, Y1
-	VMULPS       Y1, Y9, Y9
-	VADDPS       Y9, Y15, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y4, Y4
+	VCMPPS       $0x00, Y8, Y9, Y0
+	VMOVUPS      5184(DX)(BX*4), Y1
+	VBLENDVPS    Y0, Y2, Y1, Y3
+	VSUBPS       Y3, Y2, Y6
+	VMULPS       Y6, Y6, Y7
+	VMOVUPS      768(AX), Y10
+	VMULPS       Y10, Y10, Y10
+	VMOVUPS      5312(DX)(BX*4), Y12
+	VADDPS       Y10, Y12, Y10
+	VDIVPS       Y10, Y7, Y10
+	VBROADCASTSS narrow<>+2016(SB), Y14
+	VMINPS       Y10, Y14, Y10
+	VBROADCASTSS narrow<>+64(SB), Y14
+	VMOVUPS      128(AX), Y15
+	VCMPPS       $0x01, Y15, Y14, Y14
+	VMULPS       Y10, Y10, Y10
+	VANDPS       Y10, Y14, Y10
 	PREFETCHT0   15552(DX)(BX*4)
-	VMOVUPS      Y4, 5120(DX)(BX*4)
-	VSUBPS       Y9, Y2, Y4
+	VMOVUPS      832(AX), Y14
 	VBROADCASTSS 68(DI), Y15
-	VMOVUPS      Y4, 800(AX)
-	VMOVUPS      Y2, 928(AX)
-	VMAXPS       Y15, Y12, Y4
-	VMAXPS       Y12, Y15, Y2
-	VANDPS       Y2, Y4, Y4
-	VMOVUPS      5184(DX)(BX*4), Y2
-	VBLENDVPS    Y0, Y7, Y2, Y15
-	VMOVUPS      Y14, 32(AX)
-	VSUBPS       Y15, Y7, Y14
-	VMULPS       Y14, Y4, Y4
-	VADDPS       Y4, Y15, Y4
-	VADDPS       Y4, Y10, Y4
-	VSUBPS       Y10, Y4, Y4
-	VBLENDVPS    Y13, Y4, Y2, Y2
-	VMOVUPS      Y2, 5184(DX)(BX*4)
-	VSUBPS       Y4, Y9, Y2
-	VBROADCASTSS 72(DI), Y15
-	VMOVUPS      Y2, 1312(AX)
-	VMOVUPS      Y9, 224(AX)
-	VMAXPS       Y15, Y12, Y2
-	VMAXPS       Y12, Y15, Y9
-	VANDPS       Y9, Y2, Y2
-	VMOVUPS      5248(DX)(BX*4), Y9
-	VBLENDVPS    Y0, Y7, Y9, Y15
-	VMOVUPS      Y0, 1024(AX)
-	VSUBPS       Y15, Y7, Y0
-	VMULPS       Y0, Y2, Y0
-	VADDPS       Y0, Y15, Y0
-	VADDPS       Y0, Y10, Y0
-	VSUBPS       Y10, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y9, Y2
+	VMOVUPS      Y10, 128(AX)
+	VMOVUPS      Y5, 768(AX)
+	VMAXPS       Y15, Y14, Y10
+	VMAXPS       Y14, Y15, Y5
+	VANDPS       Y5, Y10, Y10
+	VSUBPS       Y12, Y7, Y5
+	VMULPS       Y5, Y10, Y5
+	VADDPS       Y5, Y12, Y5
+	VADDPS       Y5, Y11, Y5
+	VSUBPS       Y11, Y5, Y5
+	VBLENDVPS    Y13, Y5, Y12, Y5
+	VMOVUPS      Y5, 5312(DX)(BX*4)
+	VMOVUPS      5056(DX)(BX*4), Y5
+	VBLENDVPS    Y0, Y2, Y5, Y7
+	VSUBPS       Y7, Y2, Y12
+	VANDPS       narrow<>+96(SB), Y12, Y15
+	VCMPPS       $0x02, narrow<>+1312(SB), Y9, Y8
+	VMOVUPS      320(DX)(BX*4), Y9
+	VMOVUPS      (AX), Y4
+	VBLENDVPS    Y13, Y4, Y9, Y4
+	VMOVUPS      Y4, 320(DX)(BX*4)
+	VBLENDVPS    Y8, Y2, Y9, Y4
+	VSUBPS       Y4, Y2, Y4
+	VBROADCASTSS 56(DI), Y8
+	VMOVUPS      Y4, (AX)
+	VMAXPS       Y8, Y14, Y9
+	VMAXPS       Y14, Y8, Y4
+	VANDPS       Y4, Y9, Y9
+	VMOVUPS      4992(DX)(BX*4), Y4
+	VBLENDVPS    Y0, Y2, Y4, Y8
+	VSUBPS       Y8, Y2, Y1
+	VMULPS       Y1, Y9, Y9
+	VADDPS       Y9, Y8, Y8
 	PREFETCHT0   15616(DX)(BX*4)
-	VMOVUPS      Y2, 5248(DX)(BX*4)
-	VSUBPS       Y0, Y4, Y0
-	VBROADCASTSS 76(DI), Y2
-	VMAXPS       Y2, Y12, Y9
-	VMAXPS       Y12, Y2, Y15
-	VANDPS       Y15, Y9, Y9
-	VMOVUPS      5312(DX)(BX*4), Y2
-	VSUBPS       Y2, Y6, Y15
-	VMULPS       Y15, Y9, Y9
-	VADDPS       Y9, Y2, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y2, Y2
-	VMOVUPS      Y2, 5312(DX)(BX*4)
-	VADDPS       Y9, Y3, Y2
-	VADDPS       (DX)(BX*4), Y2, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y9
-	VPSRAD       $0x17, Y9, Y9
-	VPSLLD       $0x17, Y9, Y15
-	VPSUBD       Y15, Y2, Y2
-	VSUBPS       Y8, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y15
-	VMOVUPS      Y0, 1472(AX)
-	VBROADCASTSS narrow<>+1056(SB), Y0
-	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y2, Y15
-	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VADDPS       Y8, Y11, Y8
+	VSUBPS       Y11, Y8, Y8
+	VBLENDVPS    Y13, Y8, Y4, Y4
+	VMOVUPS      Y4, 4992(DX)(BX*4)
+	VBROADCASTSS 60(DI), Y4
+	VMOVUPS      Y1, 960(AX)
+	VMAXPS       Y4, Y14, Y9
+	VMAXPS       Y14, Y4, Y1
+	VANDPS       Y1, Y9, Y9
+	VMULPS       Y9, Y12, Y1
+	VADDPS       Y1, Y7, Y1
+	VADDPS       Y1, Y11, Y1
+	VSUBPS       Y11, Y1, Y1
+	VBLENDVPS    Y13, Y1, Y5, Y4
+	VMOVUPS      Y4, 5056(DX)(BX*4)
+	VSUBPS       Y1, Y8, Y4
+	VBROADCASTSS 64(DI), Y5
+	VMAXPS       Y5, Y14, Y7
+	VMAXPS       Y14, Y5, Y9
+	VANDPS       Y9, Y7, Y7
+	VMOVUPS      5120(DX)(BX*4), Y5
+	VBLENDVPS    Y0, Y2, Y5, Y9
+	VMOVUPS      Y4, 864(AX)
+	VSUBPS       Y9, Y2, Y4
+	VMULPS       Y4, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VADDPS       Y7, Y11, Y7
+	VSUBPS       Y11, Y7, Y7
+	VBLENDVPS    Y13, Y7, Y5, Y5
 	PREFETCHT0   15680(DX)(BX*4)
-	VMULPS       Y15, Y2, Y15
-	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y2, Y15
-	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y2, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y15, Y2, Y2
-	VADDPS       Y2, Y9, Y2
-	VMULPS       narrow<>+1216(SB), Y2, Y2
-	VBROADCASTSS 80(DI), Y9
-	VMOVUPS      Y4, 608(AX)
-	VMAXPS       Y9, Y12, Y15
-	VMAXPS       Y12, Y9, Y4
-	VANDPS       Y4, Y15, Y15
-	VMOVUPS      5376(DX)(BX*4), Y4
-	VSUBPS       Y4, Y6, Y9
-	VMULPS       Y9, Y15, Y9
-	VADDPS       Y9, Y4, Y9
-	VADDPS       Y9, Y10, Y9
-	VSUBPS       Y10, Y9, Y9
-	VBLENDVPS    Y13, Y9, Y4, Y4
-	VMOVUPS      Y4, 5376(DX)(BX*4)
-	VADDPS       Y9, Y3, Y4
-	VADDPS       (DX)(BX*4), Y4, Y4
-	VPSUBD       narrow<>+992(SB), Y4, Y9
+	VMOVUPS      Y5, 5120(DX)(BX*4)
+	VSUBPS       Y7, Y1, Y5
+	VMULPS       Y10, Y6, Y9
+	VADDPS       Y9, Y3, Y3
+	VADDPS       Y3, Y11, Y3
+	VSUBPS       Y11, Y3, Y3
+	VMOVUPS      5184(DX)(BX*4), Y9
+	VBLENDVPS    Y13, Y3, Y9, Y9
+	VMOVUPS      Y9, 5184(DX)(BX*4)
+	VSUBPS       Y3, Y7, Y9
+	VBROADCASTSS 72(DI), Y10
+	VMOVUPS      Y9, 800(AX)
+	VMOVUPS      Y5, 928(AX)
+	VMAXPS       Y10, Y14, Y9
+	VMAXPS       Y14, Y10, Y5
+	VANDPS       Y5, Y9, Y9
+	VMOVUPS      5248(DX)(BX*4), Y5
+	VBLENDVPS    Y0, Y2, Y5, Y10
+	VMOVUPS      Y0, 32(AX)
+	VSUBPS       Y10, Y2, Y0
+	VMULPS       Y0, Y9, Y0
+	VADDPS       Y0, Y10, Y0
+	VADDPS       Y0, Y11, Y0
+	VSUBPS       Y11, Y0, Y0
+	VBLENDVPS    Y13, Y0, Y5, Y5
+	VMOVUPS      Y5, 5248(DX)(BX*4)
+	VSUBPS       Y0, Y3, Y0
+	VBROADCASTSS 76(DI), Y5
+	VMAXPS       Y5, Y14, Y9
+	VMAXPS       Y14, Y5, Y10
+	VANDPS       Y10, Y9, Y9
+	VMOVUPS      5376(DX)(BX*4), Y5
+	VSUBPS       Y5, Y15, Y10
 	PREFETCHT0   15744(DX)(BX*4)
-	VPSRAD       $0x17, Y9, Y9
-	VPSLLD       $0x17, Y9, Y15
-	VPSUBD       Y15, Y4, Y4
-	VSUBPS       Y8, Y4, Y4
-	VMULPS       narrow<>+1024(SB), Y4, Y15
-	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y4, Y15
-	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y4, Y15
-	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y4, Y15
-	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y4, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y15, Y4, Y4
-	VADDPS       Y4, Y9, Y4
-	VMULPS       narrow<>+1216(SB), Y4, Y4
-	VBROADCASTSS 84(DI), Y9
-	VMOVUPS      Y14, 384(AX)
-	VMAXPS       Y9, Y12, Y15
-	VMAXPS       Y12, Y9, Y14
-	VANDPS       Y14, Y15, Y15
-	VMOVUPS      5440(DX)(BX*4), Y9
-	VSUBPS       Y9, Y6, Y14
-	VMULPS       Y14, Y15, Y14
-	PREFETCHT0   15808(DX)(BX*4)
-	VADDPS       Y14, Y9, Y14
-	VADDPS       Y14, Y10, Y14
-	VSUBPS       Y10, Y14, Y14
-	VBLENDVPS    Y13, Y14, Y9, Y9
-	VMOVUPS      Y9, 5440(DX)(BX*4)
-	VADDPS       Y14, Y3, Y9
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y5, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y11, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y5, Y5
+	VMOVUPS      Y5, 5376(DX)(BX*4)
+	VMOVUPS      640(AX), Y5
+	VADDPS       Y9, Y5, Y9
 	VADDPS       (DX)(BX*4), Y9, Y9
-	VPSUBD       narrow<>+992(SB), Y9, Y14
-	VPSRAD       $0x17, Y14, Y14
-	VPSLLD       $0x17, Y14, Y15
-	VPSUBD       Y15, Y9, Y9
-	VSUBPS       Y8, Y9, Y9
-	VMULPS       narrow<>+1024(SB), Y9, Y15
-	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VPSUBD       narrow<>+960(SB), Y9, Y10
+	VPSRAD       $0x17, Y10, Y10
+	VMOVUPS      Y0, 1312(AX)
+	VPSLLD       $0x17, Y10, Y0
+	VPSUBD       Y0, Y9, Y0
+	VSUBPS       narrow<>+0(SB), Y0, Y0
+	VMULPS       narrow<>+992(SB), Y0, Y9
+	VMOVUPS      Y3, 192(AX)
+	VBROADCASTSS narrow<>+1024(SB), Y3
+	VSUBPS       Y9, Y3, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       narrow<>+1056(SB), Y9, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       narrow<>+1088(SB), Y9, Y9
+	VMULPS       Y9, Y0, Y9
+	VADDPS       narrow<>+1120(SB), Y9, Y9
+	PREFETCHT0   15808(DX)(BX*4)
+	VMULPS       Y9, Y0, Y9
+	VADDPS       narrow<>+1152(SB), Y9, Y9
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y9, Y0, Y0
+	VADDPS       Y0, Y10, Y0
+	VMULPS       narrow<>+1184(SB), Y0, Y0
+	VBROADCASTSS 80(DI), Y9
+	VMOVUPS      Y7, 1024(AX)
+	VMAXPS       Y9, Y14, Y10
+	VMAXPS       Y14, Y9, Y7
+	VANDPS       Y7, Y10, Y10
+	VMOVUPS      5440(DX)(BX*4), Y7
+	VSUBPS       Y7, Y15, Y9
+	VMULPS       Y9, Y10, Y9
+	VADDPS       Y9, Y7, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y11, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y7, Y7
+	VMOVUPS      Y7, 5440(DX)(BX*4)
+	VADDPS       Y9, Y5, Y7
+	VADDPS       (DX)(BX*4), Y7, Y7
+	VPSUBD       narrow<>+960(SB), Y7, Y9
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y10
+	VPSUBD       Y10, Y7, Y7
 	PREFETCHT0   15872(DX)(BX*4)
-	VMULPS       Y15, Y9, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y14, Y14
-	VMULPS       Y15, Y9, Y9
-	VADDPS       Y9, Y14, Y9
-	VMULPS       narrow<>+1216(SB), Y9, Y9
-	VBROADCASTSS 88(DI), Y14
-	VMOVUPS      Y1, 416(AX)
-	VMAXPS       Y14, Y12, Y15
-	VMAXPS       Y12, Y14, Y1
-	VANDPS       Y1, Y15, Y15
+	VSUBPS       narrow<>+0(SB), Y7, Y7
+	VMULPS       narrow<>+992(SB), Y7, Y10
+	VSUBPS       Y10, Y3, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+1056(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+1088(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+1120(SB), Y10, Y10
+	VMULPS       Y10, Y7, Y10
+	VADDPS       narrow<>+1152(SB), Y10, Y10
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y7, Y7
+	VADDPS       Y7, Y9, Y7
+	VMULPS       narrow<>+1184(SB), Y7, Y7
+	VBROADCASTSS 84(DI), Y9
+	VMOVUPS      Y1, 1472(AX)
+	VMAXPS       Y9, Y14, Y10
+	VMAXPS       Y14, Y9, Y1
+	VANDPS       Y1, Y10, Y10
 	VMOVUPS      5504(DX)(BX*4), Y1
-	VSUBPS       Y1, Y6, Y6
-	VMULPS       Y6, Y15, Y6
-	VADDPS       Y6, Y1, Y6
-	VADDPS       Y6, Y10, Y6
-	VSUBPS       Y10, Y6, Y6
-	VBLENDVPS    Y13, Y6, Y1, Y1
-	VMOVUPS      Y1, 5504(DX)(BX*4)
-	VADDPS       Y6, Y3, Y1
-	VMOVUPS      (DX)(BX*4), Y6
-	VADDPS       Y1, Y6, Y1
-	VPSUBD       narrow<>+992(SB), Y1, Y14
-	VPSRAD       $0x17, Y14, Y14
-	VPSLLD       $0x17, Y14, Y15
-	VPSUBD       Y15, Y1, Y1
-	VSUBPS       Y8, Y1, Y1
+	VSUBPS       Y1, Y15, Y9
+	VMULPS       Y9, Y10, Y9
+	VADDPS       Y9, Y1, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y11, Y9, Y9
 	PREFETCHT0   15936(DX)(BX*4)
-	VMULPS       narrow<>+1024(SB), Y1, Y15
-	VSUBPS       Y15, Y0, Y15
-	VMULPS       Y15, Y1, Y15
-	VADDPS       narrow<>+1088(SB), Y15, Y15
-	VMULPS       Y15, Y1, Y15
-	VADDPS       narrow<>+1120(SB), Y15, Y15
-	VMULPS       Y15, Y1, Y15
-	VADDPS       narrow<>+1152(SB), Y15, Y15
-	VMULPS       Y15, Y1, Y15
-	VADDPS       narrow<>+1184(SB), Y15, Y15
-	VCVTDQ2PS    Y14, Y14
-	VMULPS       Y15, Y1, Y1
-	VADDPS       Y1, Y14, Y1
-	VMULPS       narrow<>+1216(SB), Y1, Y1
-	VSUBPS       Y9, Y2, Y14
-	VSUBPS       Y1, Y4, Y15
-	VMOVUPS      160(AX), Y10
-	VADDPS       Y10, Y3, Y10
-	VADDPS       Y10, Y6, Y10
-	VMOVUPS      5568(DX)(BX*4), Y0
-	VSUBPS       Y0, Y7, Y8
-	VMOVUPS      7104(DX)(BX*4), Y12
-	VMOVUPS      Y15, 160(AX)
-	VSUBPS       Y7, Y12, Y15
-	VMOVUPS      Y14, 1440(AX)
-	VMOVUPS      Y1, 1344(AX)
-	VMAXPS       Y15, Y8, Y14
-	VMAXPS       Y8, Y15, Y1
-	VANDPS       Y1, Y14, Y14
+	VBLENDVPS    Y13, Y9, Y1, Y1
+	VMOVUPS      Y1, 5504(DX)(BX*4)
+	VADDPS       Y9, Y5, Y1
+	VADDPS       (DX)(BX*4), Y1, Y1
+	VPSUBD       narrow<>+960(SB), Y1, Y9
+	VPSRAD       $0x17, Y9, Y9
+	VPSLLD       $0x17, Y9, Y10
+	VPSUBD       Y10, Y1, Y1
+	VSUBPS       narrow<>+0(SB), Y1, Y1
+	VMULPS       narrow<>+992(SB), Y1, Y10
+	VSUBPS       Y10, Y3, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1056(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1088(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1120(SB), Y10, Y10
+	VMULPS       Y10, Y1, Y10
+	VADDPS       narrow<>+1152(SB), Y10, Y10
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y10, Y1, Y1
 	PREFETCHT0   16000(DX)(BX*4)
-	VXORPS       X1, X1, X1
-	VMAXPS       Y1, Y14, Y8
-	VMINPS       Y8, Y10, Y8
-	VBROADCASTSS narrow<>+192(SB), Y14
-	VMULPS       Y10, Y14, Y10
-	VADDPS       Y10, Y8, Y10
-	VMOVUPS      Y9, 576(AX)
-	VXORPS       Y15, Y15, Y15
-	VCMPPS       $0x04, Y15, Y8, Y9
-	VPTEST       Y9, Y9
-	JZ           none2390
-	VDIVPS       Y10, Y8, Y15
-	VANDPS       Y9, Y15, Y15
-
-none2390:
-	VADDPS       Y15, Y1, Y8
-	VBROADCASTSS narrow<>+2048(SB), Y9
-	VMOVUPS      1056(AX), Y10
-	VCMPPS       $0x01, Y10, Y9, Y9
-	VANDPS       Y9, Y13, Y9
-	VMAXPS       Y0, Y7, Y15
-	VMAXPS       Y7, Y0, Y10
-	VANDPS       Y10, Y15, Y15
-	VBLENDVPS    Y13, Y15, Y0, Y0
-	VMOVUPS      Y0, 5568(DX)(BX*4)
-	VMINPS       Y12, Y7, Y0
-	VMINPS       Y7, Y12, Y10
-	VORPS        Y10, Y0, Y0
-	VBLENDVPS    Y13, Y0, Y12, Y0
-	VMOVUPS      Y0, 7104(DX)(BX*4)
-	VMOVUPS      5632(DX)(BX*4), Y0
-	VMOVUPS      7168(DX)(BX*4), Y10
-	VSUBPS       Y10, Y0, Y12
-	VADDPS       Y12, Y3, Y12
-	VADDPS       Y12, Y6, Y12
-	VMOVUPS      96(AX), Y15
-	VSUBPS       Y0, Y15, Y7
-	VSUBPS       Y15, Y10, Y13
-	VMOVUPS      Y4, 352(AX)
-	VMOVUPS      Y2, 640(AX)
-	VMAXPS       Y13, Y7, Y4
-	VMAXPS       Y7, Y13, Y2
-	VANDPS       Y2, Y4, Y4
+	VADDPS       Y1, Y9, Y1
+	VMULPS       narrow<>+1184(SB), Y1, Y1
+	VBROADCASTSS 88(DI), Y9
+	VMOVUPS      Y8, 576(AX)
+	VMAXPS       Y9, Y14, Y10
+	VMAXPS       Y14, Y9, Y8
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      5568(DX)(BX*4), Y8
+	VSUBPS       Y8, Y15, Y9
+	VMULPS       Y9, Y10, Y9
+	VADDPS       Y9, Y8, Y9
+	VADDPS       Y9, Y11, Y9
+	VSUBPS       Y11, Y9, Y9
+	VBLENDVPS    Y13, Y9, Y8, Y8
+	VMOVUPS      Y8, 5568(DX)(BX*4)
+	VADDPS       Y9, Y5, Y8
+	VMOVUPS      (DX)(BX*4), Y9
+	VADDPS       Y8, Y9, Y8
+	VPSUBD       narrow<>+960(SB), Y8, Y10
+	VPSRAD       $0x17, Y10, Y10
+	VPSLLD       $0x17, Y10, Y15
+	VPSUBD       Y15, Y8, Y8
+	VSUBPS       narrow<>+0(SB), Y8, Y8
+	VMULPS       narrow<>+992(SB), Y8, Y15
+	VSUBPS       Y15, Y3, Y15
+	VMULPS       Y15, Y8, Y15
 	PREFETCHT0   16064(DX)(BX*4)
-	VMAXPS       Y1, Y4, Y2
-	VMINPS       Y2, Y12, Y2
-	VMULPS       Y12, Y14, Y4
-	VADDPS       Y4, Y2, Y4
-	VXORPS       Y7, Y7, Y7
-	VCMPPS       $0x04, Y7, Y2, Y12
-	VPTEST       Y12, Y12
-	JZ           none2410
-	VDIVPS       Y4, Y2, Y7
-	VANDPS       Y12, Y7, Y7
+	VADDPS       narrow<>+1056(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1088(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1120(SB), Y15, Y15
+	VMULPS       Y15, Y8, Y15
+	VADDPS       narrow<>+1152(SB), Y15, Y15
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y15, Y8, Y8
+	VADDPS       Y8, Y10, Y8
+	VMULPS       narrow<>+1184(SB), Y8, Y8
+	VSUBPS       Y1, Y0, Y10
+	VSUBPS       Y8, Y7, Y15
+	VMOVUPS      64(AX), Y11
+	VADDPS       Y11, Y5, Y11
+	VADDPS       Y11, Y9, Y11
+	VMOVUPS      5632(DX)(BX*4), Y3
+	VSUBPS       Y3, Y2, Y14
+	VMOVUPS      Y15, 64(AX)
+	VMOVUPS      7168(DX)(BX*4), Y15
+	VMOVUPS      Y10, 352(AX)
+	VSUBPS       Y2, Y15, Y10
+	VMOVUPS      Y8, 384(AX)
+	VMOVUPS      Y1, 1440(AX)
+	VMAXPS       Y10, Y14, Y8
+	VMAXPS       Y14, Y10, Y1
+	VANDPS       Y1, Y8, Y8
+	VXORPS       X1, X1, X1
+	VMAXPS       Y1, Y8, Y8
+	VMINPS       Y8, Y11, Y8
+	VBROADCASTSS narrow<>+192(SB), Y10
+	VMULPS       Y11, Y10, Y11
+	PREFETCHT0   16128(DX)(BX*4)
+	VADDPS       Y11, Y8, Y11
+	VMOVUPS      Y7, 1344(AX)
+	VXORPS       Y14, Y14, Y14
+	VCMPPS       $0x04, Y14, Y8, Y7
+	VPTEST       Y7, Y7
+	JZ           none2402
+	VDIVPS       Y11, Y8, Y14
+	VANDPS       Y7, Y14, Y14
 
-none2410:
-	VADDPS     Y7, Y8, Y2
-	VMAXPS     Y0, Y15, Y4
-	VMAXPS     Y15, Y0, Y7
-	VANDPS     Y7, Y4, Y4
-	VBLENDVPS  Y9, Y4, Y0, Y0
-	VMOVUPS    Y0, 5632(DX)(BX*4)
-	VMINPS     Y10, Y15, Y0
-	VMINPS     Y15, Y10, Y4
-	VORPS      Y4, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y10, Y0
-	VMOVUPS    Y0, 7168(DX)(BX*4)
-	VMOVUPS    5696(DX)(BX*4), Y0
-	VMOVUPS    7232(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y7
-	VADDPS     Y7, Y3, Y7
-	VADDPS     Y7, Y6, Y7
-	VSUBPS     Y0, Y11, Y8
-	VSUBPS     Y11, Y4, Y10
-	VMAXPS     Y10, Y8, Y12
-	VMAXPS     Y8, Y10, Y13
-	VANDPS     Y13, Y12, Y12
-	VMAXPS     Y1, Y12, Y8
-	VMINPS     Y8, Y7, Y8
-	VMULPS     Y7, Y14, Y7
-	PREFETCHT0 16128(DX)(BX*4)
-	VADDPS     Y7, Y8, Y7
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y12
-	VPTEST     Y12, Y12
-	JZ         none2430
-	VDIVPS     Y7, Y8, Y10
-	VANDPS     Y12, Y10, Y10
+none2402:
+	VADDPS       Y14, Y1, Y7
+	VBROADCASTSS narrow<>+2048(SB), Y8
+	VMOVUPS      1056(AX), Y11
+	VCMPPS       $0x01, Y11, Y8, Y8
+	VANDPS       Y8, Y13, Y8
+	VMAXPS       Y3, Y2, Y14
+	VMAXPS       Y2, Y3, Y11
+	VANDPS       Y11, Y14, Y14
+	VBLENDVPS    Y13, Y14, Y3, Y3
+	VMOVUPS      Y3, 5632(DX)(BX*4)
+	VMINPS       Y15, Y2, Y3
+	VMINPS       Y2, Y15, Y11
+	VORPS        Y11, Y3, Y3
+	VBLENDVPS    Y13, Y3, Y15, Y3
+	VMOVUPS      Y3, 7168(DX)(BX*4)
+	VMOVUPS      5696(DX)(BX*4), Y3
+	VMOVUPS      7232(DX)(BX*4), Y11
+	VSUBPS       Y11, Y3, Y14
+	VADDPS       Y14, Y5, Y14
+	VADDPS       Y14, Y9, Y14
+	VMOVUPS      544(AX), Y15
+	VSUBPS       Y3, Y15, Y2
+	VSUBPS       Y15, Y11, Y13
+	VMOVUPS      Y0, 608(AX)
+	VMOVUPS      Y6, 320(AX)
+	VMAXPS       Y13, Y2, Y0
+	VMAXPS       Y2, Y13, Y6
+	VANDPS       Y6, Y0, Y0
+	VMAXPS       Y1, Y0, Y0
+	VMINPS       Y0, Y14, Y0
+	VMULPS       Y14, Y10, Y2
+	VADDPS       Y2, Y0, Y2
+	PREFETCHT0   16192(DX)(BX*4)
+	VXORPS       Y6, Y6, Y6
+	VCMPPS       $0x04, Y6, Y0, Y13
+	VPTEST       Y13, Y13
+	JZ           none2422
+	VDIVPS       Y2, Y0, Y6
+	VANDPS       Y13, Y6, Y6
 
-none2430:
-	VADDPS    Y10, Y2, Y2
-	VMAXPS    Y0, Y11, Y7
-	VMAXPS    Y11, Y0, Y8
-	VANDPS    Y8, Y7, Y7
-	VBLENDVPS Y9, Y7, Y0, Y0
-	VMOVUPS   Y0, 5696(DX)(BX*4)
-	VMINPS    Y4, Y11, Y0
-	VMINPS    Y11, Y4, Y7
-	VORPS     Y7, Y0, Y0
-	VBLENDVPS Y9, Y0, Y4, Y0
-	VMOVUPS   Y0, 7232(DX)(BX*4)
-	VMOVUPS   5760(DX)(BX*4), Y0
-	VMOVUPS   7296(DX)(BX*4), Y4
-	VSUBPS    Y4, Y0, Y7
-	VADDPS    Y7, Y3, Y7
-	VADDPS    Y7, Y6, Y7
-	VMOVUPS   960(AX), Y8
-	VSUBPS    Y0, Y8, Y10
-	VSUBPS    Y8, Y4, Y11
-	VMAXPS    Y11, Y10, Y12
-	VMAXPS    Y10, Y11, Y13
-	VANDPS    Y13, Y12, Y12
-	VMAXPS    Y1, Y12, Y10
-	VMINPS    Y10, Y7, Y10
-	VMULPS    Y7, Y14, Y7
-	VADDPS    Y7, Y10, Y7
-	VXORPS    Y11, Y11, Y11
-	VCMPPS    $0x04, Y11, Y10, Y12
-	VPTEST    Y12, Y12
-	JZ        none2450
-	VDIVPS    Y7, Y10, Y11
-	VANDPS    Y12, Y11, Y11
+none2422:
+	VADDPS    Y6, Y7, Y0
+	VMAXPS    Y3, Y15, Y2
+	VMAXPS    Y15, Y3, Y6
+	VANDPS    Y6, Y2, Y2
+	VBLENDVPS Y8, Y2, Y3, Y2
+	VMOVUPS   Y2, 5696(DX)(BX*4)
+	VMINPS    Y11, Y15, Y2
+	VMINPS    Y15, Y11, Y3
+	VORPS     Y3, Y2, Y2
+	VBLENDVPS Y8, Y2, Y11, Y2
+	VMOVUPS   Y2, 7232(DX)(BX*4)
+	VMOVUPS   5760(DX)(BX*4), Y2
+	VMOVUPS   7296(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y6
+	VADDPS    Y6, Y5, Y6
+	VADDPS    Y6, Y9, Y6
+	VMOVUPS   (AX), Y7
+	VSUBPS    Y2, Y7, Y11
+	VSUBPS    Y7, Y3, Y13
+	VMAXPS    Y13, Y11, Y14
+	VMAXPS    Y11, Y13, Y15
+	VANDPS    Y15, Y14, Y14
+	VMAXPS    Y1, Y14, Y11
+	VMINPS    Y11, Y6, Y11
+	VMULPS    Y6, Y10, Y6
+	VADDPS    Y6, Y11, Y6
+	VXORPS    Y13, Y13, Y13
+	VCMPPS    $0x04, Y13, Y11, Y14
+	VPTEST    Y14, Y14
+	JZ        none2442
+	VDIVPS    Y6, Y11, Y13
+	VANDPS    Y14, Y13, Y13
 
-none2450:
-	VADDPS     Y11, Y2, Y2
-	PREFETCHT0 16192(DX)(BX*4)
-	VMAXPS     Y0, Y8, Y7
-	VMAXPS     Y8, Y0, Y10
-	VANDPS     Y10, Y7, Y7
-	VBLENDVPS  Y9, Y7, Y0, Y0
-	VMOVUPS    Y0, 5760(DX)(BX*4)
-	VMINPS     Y4, Y8, Y0
-	VMINPS     Y8, Y4, Y7
-	VORPS      Y7, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7296(DX)(BX*4)
-	VMOVUPS    5824(DX)(BX*4), Y0
-	VMOVUPS    7360(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y7
-	VADDPS     Y7, Y3, Y7
-	VADDPS     Y7, Y6, Y7
-	VSUBPS     Y0, Y5, Y8
-	VSUBPS     Y5, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y7, Y8
-	VMULPS     Y7, Y14, Y7
-	VADDPS     Y7, Y8, Y7
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2470
-	VDIVPS     Y7, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2470:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y5, Y7
-	VMAXPS     Y5, Y0, Y8
-	VANDPS     Y8, Y7, Y7
-	VBLENDVPS  Y9, Y7, Y0, Y0
+none2442:
+	VADDPS     Y13, Y0, Y0
 	PREFETCHT0 16256(DX)(BX*4)
-	VMOVUPS    Y0, 5824(DX)(BX*4)
-	VMINPS     Y4, Y5, Y0
-	VMINPS     Y5, Y4, Y7
-	VORPS      Y7, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7360(DX)(BX*4)
-	VMOVUPS    5888(DX)(BX*4), Y0
-	VMOVUPS    7424(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    416(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2490
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VMAXPS     Y2, Y7, Y6
+	VMAXPS     Y7, Y2, Y11
+	VANDPS     Y11, Y6, Y6
+	VBLENDVPS  Y8, Y6, Y2, Y2
+	VMOVUPS    Y2, 5760(DX)(BX*4)
+	VMINPS     Y3, Y7, Y2
+	VMINPS     Y7, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7296(DX)(BX*4)
+	VMOVUPS    5824(DX)(BX*4), Y2
+	VMOVUPS    7360(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y6
+	VADDPS     Y6, Y5, Y6
+	VADDPS     Y6, Y9, Y6
+	VMOVUPS    960(AX), Y7
+	VSUBPS     Y2, Y7, Y11
+	VSUBPS     Y7, Y3, Y13
+	VMAXPS     Y13, Y11, Y14
+	VMAXPS     Y11, Y13, Y15
+	VANDPS     Y15, Y14, Y14
+	VMAXPS     Y1, Y14, Y11
+	VMINPS     Y11, Y6, Y11
+	VMULPS     Y6, Y10, Y6
+	VADDPS     Y6, Y11, Y6
+	VXORPS     Y13, Y13, Y13
+	VCMPPS     $0x04, Y13, Y11, Y14
+	VPTEST     Y14, Y14
+	JZ         none2462
+	VDIVPS     Y6, Y11, Y13
+	VANDPS     Y14, Y13, Y13
 
-none2490:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 5888(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
+none2462:
+	VADDPS     Y13, Y0, Y0
+	VMAXPS     Y2, Y7, Y6
+	VMAXPS     Y7, Y2, Y11
+	VANDPS     Y11, Y6, Y6
+	VBLENDVPS  Y8, Y6, Y2, Y2
+	VMOVUPS    Y2, 5824(DX)(BX*4)
 	PREFETCHT0 16320(DX)(BX*4)
-	VMOVUPS    Y0, 7424(DX)(BX*4)
-	VMOVUPS    5952(DX)(BX*4), Y0
-	VMOVUPS    7488(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    384(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2510
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VMINPS     Y3, Y7, Y2
+	VMINPS     Y7, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7360(DX)(BX*4)
+	VMOVUPS    5888(DX)(BX*4), Y2
+	VMOVUPS    7424(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y6
+	VADDPS     Y6, Y5, Y6
+	VADDPS     Y6, Y9, Y6
+	VSUBPS     Y2, Y12, Y7
+	VSUBPS     Y12, Y3, Y11
+	VMAXPS     Y11, Y7, Y13
+	VMAXPS     Y7, Y11, Y14
+	VANDPS     Y14, Y13, Y13
+	VMAXPS     Y1, Y13, Y7
+	VMINPS     Y7, Y6, Y7
+	VMULPS     Y6, Y10, Y6
+	VADDPS     Y6, Y7, Y6
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y13
+	VPTEST     Y13, Y13
+	JZ         none2482
+	VDIVPS     Y6, Y7, Y11
+	VANDPS     Y13, Y11, Y11
 
-none2510:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 5952(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7488(DX)(BX*4)
-	VMOVUPS    6016(DX)(BX*4), Y0
-	VMOVUPS    7552(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
+none2482:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y12, Y6
+	VMAXPS     Y12, Y2, Y7
+	VANDPS     Y7, Y6, Y6
+	VBLENDVPS  Y8, Y6, Y2, Y2
+	VMOVUPS    Y2, 5888(DX)(BX*4)
+	VMINPS     Y3, Y12, Y2
+	VMINPS     Y12, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7424(DX)(BX*4)
 	PREFETCHT0 16384(DX)(BX*4)
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    32(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2530
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VMOVUPS    5952(DX)(BX*4), Y2
+	VMOVUPS    7488(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y6
+	VADDPS     Y6, Y5, Y6
+	VADDPS     Y6, Y9, Y6
+	VSUBPS     Y2, Y4, Y7
+	VSUBPS     Y4, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y6, Y7
+	VMULPS     Y6, Y10, Y6
+	VADDPS     Y6, Y7, Y6
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2502
+	VDIVPS     Y6, Y7, Y11
+	VANDPS     Y12, Y11, Y11
 
-none2530:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6016(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7552(DX)(BX*4)
-	VMOVUPS    6080(DX)(BX*4), Y0
-	VMOVUPS    7616(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    928(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
+none2502:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y4, Y6
+	VMAXPS     Y4, Y2, Y7
+	VANDPS     Y7, Y6, Y6
+	VBLENDVPS  Y8, Y6, Y2, Y2
+	VMOVUPS    Y2, 5952(DX)(BX*4)
+	VMINPS     Y3, Y4, Y2
+	VMINPS     Y4, Y3, Y6
+	VORPS      Y6, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7488(DX)(BX*4)
+	VMOVUPS    6016(DX)(BX*4), Y2
+	VMOVUPS    7552(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
 	PREFETCHT0 16448(DX)(BX*4)
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2550
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    320(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2522
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
 
-none2550:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6080(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7616(DX)(BX*4)
-	VMOVUPS    6144(DX)(BX*4), Y0
-	VMOVUPS    7680(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    224(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
+none2522:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6016(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7552(DX)(BX*4)
+	VMOVUPS    6080(DX)(BX*4), Y2
+	VMOVUPS    7616(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    576(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
 	PREFETCHT0 16512(DX)(BX*4)
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2570
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2542
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
 
-none2570:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6144(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7680(DX)(BX*4)
-	VMOVUPS    6208(DX)(BX*4), Y0
-	VMOVUPS    7744(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    608(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
+none2542:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6080(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7616(DX)(BX*4)
+	VMOVUPS    6144(DX)(BX*4), Y2
+	VMOVUPS    7680(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    1472(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
 	PREFETCHT0 16576(DX)(BX*4)
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2590
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2562
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
 
-none2590:
-	VADDPS    Y10, Y2, Y2
-	VMAXPS    Y7, Y0, Y5
-	VBLENDVPS Y9, Y5, Y0, Y0
-	VMOVUPS   Y0, 6208(DX)(BX*4)
-	VMINPS    Y4, Y7, Y0
-	VBLENDVPS Y9, Y0, Y4, Y0
-	VMOVUPS   Y0, 7744(DX)(BX*4)
-	VMOVUPS   6272(DX)(BX*4), Y0
-	VMOVUPS   7808(DX)(BX*4), Y4
-	VSUBPS    Y4, Y0, Y5
-	VADDPS    Y5, Y3, Y5
-	VADDPS    Y5, Y6, Y5
-	VMOVUPS   864(AX), Y7
-	VSUBPS    Y0, Y7, Y8
-	VSUBPS    Y7, Y4, Y10
-	VMAXPS    Y8, Y10, Y8
-	VMAXPS    Y1, Y8, Y8
-	VMINPS    Y8, Y5, Y8
-	VMULPS    Y5, Y14, Y5
-	VADDPS    Y5, Y8, Y5
-	VXORPS    Y10, Y10, Y10
-	VCMPPS    $0x04, Y10, Y8, Y11
-	VPTEST    Y11, Y11
-	JZ        none2610
-	VDIVPS    Y5, Y8, Y10
-	VANDPS    Y11, Y10, Y10
-
-none2610:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
+none2562:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6144(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7680(DX)(BX*4)
+	VMOVUPS    6208(DX)(BX*4), Y2
+	VMOVUPS    7744(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    1024(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
 	PREFETCHT0 16640(DX)(BX*4)
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6272(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7808(DX)(BX*4)
-	VMOVUPS    6336(DX)(BX*4), Y0
-	VMOVUPS    7872(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    800(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2630
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2630:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6336(DX)(BX*4)
-	PREFETCHT0 16704(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7872(DX)(BX*4)
-	VMOVUPS    6400(DX)(BX*4), Y0
-	VMOVUPS    7936(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    1312(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2650
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2650:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6400(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 7936(DX)(BX*4)
-	PREFETCHT0 16768(DX)(BX*4)
-	VMOVUPS    6464(DX)(BX*4), Y0
-	VMOVUPS    8000(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    1472(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y8, Y10, Y8
-	VMAXPS     Y1, Y8, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2670
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2670:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y7, Y0, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6464(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8000(DX)(BX*4)
-	VMOVUPS    6528(DX)(BX*4), Y0
-	VMOVUPS    8064(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	PREFETCHT0 16832(DX)(BX*4)
-	VMOVUPS    640(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2582
+	VDIVPS     Y4, Y7, Y11
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2690
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
 
-none2690:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6528(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8064(DX)(BX*4)
-	VMOVUPS    6592(DX)(BX*4), Y0
-	VMOVUPS    8128(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    352(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	PREFETCHT0 16896(DX)(BX*4)
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2710
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2710:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6592(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8128(DX)(BX*4)
-	VMOVUPS    6656(DX)(BX*4), Y0
-	VMOVUPS    8192(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    576(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
-	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	PREFETCHT0 16960(DX)(BX*4)
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2730
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
-
-none2730:
-	VADDPS    Y10, Y2, Y2
-	VMAXPS    Y0, Y7, Y5
-	VMAXPS    Y7, Y0, Y8
-	VANDPS    Y8, Y5, Y5
-	VBLENDVPS Y9, Y5, Y0, Y0
-	VMOVUPS   Y0, 6656(DX)(BX*4)
-	VMINPS    Y4, Y7, Y0
-	VMINPS    Y7, Y4, Y5
-	VORPS     Y5, Y0, Y0
-	VBLENDVPS Y9, Y0, Y4, Y0
-	VMOVUPS   Y0, 8192(DX)(BX*4)
-	VMOVUPS   6720(DX)(BX*4), Y0
-	VMOVUPS   8256(DX)(BX*4), Y4
-	VSUBPS    Y4, Y0, Y5
-	VADDPS    Y5, Y3, Y5
-	VADDPS    Y5, Y6, Y5
-	VMOVUPS   1344(AX), Y7
-	VSUBPS    Y0, Y7, Y8
-	VSUBPS    Y7, Y4, Y10
-	VMAXPS    Y10, Y8, Y11
-	VMAXPS    Y8, Y10, Y12
+none2582:
+	VADDPS    Y11, Y0, Y0
+	VMAXPS    Y6, Y2, Y4
+	VBLENDVPS Y8, Y4, Y2, Y2
+	VMOVUPS   Y2, 6208(DX)(BX*4)
+	VMINPS    Y3, Y6, Y2
+	VBLENDVPS Y8, Y2, Y3, Y2
+	VMOVUPS   Y2, 7744(DX)(BX*4)
+	VMOVUPS   6272(DX)(BX*4), Y2
+	VMOVUPS   7808(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y4
+	VADDPS    Y4, Y5, Y4
+	VADDPS    Y4, Y9, Y4
+	VMOVUPS   192(AX), Y6
+	VSUBPS    Y2, Y6, Y7
+	VSUBPS    Y6, Y3, Y11
+	VMAXPS    Y7, Y11, Y7
+	VMAXPS    Y1, Y7, Y7
+	VMINPS    Y7, Y4, Y7
+	VMULPS    Y4, Y10, Y4
+	VADDPS    Y4, Y7, Y4
+	VXORPS    Y11, Y11, Y11
+	VCMPPS    $0x04, Y11, Y7, Y12
+	VPTEST    Y12, Y12
+	JZ        none2602
+	VDIVPS    Y4, Y7, Y11
 	VANDPS    Y12, Y11, Y11
-	VMAXPS    Y1, Y11, Y8
-	VMINPS    Y8, Y5, Y8
-	VMULPS    Y5, Y14, Y5
-	VADDPS    Y5, Y8, Y5
-	VXORPS    Y10, Y10, Y10
-	VCMPPS    $0x04, Y10, Y8, Y11
-	VPTEST    Y11, Y11
-	JZ        none2750
-	VDIVPS    Y5, Y8, Y10
-	VANDPS    Y11, Y10, Y10
 
-none2750:
+none2602:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	PREFETCHT0 16704(DX)(BX*4)
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6272(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7808(DX)(BX*4)
+	VMOVUPS    6336(DX)(BX*4), Y2
+	VMOVUPS    7872(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    864(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2622
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2622:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6336(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	PREFETCHT0 16768(DX)(BX*4)
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7872(DX)(BX*4)
+	VMOVUPS    6400(DX)(BX*4), Y2
+	VMOVUPS    7936(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    928(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2642
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2642:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6400(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 7936(DX)(BX*4)
+	PREFETCHT0 16832(DX)(BX*4)
+	VMOVUPS    6464(DX)(BX*4), Y2
+	VMOVUPS    8000(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    800(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2662
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2662:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6464(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8000(DX)(BX*4)
+	VMOVUPS    6528(DX)(BX*4), Y2
+	VMOVUPS    8064(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	PREFETCHT0 16896(DX)(BX*4)
+	VMOVUPS    1312(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y7, Y11, Y7
+	VMAXPS     Y1, Y7, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2682
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2682:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y6, Y2, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6528(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8064(DX)(BX*4)
+	VMOVUPS    6592(DX)(BX*4), Y2
+	VMOVUPS    8128(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    608(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	PREFETCHT0 16960(DX)(BX*4)
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2702
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2702:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6592(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8128(DX)(BX*4)
+	VMOVUPS    6656(DX)(BX*4), Y2
+	VMOVUPS    8192(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    1344(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
 	PREFETCHT0 17024(DX)(BX*4)
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6720(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8256(DX)(BX*4)
-	VMOVUPS    6784(DX)(BX*4), Y0
-	VMOVUPS    8320(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    992(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2722
+	VDIVPS     Y4, Y7, Y11
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2770
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
 
-none2770:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
+none2722:
+	VADDPS    Y11, Y0, Y0
+	VMAXPS    Y2, Y6, Y4
+	VMAXPS    Y6, Y2, Y7
+	VANDPS    Y7, Y4, Y4
+	VBLENDVPS Y8, Y4, Y2, Y2
+	VMOVUPS   Y2, 6656(DX)(BX*4)
+	VMINPS    Y3, Y6, Y2
+	VMINPS    Y6, Y3, Y4
+	VORPS     Y4, Y2, Y2
+	VBLENDVPS Y8, Y2, Y3, Y2
+	VMOVUPS   Y2, 8192(DX)(BX*4)
+	VMOVUPS   6720(DX)(BX*4), Y2
+	VMOVUPS   8256(DX)(BX*4), Y3
+	VSUBPS    Y3, Y2, Y4
+	VADDPS    Y4, Y5, Y4
+	VADDPS    Y4, Y9, Y4
+	VMOVUPS   1440(AX), Y6
+	VSUBPS    Y2, Y6, Y7
+	VSUBPS    Y6, Y3, Y11
+	VMAXPS    Y11, Y7, Y12
+	VMAXPS    Y7, Y11, Y13
+	VANDPS    Y13, Y12, Y12
+	VMAXPS    Y1, Y12, Y7
+	VMINPS    Y7, Y4, Y7
+	VMULPS    Y4, Y10, Y4
+	VADDPS    Y4, Y7, Y4
+	VXORPS    Y11, Y11, Y11
+	VCMPPS    $0x04, Y11, Y7, Y12
+	VPTEST    Y12, Y12
+	JZ        none2742
+	VDIVPS    Y4, Y7, Y11
+	VANDPS    Y12, Y11, Y11
+
+none2742:
 	PREFETCHT0 17088(DX)(BX*4)
-	VMOVUPS    Y0, 6784(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8320(DX)(BX*4)
-	VMOVUPS    6848(DX)(BX*4), Y0
-	VMOVUPS    8384(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    896(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6720(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8256(DX)(BX*4)
+	VMOVUPS    6784(DX)(BX*4), Y2
+	VMOVUPS    8320(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    384(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2762
+	VDIVPS     Y4, Y7, Y11
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2790
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
 
-none2790:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6848(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
+none2762:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
 	PREFETCHT0 17152(DX)(BX*4)
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8384(DX)(BX*4)
-	VMOVUPS    6912(DX)(BX*4), Y0
-	VMOVUPS    8448(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    (AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
+	VMOVUPS    Y2, 6784(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8320(DX)(BX*4)
+	VMOVUPS    6848(DX)(BX*4), Y2
+	VMOVUPS    8384(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    992(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2782
+	VDIVPS     Y4, Y7, Y11
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2810
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
 
-none2810:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6912(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8448(DX)(BX*4)
-	VMOVUPS    6976(DX)(BX*4), Y0
-	VMOVUPS    8512(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
+none2782:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6848(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
 	PREFETCHT0 17216(DX)(BX*4)
-	VADDPS     Y5, Y3, Y5
-	VADDPS     Y5, Y6, Y5
-	VMOVUPS    1440(AX), Y7
-	VSUBPS     Y0, Y7, Y8
-	VSUBPS     Y7, Y4, Y10
-	VMAXPS     Y10, Y8, Y11
-	VMAXPS     Y8, Y10, Y12
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8384(DX)(BX*4)
+	VMOVUPS    6912(DX)(BX*4), Y2
+	VMOVUPS    8448(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    896(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2802
+	VDIVPS     Y4, Y7, Y11
 	VANDPS     Y12, Y11, Y11
-	VMAXPS     Y1, Y11, Y8
-	VMINPS     Y8, Y5, Y8
-	VMULPS     Y5, Y14, Y5
-	VADDPS     Y5, Y8, Y5
-	VXORPS     Y10, Y10, Y10
-	VCMPPS     $0x04, Y10, Y8, Y11
-	VPTEST     Y11, Y11
-	JZ         none2830
-	VDIVPS     Y5, Y8, Y10
-	VANDPS     Y11, Y10, Y10
 
-none2830:
-	VADDPS     Y10, Y2, Y2
-	VMAXPS     Y0, Y7, Y5
-	VMAXPS     Y7, Y0, Y8
-	VANDPS     Y8, Y5, Y5
-	VBLENDVPS  Y9, Y5, Y0, Y0
-	VMOVUPS    Y0, 6976(DX)(BX*4)
-	VMINPS     Y4, Y7, Y0
-	VMINPS     Y7, Y4, Y5
-	VORPS      Y5, Y0, Y0
-	VBLENDVPS  Y9, Y0, Y4, Y0
-	VMOVUPS    Y0, 8512(DX)(BX*4)
-	VMOVUPS    7040(DX)(BX*4), Y0
-	VMOVUPS    8576(DX)(BX*4), Y4
-	VSUBPS     Y4, Y0, Y5
-	VADDPS     Y5, Y3, Y3
-	VADDPS     Y3, Y6, Y3
-	VMOVUPS    160(AX), Y5
-	VSUBPS     Y0, Y5, Y6
+none2802:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6912(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8448(DX)(BX*4)
+	VMOVUPS    6976(DX)(BX*4), Y2
+	VMOVUPS    8512(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
 	PREFETCHT0 17280(DX)(BX*4)
-	VSUBPS     Y5, Y4, Y7
-	VMAXPS     Y7, Y6, Y8
-	VMAXPS     Y6, Y7, Y10
-	VANDPS     Y10, Y8, Y8
-	VMAXPS     Y1, Y8, Y6
-	VMINPS     Y6, Y3, Y6
-	VMULPS     Y3, Y14, Y3
-	VADDPS     Y3, Y6, Y3
-	VXORPS     Y7, Y7, Y7
-	VCMPPS     $0x04, Y7, Y6, Y8
-	VPTEST     Y8, Y8
-	JZ         none2850
-	VDIVPS     Y3, Y6, Y7
-	VANDPS     Y8, Y7, Y7
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    768(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2822
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
 
-none2850:
-	VADDPS       Y7, Y2, Y2
-	VMAXPS       Y0, Y5, Y3
-	VMAXPS       Y5, Y0, Y6
-	VANDPS       Y6, Y3, Y3
-	VBLENDVPS    Y9, Y3, Y0, Y0
-	VMOVUPS      Y0, 7040(DX)(BX*4)
-	VMINPS       Y4, Y5, Y0
-	VMINPS       Y5, Y4, Y3
-	VORPS        Y3, Y0, Y0
-	VBLENDVPS    Y9, Y0, Y4, Y0
-	VMOVUPS      Y0, 8576(DX)(BX*4)
-	VBROADCASTSS narrow<>+448(SB), Y0
+none2822:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 6976(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8512(DX)(BX*4)
+	VMOVUPS    7040(DX)(BX*4), Y2
+	VMOVUPS    8576(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    352(AX), Y6
+	VSUBPS     Y2, Y6, Y7
+	PREFETCHT0 17344(DX)(BX*4)
+	VSUBPS     Y6, Y3, Y11
+	VMAXPS     Y11, Y7, Y12
+	VMAXPS     Y7, Y11, Y13
+	VANDPS     Y13, Y12, Y12
+	VMAXPS     Y1, Y12, Y7
+	VMINPS     Y7, Y4, Y7
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y7, Y4
+	VXORPS     Y11, Y11, Y11
+	VCMPPS     $0x04, Y11, Y7, Y12
+	VPTEST     Y12, Y12
+	JZ         none2842
+	VDIVPS     Y4, Y7, Y11
+	VANDPS     Y12, Y11, Y11
+
+none2842:
+	VADDPS     Y11, Y0, Y0
+	VMAXPS     Y2, Y6, Y4
+	VMAXPS     Y6, Y2, Y7
+	VANDPS     Y7, Y4, Y4
+	VBLENDVPS  Y8, Y4, Y2, Y2
+	VMOVUPS    Y2, 7040(DX)(BX*4)
+	VMINPS     Y3, Y6, Y2
+	VMINPS     Y6, Y3, Y4
+	VORPS      Y4, Y2, Y2
+	VBLENDVPS  Y8, Y2, Y3, Y2
+	VMOVUPS    Y2, 8576(DX)(BX*4)
+	VMOVUPS    7104(DX)(BX*4), Y2
+	VMOVUPS    8640(DX)(BX*4), Y3
+	VSUBPS     Y3, Y2, Y4
+	VADDPS     Y4, Y5, Y4
+	VADDPS     Y4, Y9, Y4
+	VMOVUPS    64(AX), Y5
+	VSUBPS     Y2, Y5, Y6
+	VSUBPS     Y5, Y3, Y7
+	VMAXPS     Y7, Y6, Y9
+	VMAXPS     Y6, Y7, Y11
+	VANDPS     Y11, Y9, Y9
+	PREFETCHT0 17408(DX)(BX*4)
+	VMAXPS     Y1, Y9, Y6
+	VMINPS     Y6, Y4, Y6
+	VMULPS     Y4, Y10, Y4
+	VADDPS     Y4, Y6, Y4
+	VXORPS     Y7, Y7, Y7
+	VCMPPS     $0x04, Y7, Y6, Y9
+	VPTEST     Y9, Y9
+	JZ         none2862
+	VDIVPS     Y4, Y6, Y7
+	VANDPS     Y9, Y7, Y7
+
+none2862:
+	VADDPS       Y7, Y0, Y0
+	VMAXPS       Y2, Y5, Y4
+	VMAXPS       Y5, Y2, Y6
+	VANDPS       Y6, Y4, Y4
+	VBLENDVPS    Y8, Y4, Y2, Y2
+	VMOVUPS      Y2, 7104(DX)(BX*4)
+	VMINPS       Y3, Y5, Y2
+	VMINPS       Y5, Y3, Y4
+	VORPS        Y4, Y2, Y2
+	VBLENDVPS    Y8, Y2, Y3, Y2
+	VMOVUPS      Y2, 8640(DX)(BX*4)
+	VBROADCASTSS narrow<>+416(SB), Y2
 	VMOVUPS      1056(AX), Y3
-	VCMPPS       $0x01, Y3, Y0, Y0
-	VANDPS       Y2, Y0, Y0
+	VCMPPS       $0x01, Y3, Y2, Y2
+	VANDPS       Y0, Y2, Y0
 	VMOVUPS      832(AX), Y2
 	VBROADCASTSS 128(DI), Y4
 	VMULPS       Y4, Y2, Y2
 	VMAXPS       narrow<>+2080(SB), Y2, Y2
-	VBROADCASTSS narrow<>+1920(SB), Y4
+	VBROADCASTSS narrow<>+1888(SB), Y4
 	VMINPS       Y2, Y4, Y2
 	VMULPS       narrow<>+2112(SB), Y3, Y4
-	PREFETCHT0   17344(DX)(BX*4)
 	VBROADCASTSS narrow<>+0(SB), Y5
 	VADDPS       Y4, Y5, Y4
 	VDIVPS       Y4, Y3, Y4
 	VMOVUPS      1376(AX), Y6
-	VMULPS       narrow<>+1408(SB), Y6, Y6
-	VMAXPS       narrow<>+736(SB), Y6, Y6
-	VBROADCASTSS narrow<>+768(SB), Y7
+	VMULPS       narrow<>+1376(SB), Y6, Y6
+	PREFETCHT0   17472(DX)(BX*4)
+	VMAXPS       narrow<>+704(SB), Y6, Y6
+	VBROADCASTSS narrow<>+736(SB), Y7
 	VMINPS       Y6, Y7, Y6
-	VBROADCASTSS narrow<>+800(SB), Y8
+	VBROADCASTSS narrow<>+768(SB), Y8
 	VADDPS       Y6, Y8, Y9
-	VSUBPS       Y8, Y9, Y10
-	VSUBPS       Y10, Y6, Y6
-	VMULPS       narrow<>+832(SB), Y6, Y10
-	VADDPS       narrow<>+864(SB), Y10, Y10
-	VMULPS       Y10, Y6, Y10
-	VADDPS       narrow<>+896(SB), Y10, Y10
-	VMULPS       Y10, Y6, Y10
-	VADDPS       narrow<>+928(SB), Y10, Y10
-	VMULPS       Y10, Y6, Y6
+	VSUBPS       Y8, Y9, Y11
+	VSUBPS       Y11, Y6, Y6
+	VMULPS       narrow<>+800(SB), Y6, Y11
+	VADDPS       narrow<>+832(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y11
+	VADDPS       narrow<>+864(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y11
+	VADDPS       narrow<>+896(SB), Y11, Y11
+	VMULPS       Y11, Y6, Y6
 	VADDPS       Y6, Y5, Y6
 	VPSLLD       $0x17, Y9, Y9
 	VPADDD       Y9, Y6, Y6
 	VMULPS       narrow<>+2144(SB), Y6, Y6
 	VMULPS       Y2, Y0, Y0
 	VADDPS       Y0, Y6, Y0
-	PREFETCHT0   17408(DX)(BX*4)
+	VMOVUPS      128(AX), Y2
+	VBROADCASTSS 132(DI), Y6
+	VMULPS       Y6, Y2, Y2
+	VADDPS       Y2, Y0, Y0
 	VMULPS       Y0, Y4, Y0
-	VADDPS       narrow<>+384(SB), Y0, Y2
-	VPSUBD       narrow<>+992(SB), Y2, Y6
+	PREFETCHT0   17536(DX)(BX*4)
+	VADDPS       narrow<>+352(SB), Y0, Y2
+	VPSUBD       narrow<>+960(SB), Y2, Y6
 	VPSRAD       $0x17, Y6, Y6
 	VPSLLD       $0x17, Y6, Y9
 	VPSUBD       Y9, Y2, Y2
 	VSUBPS       Y5, Y2, Y2
-	VMULPS       narrow<>+1024(SB), Y2, Y9
-	VBROADCASTSS narrow<>+1056(SB), Y10
-	VSUBPS       Y9, Y10, Y9
+	VMULPS       narrow<>+992(SB), Y2, Y9
+	VBROADCASTSS narrow<>+1024(SB), Y11
+	VSUBPS       Y9, Y11, Y9
+	VMULPS       Y9, Y2, Y9
+	VADDPS       narrow<>+1056(SB), Y9, Y9
 	VMULPS       Y9, Y2, Y9
 	VADDPS       narrow<>+1088(SB), Y9, Y9
 	VMULPS       Y9, Y2, Y9
 	VADDPS       narrow<>+1120(SB), Y9, Y9
 	VMULPS       Y9, Y2, Y9
 	VADDPS       narrow<>+1152(SB), Y9, Y9
-	VMULPS       Y9, Y2, Y9
-	VADDPS       narrow<>+1184(SB), Y9, Y9
 	VCVTDQ2PS    Y6, Y6
 	VMULPS       Y9, Y2, Y2
 	VADDPS       Y2, Y6, Y2
-	VMULPS       narrow<>+1696(SB), Y2, Y2
-	PREFETCHT0   17472(DX)(BX*4)
-	VMOVUPS      8640(DX)(BX*4), Y6
+	VMULPS       narrow<>+1664(SB), Y2, Y2
+	PREFETCHT0   17600(DX)(BX*4)
+	VMOVUPS      8704(DX)(BX*4), Y6
 	VCMPPS       $0x01, Y0, Y6, Y9
-	VBROADCASTSS narrow<>+2176(SB), Y11
-	VBLENDVPS    Y9, Y2, Y11, Y9
-	VBROADCASTSS 92(DI), Y11
-	VMULPS       Y11, Y6, Y11
-	VMAXPS       Y11, Y0, Y12
-	VMAXPS       Y0, Y11, Y13
-	VANDPS       Y13, Y12, Y12
-	VBROADCASTSS narrow<>+480(SB), Y0
-	VADDPS       Y12, Y0, Y11
-	VSUBPS       Y0, Y11, Y0
-	VMOVUPS      736(AX), Y11
-	VBLENDVPS    Y11, Y0, Y6, Y0
-	VMOVUPS      Y0, 8640(DX)(BX*4)
-	VBROADCASTSS narrow<>+544(SB), Y0
+	VBROADCASTSS narrow<>+2176(SB), Y12
+	VBLENDVPS    Y9, Y2, Y12, Y9
+	VBROADCASTSS 92(DI), Y12
+	VMULPS       Y12, Y6, Y12
+	VMAXPS       Y12, Y0, Y13
+	VMAXPS       Y0, Y12, Y14
+	VANDPS       Y14, Y13, Y13
+	VBROADCASTSS narrow<>+448(SB), Y0
+	VADDPS       Y13, Y0, Y12
+	VSUBPS       Y0, Y12, Y0
+	VMOVUPS      736(AX), Y12
+	VBLENDVPS    Y12, Y0, Y6, Y0
+	VMOVUPS      Y0, 8704(DX)(BX*4)
+	VBROADCASTSS narrow<>+512(SB), Y0
 	VMOVUPS      1216(AX), Y6
 	VMULPS       Y6, Y0, Y6
 	VADDPS       Y6, Y2, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMULPS       narrow<>+2208(SB), Y6, Y6
-	VMULPS       narrow<>+1472(SB), Y6, Y12
-	VADDPS       Y12, Y5, Y12
-	VMINPS       Y6, Y12, Y6
-	VMOVUPS      8832(DX)(BX*4), Y12
-	VBLENDVPS    Y11, Y6, Y12, Y6
-	VMOVUPS      Y6, 8832(DX)(BX*4)
+	VMULPS       narrow<>+1440(SB), Y6, Y13
+	VADDPS       Y13, Y5, Y13
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      8896(DX)(BX*4), Y13
+	VBLENDVPS    Y12, Y6, Y13, Y6
+	VMOVUPS      Y6, 8896(DX)(BX*4)
 	VMULPS       narrow<>+2144(SB), Y4, Y4
-	VPSUBD       narrow<>+992(SB), Y4, Y6
+	VPSUBD       narrow<>+960(SB), Y4, Y6
 	VPSRAD       $0x17, Y6, Y6
-	VPSLLD       $0x17, Y6, Y12
-	PREFETCHT0   17536(DX)(BX*4)
-	VPSUBD       Y12, Y4, Y4
+	VPSLLD       $0x17, Y6, Y13
+	PREFETCHT0   17664(DX)(BX*4)
+	VPSUBD       Y13, Y4, Y4
 	VSUBPS       Y5, Y4, Y4
-	VMULPS       narrow<>+1024(SB), Y4, Y12
-	VSUBPS       Y12, Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+1088(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+1120(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+1152(SB), Y10, Y10
-	VMULPS       Y10, Y4, Y10
-	VADDPS       narrow<>+1184(SB), Y10, Y10
+	VMULPS       narrow<>+992(SB), Y4, Y13
+	VSUBPS       Y13, Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+1056(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+1088(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+1120(SB), Y11, Y11
+	VMULPS       Y11, Y4, Y11
+	VADDPS       narrow<>+1152(SB), Y11, Y11
 	VCVTDQ2PS    Y6, Y6
-	VMULPS       Y10, Y4, Y4
+	VMULPS       Y11, Y4, Y4
 	VADDPS       Y4, Y6, Y4
-	VMULPS       narrow<>+1696(SB), Y4, Y4
-	VMOVUPS      1024(AX), Y6
-	VMOVUPS      8704(DX)(BX*4), Y10
-	VBLENDVPS    Y6, narrow<>+608(SB), Y10, Y12
-	VADDPS       Y12, Y4, Y13
-	VMOVUPS      8768(DX)(BX*4), Y15
+	VMULPS       narrow<>+1664(SB), Y4, Y4
+	VMOVUPS      32(AX), Y6
+	VMOVUPS      8768(DX)(BX*4), Y11
+	VBLENDVPS    Y6, narrow<>+576(SB), Y11, Y13
+	VADDPS       Y13, Y4, Y14
+	VMOVUPS      8832(DX)(BX*4), Y15
 	VBLENDVPS    Y6, narrow<>+2240(SB), Y15, Y6
 	VADDPS       Y6, Y4, Y15
-	PREFETCHT0   17600(DX)(BX*4)
-	VBROADCASTSS 152(DI), Y10
-	VSUBPS       narrow<>+2272(SB), Y10, Y14
-	VMINPS       Y14, Y13, Y3
-	VMINPS       Y13, Y14, Y11
-	VORPS        Y11, Y3, Y3
 	VBROADCASTSS 156(DI), Y11
-	VCMPPS       $0x01, Y11, Y1, Y1
-	VSUBPS       narrow<>+256(SB), Y10, Y10
+	VSUBPS       narrow<>+2272(SB), Y11, Y10
+	PREFETCHT0   17728(DX)(BX*4)
+	VMINPS       Y10, Y14, Y3
+	VMINPS       Y14, Y10, Y12
+	VORPS        Y12, Y3, Y3
+	VBROADCASTSS 160(DI), Y10
+	VCMPPS       $0x01, Y10, Y1, Y1
+	VSUBPS       narrow<>+224(SB), Y11, Y10
 	VMINPS       Y10, Y15, Y11
-	VMINPS       Y15, Y10, Y13
-	VORPS        Y13, Y11, Y11
-	VADDPS       narrow<>+352(SB), Y3, Y10
+	VMINPS       Y15, Y10, Y12
+	VORPS        Y12, Y11, Y11
+	VADDPS       narrow<>+320(SB), Y3, Y10
 	VMAXPS       Y10, Y11, Y10
-	VBROADCASTSS 136(DI), Y11
+	VBROADCASTSS 140(DI), Y11
 	VBLENDVPS    Y1, Y10, Y11, Y1
 	VSUBPS       Y3, Y1, Y10
 	VCMPPS       $0x01, Y9, Y1, Y11
-	VBLENDVPS    Y11, Y1, Y3, Y13
-	VBROADCASTSS 140(DI), Y14
+	VBLENDVPS    Y11, Y1, Y3, Y12
+	VBROADCASTSS 144(DI), Y14
 	VSUBPS       Y1, Y14, Y15
-	VMOVUPS      Y4, 1024(AX)
+	VMOVUPS      Y4, 32(AX)
 	VBLENDVPS    Y11, Y15, Y10, Y4
 	VBLENDVPS    Y11, Y0, Y5, Y11
 	VMOVUPS      Y6, 1216(AX)
 	VCMPPS       $0x01, Y9, Y14, Y6
-	VBLENDVPS    Y6, narrow<>+1344(SB), Y11, Y11
-	VBLENDVPS    Y6, Y14, Y13, Y13
-	VMOVUPS      Y12, 1376(AX)
-	VBROADCASTSS 144(DI), Y12
-	VSUBPS       Y14, Y12, Y8
+	VBLENDVPS    Y6, narrow<>+1312(SB), Y11, Y11
+	VBLENDVPS    Y6, Y14, Y12, Y12
+	VMOVUPS      Y13, 128(AX)
+	VBROADCASTSS 148(DI), Y13
+	VSUBPS       Y14, Y13, Y8
 	VBLENDVPS    Y6, Y8, Y4, Y4
-	VCMPPS       $0x01, Y9, Y12, Y6
+	VCMPPS       $0x01, Y9, Y13, Y6
 	VBLENDVPS    Y6, narrow<>+2304(SB), Y11, Y11
-	PREFETCHT0   17664(DX)(BX*4)
-	VBLENDVPS    Y6, Y12, Y13, Y13
-	VBROADCASTSS 148(DI), Y14
-	VSUBPS       Y12, Y14, Y14
+	PREFETCHT0   17792(DX)(BX*4)
+	VBLENDVPS    Y6, Y13, Y12, Y12
+	VBROADCASTSS 152(DI), Y14
+	VSUBPS       Y13, Y14, Y14
 	VBLENDVPS    Y6, Y14, Y4, Y4
-	VSUBPS       Y13, Y9, Y6
+	VSUBPS       Y12, Y9, Y6
 	VDIVPS       Y4, Y6, Y4
 	VADDPS       Y4, Y11, Y4
 	VCMPPS       $0x01, Y5, Y4, Y6
 	VSUBPS       Y3, Y9, Y11
 	VMULPS       Y11, Y0, Y11
-	VMULPS       narrow<>+704(SB), Y11, Y11
-	VMAXPS       narrow<>+736(SB), Y11, Y11
+	VMULPS       narrow<>+672(SB), Y11, Y11
+	VMAXPS       narrow<>+704(SB), Y11, Y11
 	VMINPS       Y11, Y7, Y11
-	VBROADCASTSS narrow<>+800(SB), Y13
-	VADDPS       Y11, Y13, Y7
-	VMOVUPS      Y9, 832(AX)
-	VSUBPS       Y13, Y7, Y9
+	VBROADCASTSS narrow<>+768(SB), Y12
+	VADDPS       Y11, Y12, Y7
+	VMOVUPS      Y9, 1376(AX)
+	VSUBPS       Y12, Y7, Y9
 	VSUBPS       Y9, Y11, Y9
-	VMULPS       narrow<>+832(SB), Y9, Y11
+	VMULPS       narrow<>+800(SB), Y9, Y11
+	VADDPS       narrow<>+832(SB), Y11, Y11
+	VMULPS       Y11, Y9, Y11
 	VADDPS       narrow<>+864(SB), Y11, Y11
 	VMULPS       Y11, Y9, Y11
 	VADDPS       narrow<>+896(SB), Y11, Y11
-	VMULPS       Y11, Y9, Y11
-	VADDPS       narrow<>+928(SB), Y11, Y11
-	PREFETCHT0   17728(DX)(BX*4)
+	PREFETCHT0   17856(DX)(BX*4)
 	VMULPS       Y11, Y9, Y9
 	VADDPS       Y9, Y5, Y9
 	VPSLLD       $0x17, Y7, Y7
@@ -4113,86 +4139,86 @@ none2850:
 	VBLENDVPS    Y6, Y1, Y3, Y1
 	VBLENDVPS    Y6, Y15, Y10, Y7
 	VBLENDVPS    Y6, Y0, Y5, Y6
-	VBROADCASTSS 140(DI), Y9
+	VBROADCASTSS 144(DI), Y9
 	VCMPPS       $0x01, Y2, Y9, Y10
-	VBLENDVPS    Y10, narrow<>+1344(SB), Y6, Y6
+	VBLENDVPS    Y10, narrow<>+1312(SB), Y6, Y6
 	VBLENDVPS    Y10, Y9, Y1, Y1
 	VBLENDVPS    Y10, Y8, Y7, Y7
-	VCMPPS       $0x01, Y2, Y12, Y8
+	VCMPPS       $0x01, Y2, Y13, Y8
 	VBLENDVPS    Y8, narrow<>+2304(SB), Y6, Y6
-	VBLENDVPS    Y8, Y12, Y1, Y1
+	VBLENDVPS    Y8, Y13, Y1, Y1
 	VBLENDVPS    Y8, Y14, Y7, Y7
 	VSUBPS       Y1, Y2, Y1
 	VDIVPS       Y7, Y1, Y1
 	VADDPS       Y1, Y6, Y1
-	PREFETCHT0   92160(SI)(BX*4)
 	VCMPPS       $0x01, Y5, Y1, Y6
+	PREFETCHT0   92160(SI)(BX*4)
 	VSUBPS       Y3, Y2, Y2
 	VMULPS       Y2, Y0, Y0
-	VMULPS       narrow<>+704(SB), Y0, Y0
-	VMAXPS       narrow<>+736(SB), Y0, Y0
-	VBROADCASTSS narrow<>+768(SB), Y2
+	VMULPS       narrow<>+672(SB), Y0, Y0
+	VMAXPS       narrow<>+704(SB), Y0, Y0
+	VBROADCASTSS narrow<>+736(SB), Y2
 	VMINPS       Y0, Y2, Y0
-	VADDPS       Y0, Y13, Y2
-	VSUBPS       Y13, Y2, Y3
+	VADDPS       Y0, Y12, Y2
+	VSUBPS       Y12, Y2, Y3
 	VSUBPS       Y3, Y0, Y0
-	VMULPS       narrow<>+832(SB), Y0, Y3
+	VMULPS       narrow<>+800(SB), Y0, Y3
+	VADDPS       narrow<>+832(SB), Y3, Y3
+	VMULPS       Y3, Y0, Y3
 	VADDPS       narrow<>+864(SB), Y3, Y3
 	VMULPS       Y3, Y0, Y3
 	VADDPS       narrow<>+896(SB), Y3, Y3
-	VMULPS       Y3, Y0, Y3
-	VADDPS       narrow<>+928(SB), Y3, Y3
 	VMULPS       Y3, Y0, Y0
 	VADDPS       Y0, Y5, Y0
 	VPSLLD       $0x17, Y2, Y2
 	VPADDD       Y2, Y0, Y0
 	VBLENDVPS    Y6, Y0, Y1, Y0
-	VMOVUPS      128(AX), Y1
+	VMOVUPS      96(AX), Y1
 	VADDPS       narrow<>+2336(SB), Y1, Y1
 	PREFETCHT0   98304(SI)(BX*4)
 	VMOVUPS      1216(AX), Y2
-	VMOVUPS      1376(AX), Y3
+	VMOVUPS      128(AX), Y3
 	VSUBPS       Y3, Y2, Y6
 	VMAXPS       narrow<>+2368(SB), Y6, Y6
-	VBROADCASTSS narrow<>+1472(SB), Y7
+	VBROADCASTSS narrow<>+1440(SB), Y7
 	VMINPS       Y6, Y7, Y6
-	VMOVUPS      832(AX), Y7
-	VMOVUPS      1024(AX), Y8
+	VMOVUPS      1376(AX), Y7
+	VMOVUPS      32(AX), Y8
 	VSUBPS       Y8, Y7, Y7
 	VMULPS       narrow<>+192(SB), Y1, Y8
 	VADDPS       Y8, Y5, Y8
-	VBROADCASTSS narrow<>+608(SB), Y9
+	VBROADCASTSS narrow<>+576(SB), Y9
 	VDIVPS       Y8, Y9, Y8
 	VCMPPS       $0x01, Y7, Y3, Y9
-	VBROADCASTSS narrow<>+1440(SB), Y10
-	VBLENDVPS    Y9, narrow<>+576(SB), Y10, Y9
+	VBROADCASTSS narrow<>+1408(SB), Y10
+	VBLENDVPS    Y9, narrow<>+544(SB), Y10, Y9
 	VMULPS       Y9, Y8, Y8
 	VADDPS       Y8, Y3, Y3
 	VMOVUPS      736(AX), Y8
-	VMOVUPS      8704(DX)(BX*4), Y9
+	VMOVUPS      8768(DX)(BX*4), Y9
 	VBLENDVPS    Y8, Y3, Y9, Y9
-	VMOVUPS      Y9, 8704(DX)(BX*4)
-	VMULPS       narrow<>+352(SB), Y1, Y1
+	VMOVUPS      Y9, 8768(DX)(BX*4)
+	VMULPS       narrow<>+320(SB), Y1, Y1
 	VADDPS       Y1, Y5, Y1
 	VDIVPS       Y1, Y6, Y1
 	VCMPPS       $0x01, Y7, Y2, Y5
-	VBROADCASTSS narrow<>+1536(SB), Y6
-	VBLENDVPS    Y5, narrow<>+1504(SB), Y6, Y5
+	VBROADCASTSS narrow<>+1504(SB), Y6
+	VBLENDVPS    Y5, narrow<>+1472(SB), Y6, Y5
 	VMULPS       Y5, Y1, Y1
 	VADDPS       Y1, Y2, Y1
 	VMAXPS       Y1, Y3, Y2
 	VMAXPS       Y3, Y1, Y5
 	VANDPS       Y5, Y2, Y2
 	PREFETCHT0   104448(R8)(BX*4)
-	VMOVUPS      8768(DX)(BX*4), Y1
+	VMOVUPS      8832(DX)(BX*4), Y1
 	VBLENDVPS    Y8, Y2, Y1, Y1
-	VMOVUPS      Y1, 8768(DX)(BX*4)
+	VMOVUPS      Y1, 8832(DX)(BX*4)
 	VMOVUPS      1184(AX), Y1
 	VMOVUPS      1152(AX), Y2
 	VSUBPS       Y2, Y1, Y3
 	VADDPS       Y2, Y1, Y2
 	VMOVUPS      1056(AX), Y5
-	VBROADCASTSS 160(DI), Y6
+	VBROADCASTSS 164(DI), Y6
 	VCMPPS       $0x02, Y6, Y5, Y5
 	VBROADCASTSS narrow<>+2400(SB), Y6
 	VBLENDVPS    Y5, Y6, Y4, Y4
@@ -4218,7 +4244,7 @@ none2850:
 	ADDQ         $+64, R11
 	ADDQ         $+64, R12
 	ADDQ         $+64, R13
-	ADDQ         $+8896, DX
+	ADDQ         $+8960, DX
 	ADDQ         $+23040, SI
 	ADDQ         $+23040, R8
 	ADDQ         $+64, CX
@@ -4258,7 +4284,7 @@ TEXT ·tickAVX512(SB), $2584-80
 	LDMXCSR 4(SP)
 
 block:
-	PREFETCHT0     8896(CX)
+	PREFETCHT0     8960(CX)
 	VMOVUPS        (BX), Z0
 	VCMPPS         $0x00, Z0, Z0, K1
 	VMOVUPS        256(CX), Z1
@@ -4281,49 +4307,46 @@ block:
 	VMINPS         Z8, Z6, Z6
 	VMOVUPS        Z6, K4, 128(CX)
 	VBROADCASTSS   wide<>+8(SB), Z8
-	VMINPS         Z5, Z8, Z8
-	VMAXPS         Z8, Z6, Z6
+	VMINPS         Z5, Z8, Z9
+	VMAXPS         Z9, Z6, Z6
 	VBLENDMPS      Z5, Z6, K3, Z6
-	VDIVPS         Z5, Z4, Z8
-	VDIVPS         Z6, Z4, Z9
-	VMOVUPS        576(CX), Z10
-	VBLENDMPS      Z0, Z10, K2, Z10
-	PREFETCHT0     8960(CX)
-	VPANDD.BCST    wide<>+12(SB), Z10, Z11
-	VMULPS.BCST    wide<>+16(SB), Z11, Z11
-	VADDPS.BCST    wide<>+20(SB), Z11, Z11
-	VMOVUPS        896(CX), Z12
+	VDIVPS         Z5, Z4, Z9
+	VDIVPS         Z6, Z4, Z10
+	VMOVUPS        576(CX), Z11
+	VBLENDMPS      Z0, Z11, K2, Z11
+	PREFETCHT0     9024(CX)
+	VPANDD.BCST    wide<>+12(SB), Z11, Z12
+	VMULPS.BCST    wide<>+16(SB), Z12, Z12
+	VADDPS.BCST    wide<>+20(SB), Z12, Z12
 	VBROADCASTSS   wide<>+24(SB), Z13
-	VMULPS         Z13, Z12, Z14
-	VADDPS         Z14, Z11, Z14
-	VMULPS.BCST    wide<>+28(SB), Z12, Z15
-	VADDPS         Z15, Z11, Z11
+	VMULPS         896(CX), Z13, Z14
+	VADDPS         Z14, Z12, Z12
 	VCMPPS         $0x01, Z3, Z7, K3
 	VMOVUPS        Z5, K1, 64(CX)
-	VMOVUPS        5568(CX), Z3
-	VSUBPS         7104(CX), Z3, Z15
-	VBROADCASTSS   wide<>+32(SB), Z16
-	VMULPS         Z15, Z16, Z17
-	VADDPS         Z17, Z11, Z17
-	VBLENDMPS      Z17, Z11, K3, Z11
-	VBROADCASTSS   wide<>+36(SB), Z17
+	VMOVUPS        5632(CX), Z3
+	VSUBPS         7168(CX), Z3, Z14
+	VBROADCASTSS   wide<>+28(SB), Z15
+	VMULPS         Z14, Z15, Z16
+	VADDPS         Z16, Z12, Z16
+	VBLENDMPS      Z16, Z12, K3, Z16
+	VBROADCASTSS   wide<>+32(SB), Z17
 	VMINPS         Z5, Z17, Z17
-	VADDPS.BCST    wide<>+40(SB), Z17, Z18
+	VADDPS.BCST    wide<>+36(SB), Z17, Z18
 	VMULPS         Z18, Z13, Z19
 	VADDPS         Z19, Z4, Z19
 	VDIVPS         Z19, Z4, Z19
-	VMULPS.BCST    wide<>+44(SB), Z18, Z20
+	VMULPS.BCST    wide<>+40(SB), Z18, Z20
 	VADDPS         Z20, Z4, Z20
-	PREFETCHT0     9024(CX)
 	VDIVPS         Z20, Z4, Z20
-	VMULPS.BCST    wide<>+48(SB), Z18, Z18
-	VADDPS.BCST    wide<>+52(SB), Z18, Z18
+	VMULPS.BCST    wide<>+44(SB), Z18, Z18
+	PREFETCHT0     9088(CX)
+	VADDPS.BCST    wide<>+48(SB), Z18, Z18
 	VDIVPS         Z18, Z4, Z18
-	VBROADCASTSS   wide<>+56(SB), Z21
+	VBROADCASTSS   wide<>+52(SB), Z21
 	VMULPS         1728(CX), Z21, Z22
 	VSUBPS         Z22, Z4, Z22
-	VMAXPS         Z16, Z22, Z22
-	VSUBPS         Z10, Z0, Z23
+	VMAXPS         Z15, Z22, Z22
+	VSUBPS         Z11, Z0, Z23
 	VMOVUPS        384(CX), Z24
 	VBLENDMPS      Z0, Z24, K2, Z24
 	VSUBPS         Z24, Z0, Z25
@@ -4336,284 +4359,285 @@ block:
 	VMOVUPS        (CX), Z30
 	VRANGEPS       $0x05, 640(CX), Z30, Z31
 	VRANGEPS       $0x05, 704(CX), Z30, Z3
+	VRANGEPS       $0x05, 768(CX), Z30, Z8
 	VMOVUPS        Z17, (AX)
-	VRANGEPS       $0x05, 768(CX), Z30, Z17
-	VMOVUPS        Z15, 64(AX)
-	VRANGEPS       $0x05, 832(CX), Z30, Z15
+	VRANGEPS       $0x05, 832(CX), Z30, Z17
+	VMOVUPS        Z14, 64(AX)
+	VMOVUPS        896(CX), Z14
 	VMOVUPS        Z1, 128(AX)
-	VRANGEPS       $0x05, Z12, Z30, Z1
+	VRANGEPS       $0x05, Z14, Z30, Z1
 	VCMPPS         $0x01, 6144(DX), Z7, K2
-	PREFETCHT0     9088(CX)
 	KANDW          K2, K1, K3
-	VMOVUPS        Z10, 192(AX)
-	VSUBPS         (DX), Z0, Z10
+	VMOVUPS        Z11, 192(AX)
+	VSUBPS         (DX), Z0, Z11
+	PREFETCHT0     9152(CX)
 	VMOVUPS        Z28, 256(AX)
 	VBROADCASTSS   112(SI), Z28
 	VCMPPS         $0x02, Z5, Z28, K4
 	KANDW          K4, K2, K5
 	KANDW          K5, K1, K6
 	VMOVUPS        Z24, 320(AX)
-	VADDPS         Z11, Z12, Z24
+	VADDPS         Z16, Z14, Z24
 	VMULPS         Z24, Z21, Z24
-	VSUBPS         1408(CX), Z10, Z21
-	VSUBPS         12288(DI), Z10, Z12
-	VMOVUPS        Z9, 384(AX)
-	VSUBPS         1536(CX), Z12, Z9
-	VMOVUPS        Z12, 448(AX)
-	VBROADCASTSS   wide<>+12(SB), Z12
+	VSUBPS         1408(CX), Z11, Z21
+	VSUBPS         12288(DI), Z11, Z14
+	VMOVUPS        Z10, 384(AX)
+	VSUBPS         1536(CX), Z14, Z10
+	VMOVUPS        Z14, 448(AX)
+	VBROADCASTSS   wide<>+12(SB), Z14
 	VMOVUPS        Z6, 512(AX)
-	VPANDD         Z21, Z12, Z6
+	VPANDD         Z21, Z14, Z6
 	VMINPS         Z24, Z6, Z6
-	VMOVUPS        Z15, 576(AX)
-	VMOVUPS        1472(CX), Z15
-	VSUBPS         Z15, Z6, Z6
+	VMOVUPS        Z17, 576(AX)
+	VMOVUPS        1472(CX), Z17
+	VSUBPS         Z17, Z6, Z6
 	VMOVUPS        Z29, 640(AX)
 	VBROADCASTSS   124(SI), Z29
 	VMULPS         Z6, Z29, Z6
-	VADDPS         Z6, Z15, Z6
-	VBROADCASTSS   wide<>+60(SB), Z15
-	VADDPS         Z15, Z6, Z6
-	VSUBPS         Z15, Z6, Z6
+	VADDPS         Z6, Z17, Z6
+	VBROADCASTSS   wide<>+56(SB), Z17
+	VADDPS         Z17, Z6, Z6
+	VSUBPS         Z17, Z6, Z6
 	VMOVUPS        Z6, K6, 1472(CX)
 	VMOVUPS        Z27, 704(AX)
-	VPANDD         Z9, Z12, Z27
+	VPANDD         Z10, Z14, Z27
 	VMINPS         Z24, Z27, Z27
-	PREFETCHT0     9152(CX)
 	VMOVUPS        1600(CX), Z13
 	VSUBPS         Z13, Z27, Z27
 	VMULPS         Z27, Z29, Z27
+	PREFETCHT0     9216(CX)
 	VADDPS         Z27, Z13, Z13
-	VADDPS         Z13, Z15, Z13
-	VSUBPS         Z15, Z13, Z13
+	VADDPS         Z13, Z17, Z13
+	VSUBPS         Z17, Z13, Z13
 	VMOVUPS        Z13, K6, 1600(CX)
 	VCMPPS         $0x01, Z21, Z24, K7
-	VPXORD.BCST    wide<>+64(SB), Z24, Z27
+	VPXORD.BCST    wide<>+60(SB), Z24, Z27
 	VMAXPS         Z21, Z27, Z21
 	VBLENDMPS      Z24, Z21, K7, Z21
 	VMULPS         Z21, Z29, Z21
 	VADDPS         1408(CX), Z21, Z21
-	VADDPS         Z21, Z15, Z21
-	VSUBPS         Z15, Z21, Z21
+	VADDPS         Z21, Z17, Z21
+	VSUBPS         Z17, Z21, Z21
 	VMOVUPS        Z21, K6, 1408(CX)
-	VCMPPS         $0x01, Z9, Z24, K7
-	VMAXPS         Z9, Z27, Z9
-	VBLENDMPS      Z24, Z9, K7, Z9
-	VMULPS         Z9, Z29, Z9
-	VADDPS         1536(CX), Z9, Z9
-	PREFETCHT0     9216(CX)
-	VADDPS         Z9, Z15, Z9
-	VSUBPS         Z15, Z9, Z9
-	VMOVUPS        Z9, K6, 1536(CX)
-	VMULPS.BCST    wide<>+68(SB), Z28, Z9
-	VCMPPS         $0x02, Z5, Z9, K7
-	VMULPS.BCST    wide<>+72(SB), Z6, Z6
+	VCMPPS         $0x01, Z10, Z24, K7
+	VMAXPS         Z10, Z27, Z10
+	VBLENDMPS      Z24, Z10, K7, Z10
+	VMULPS         Z10, Z29, Z10
+	VADDPS         1536(CX), Z10, Z10
+	VADDPS         Z10, Z17, Z10
+	VSUBPS         Z17, Z10, Z10
+	PREFETCHT0     9280(CX)
+	VMOVUPS        Z10, K6, 1536(CX)
+	VMULPS.BCST    wide<>+64(SB), Z28, Z10
+	VCMPPS         $0x02, Z5, Z10, K7
+	VMULPS.BCST    wide<>+68(SB), Z6, Z6
 	KMOVW          K1, 8(SP)
 	VCMPPS         $0x01, Z6, Z13, K1
 	KANDW          K1, K7, K1
 	VMOVAPS.Z      Z4, K1, Z6
-	VMOVUPS        1664(CX), Z9
-	VSUBPS         Z6, Z9, Z9
+	VMOVUPS        1664(CX), Z10
+	VSUBPS         Z6, Z10, Z10
 	VMOVUPS        Z6, K6, 1664(CX)
 	VMOVUPS        12288(DI), Z13
-	VMULPS         Z9, Z13, Z9
+	VMULPS         Z10, Z13, Z10
 	VMOVUPS        1280(CX), Z21
-	VADDPS         Z9, Z21, Z9
-	VADDPS         Z9, Z15, Z9
-	VSUBPS         Z15, Z9, Z9
-	VBLENDMPS      Z9, Z21, K4, Z27
-	VBLENDMPS      Z9, Z21, K5, Z9
+	VADDPS         Z10, Z21, Z10
+	VADDPS         Z10, Z17, Z10
+	VSUBPS         Z17, Z10, Z10
+	VBLENDMPS      Z10, Z21, K4, Z27
+	VBLENDMPS      Z10, Z21, K5, Z10
 	VMULPS         Z6, Z13, Z6
-	VSUBPS         Z6, Z10, Z6
-	VBLENDMPS      Z6, Z10, K4, Z6
-	PREFETCHT0     9280(CX)
-	VBLENDMPS      Z6, Z23, K2, Z10
+	VSUBPS         Z6, Z11, Z6
+	VBLENDMPS      Z6, Z11, K4, Z6
+	VBLENDMPS      Z6, Z23, K2, Z11
+	PREFETCHT0     9344(CX)
 	VMOVUPS        1344(CX), Z21
 	VSUBPS         Z21, Z6, Z29
-	VMULPS.BCST    wide<>+76(SB), Z29, Z29
+	VMULPS.BCST    wide<>+72(SB), Z29, Z29
 	VADDPS         Z29, Z21, Z29
-	VADDPS         Z29, Z15, Z29
-	VSUBPS         Z15, Z29, Z29
+	VADDPS         Z29, Z17, Z29
+	VSUBPS         Z17, Z29, Z29
 	VBLENDMPS      Z29, Z21, K2, Z21
 	VMOVUPS        Z29, K3, 1344(CX)
-	VRANGEPS.BCST  $0x05, 108(SI), Z8, Z13
-	VPANDD         Z23, Z12, Z28
+	VRANGEPS.BCST  $0x05, 108(SI), Z9, Z13
+	VPANDD         Z23, Z14, Z28
 	VMOVUPS        Z21, 768(AX)
 	VMINPS         Z24, Z28, Z21
-	VMOVUPS        Z8, 832(AX)
-	VMOVUPS        1856(CX), Z8
-	VSUBPS         Z8, Z21, Z21
+	VMOVUPS        Z9, 832(AX)
+	VMOVUPS        1856(CX), Z9
+	VSUBPS         Z9, Z21, Z21
 	VMULPS         Z21, Z13, Z21
-	VADDPS         Z21, Z8, Z21
-	VADDPS         Z21, Z15, Z21
-	VSUBPS         Z15, Z21, Z21
-	VBLENDMPS      Z21, Z8, K2, Z8
+	VADDPS         Z21, Z9, Z21
+	VADDPS         Z21, Z17, Z21
+	VSUBPS         Z17, Z21, Z21
+	VBLENDMPS      Z21, Z9, K2, Z9
 	VMOVUPS        Z21, K3, 1856(CX)
 	VSUBPS         Z27, Z6, Z6
-	PREFETCHT0     9344(CX)
-	VMOVUPS        Z9, 896(AX)
-	VPANDD         Z6, Z12, Z9
-	VMINPS         Z24, Z9, Z9
+	VMOVUPS        Z10, 896(AX)
+	VPANDD         Z6, Z14, Z10
+	VMINPS         Z24, Z10, Z10
+	PREFETCHT0     9408(CX)
 	VMOVUPS        1792(CX), Z24
-	VSUBPS         Z24, Z9, Z9
-	VMULPS         Z9, Z13, Z9
-	VADDPS         Z9, Z24, Z9
-	VADDPS         Z9, Z15, Z9
-	VSUBPS         Z15, Z9, Z9
-	VBLENDMPS      Z9, Z24, K2, Z13
-	VMOVUPS        Z9, K3, 1792(CX)
-	VCMPPS         $0x02, Z21, Z9, K1
+	VSUBPS         Z24, Z10, Z10
+	VMULPS         Z10, Z13, Z10
+	VADDPS         Z10, Z24, Z10
+	VADDPS         Z10, Z17, Z10
+	VSUBPS         Z17, Z10, Z10
+	VBLENDMPS      Z10, Z24, K2, Z13
+	VMOVUPS        Z10, K3, 1792(CX)
+	VCMPPS         $0x02, Z21, Z10, K1
 	KANDW          K1, K2, K1
 	VBLENDMPS      Z6, Z23, K1, Z6
-	VSUBPS         Z27, Z29, Z9
-	VBLENDMPS      Z9, Z23, K1, Z9
+	VSUBPS         Z27, Z29, Z10
+	VBLENDMPS      Z10, Z23, K1, Z10
 	VMOVUPS        6144(DX), Z21
 	VRANGEPS       $0x05, Z30, Z21, Z24
 	VBLENDMPS      Z24, Z1, K1, Z27
 	VMOVUPS        3968(CX), Z29
-	VMAXPS.BCST    wide<>+80(SB), Z29, Z30
-	VBROADCASTSS   wide<>+84(SB), Z15
-	VMINPS         Z30, Z15, Z30
-	VMULPS.BCST    wide<>+88(SB), Z30, Z30
-	VMAXPS.BCST    wide<>+92(SB), Z30, Z30
-	PREFETCHT0     9408(CX)
-	VMOVUPS        Z10, 960(AX)
-	VBROADCASTSS   wide<>+96(SB), Z10
-	VMINPS         Z30, Z10, Z30
+	VMAXPS.BCST    wide<>+76(SB), Z29, Z30
+	VBROADCASTSS   wide<>+80(SB), Z17
+	VMINPS         Z30, Z17, Z30
+	VMULPS.BCST    wide<>+84(SB), Z30, Z30
+	VMAXPS.BCST    wide<>+88(SB), Z30, Z30
+	VMOVUPS        Z11, 960(AX)
+	VBROADCASTSS   wide<>+92(SB), Z11
+	VMINPS         Z30, Z11, Z30
 	VMOVUPS        Z23, 1024(AX)
-	VBROADCASTSS   wide<>+100(SB), Z23
+	VBROADCASTSS   wide<>+96(SB), Z23
 	VMOVUPS        Z5, 1088(AX)
 	VADDPS         Z23, Z30, Z5
-	VMOVUPS        Z9, 1152(AX)
-	VSUBPS         Z23, Z5, Z9
-	VSUBPS         Z9, Z30, Z9
-	VMULPS.BCST    wide<>+104(SB), Z9, Z30
-	VADDPS.BCST    wide<>+108(SB), Z30, Z30
-	VMULPS         Z30, Z9, Z30
-	VADDPS.BCST    wide<>+112(SB), Z30, Z30
-	VMULPS         Z30, Z9, Z30
-	VADDPS.BCST    wide<>+116(SB), Z30, Z30
-	VMULPS         Z30, Z9, Z9
-	VADDPS         Z9, Z4, Z9
-	VPSLLD         $0x17, Z5, Z5
-	VPADDD         Z5, Z9, Z5
-	VADDPS         Z17, Z14, Z9
-	VMULPS         Z9, Z5, Z5
-	VCMPPS         $0x01, Z17, Z21, K4
-	KANDW          K4, K1, K1
-	VMULPS.BCST    wide<>+120(SB), Z8, Z8
-	VCMPPS         $0x01, Z8, Z13, K4
 	PREFETCHT0     9472(CX)
-	KANDW          K4, K1, K1
-	VSUBPS         Z6, Z0, Z8
-	VBLENDMPS      Z8, Z26, K1, Z8
-	VMOVUPS        4544(CX), Z13
-	VMAXPS.BCST    wide<>+80(SB), Z13, Z30
-	VMINPS         Z30, Z15, Z15
-	VMULPS.BCST    wide<>+88(SB), Z15, Z15
-	VMAXPS.BCST    wide<>+92(SB), Z15, Z15
-	VMINPS         Z15, Z10, Z15
-	VADDPS         Z15, Z23, Z30
-	VSUBPS         Z23, Z30, Z10
-	VSUBPS         Z10, Z15, Z10
-	VMULPS.BCST    wide<>+104(SB), Z10, Z15
-	VADDPS.BCST    wide<>+108(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+112(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z15
-	VADDPS.BCST    wide<>+116(SB), Z15, Z15
-	VMULPS         Z15, Z10, Z10
+	VMOVUPS        Z10, 1152(AX)
+	VSUBPS         Z23, Z5, Z10
+	VSUBPS         Z10, Z30, Z10
+	VMULPS.BCST    wide<>+100(SB), Z10, Z30
+	VADDPS.BCST    wide<>+104(SB), Z30, Z30
+	VMULPS         Z30, Z10, Z30
+	VADDPS.BCST    wide<>+108(SB), Z30, Z30
+	VMULPS         Z30, Z10, Z30
+	VADDPS.BCST    wide<>+112(SB), Z30, Z30
+	VMULPS         Z30, Z10, Z10
 	VADDPS         Z10, Z4, Z10
-	VPSLLD         $0x17, Z30, Z15
+	VPSLLD         $0x17, Z5, Z5
+	VPADDD         Z5, Z10, Z5
+	VADDPS         Z8, Z12, Z10
+	VMULPS         Z10, Z5, Z5
+	VCMPPS         $0x01, Z8, Z21, K4
+	KANDW          K4, K1, K1
+	VMULPS.BCST    wide<>+116(SB), Z9, Z9
+	VCMPPS         $0x01, Z9, Z13, K4
+	KANDW          K4, K1, K1
+	VSUBPS         Z6, Z0, Z9
 	PREFETCHT0     9536(CX)
-	VPADDD         Z15, Z10, Z10
-	VADDPS         Z24, Z14, Z15
-	VMULPS         Z15, Z10, Z10
-	VBLENDMPS      Z10, Z5, K1, Z5
-	VPANDD         Z12, Z2, Z10
-	VADDPS         Z31, Z11, Z15
-	VDIVPS         Z15, Z10, Z30
+	VBLENDMPS      Z9, Z26, K1, Z9
+	VMOVUPS        4544(CX), Z13
+	VMAXPS.BCST    wide<>+76(SB), Z13, Z30
+	VMINPS         Z30, Z17, Z17
+	VMULPS.BCST    wide<>+84(SB), Z17, Z17
+	VMAXPS.BCST    wide<>+88(SB), Z17, Z17
+	VMINPS         Z17, Z11, Z17
+	VADDPS         Z17, Z23, Z30
+	VSUBPS         Z23, Z30, Z11
+	VSUBPS         Z11, Z17, Z11
+	VMULPS.BCST    wide<>+100(SB), Z11, Z17
+	VADDPS.BCST    wide<>+104(SB), Z17, Z17
+	VMULPS         Z17, Z11, Z17
+	VADDPS.BCST    wide<>+108(SB), Z17, Z17
+	VMULPS         Z17, Z11, Z17
+	VADDPS.BCST    wide<>+112(SB), Z17, Z17
+	VMULPS         Z17, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z30, Z17
+	VPADDD         Z17, Z11, Z11
+	VADDPS         Z24, Z12, Z17
+	PREFETCHT0     9600(CX)
+	VMULPS         Z17, Z11, Z11
+	VBLENDMPS      Z11, Z5, K1, Z5
+	VPANDD         Z14, Z2, Z11
+	VADDPS         Z31, Z16, Z17
+	VDIVPS         Z17, Z11, Z30
 	VADDPS.BCST    wide<>+16(SB), Z30, Z30
-	VPSUBD.BCST    wide<>+124(SB), Z30, Z21
+	VPSUBD.BCST    wide<>+120(SB), Z30, Z21
 	VPSRAD         $0x17, Z21, Z21
 	VPSLLD         $0x17, Z21, Z0
 	VPSUBD         Z0, Z30, Z0
 	VSUBPS         Z4, Z0, Z0
-	VMULPS.BCST    wide<>+128(SB), Z0, Z30
+	VMULPS.BCST    wide<>+124(SB), Z0, Z30
 	VMOVUPS        Z5, 1216(AX)
-	VBROADCASTSS   wide<>+132(SB), Z5
+	VBROADCASTSS   wide<>+128(SB), Z5
 	VSUBPS         Z30, Z5, Z30
+	VMULPS         Z30, Z0, Z30
+	VADDPS.BCST    wide<>+132(SB), Z30, Z30
 	VMULPS         Z30, Z0, Z30
 	VADDPS.BCST    wide<>+136(SB), Z30, Z30
 	VMULPS         Z30, Z0, Z30
 	VADDPS.BCST    wide<>+140(SB), Z30, Z30
+	PREFETCHT0     9664(CX)
 	VMULPS         Z30, Z0, Z30
-	PREFETCHT0     9600(CX)
 	VADDPS.BCST    wide<>+144(SB), Z30, Z30
-	VMULPS         Z30, Z0, Z30
-	VADDPS.BCST    wide<>+148(SB), Z30, Z30
 	VCVTDQ2PS      Z21, Z21
 	VMULPS         Z30, Z0, Z0
 	VADDPS         Z0, Z21, Z0
-	VMULPS.BCST    wide<>+152(SB), Z0, Z0
+	VMULPS.BCST    wide<>+148(SB), Z0, Z0
 	VMOVUPS        1920(CX), Z21
-	VMAXPS.BCST    wide<>+156(SB), Z21, Z30
-	VMOVUPS        Z8, 1280(AX)
-	VMOVUPS        1984(CX), Z8
-	VMAXPS.BCST    wide<>+160(SB), Z8, Z13
+	VMAXPS.BCST    wide<>+152(SB), Z21, Z30
+	VMOVUPS        Z9, 1280(AX)
+	VMOVUPS        1984(CX), Z9
+	VMAXPS.BCST    wide<>+156(SB), Z9, Z13
 	VMOVUPS        Z2, 1344(AX)
 	VSUBPS         Z30, Z13, Z2
-	VMAXPS         Z16, Z2, Z2
+	VMAXPS         Z15, Z2, Z2
 	VMOVUPS        Z24, 1408(AX)
 	VMOVUPS        2048(CX), Z24
 	VMOVUPS        Z26, 1472(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z24, Z26
-	VMOVUPS        Z15, 1536(AX)
-	VSUBPS         Z13, Z26, Z15
-	VMAXPS         Z16, Z15, Z15
+	VMAXPS.BCST    wide<>+160(SB), Z24, Z26
+	VMOVUPS        Z17, 1536(AX)
+	VSUBPS         Z13, Z26, Z17
+	VMAXPS         Z15, Z17, Z17
 	VCMPPS         $0x01, Z0, Z13, K1
 	VBLENDMPS      Z13, Z30, K1, Z13
-	VBLENDMPS      Z15, Z2, K1, Z2
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K1, Z30
+	VBLENDMPS      Z17, Z2, K1, Z2
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K1, Z30
 	VCMPPS         $0x01, Z0, Z26, K1
-	VBLENDMPS.BCST wide<>+168(SB), Z30, K1, Z30
-	PREFETCHT0     9664(CX)
+	VBLENDMPS.BCST wide<>+164(SB), Z30, K1, Z30
 	VBLENDMPS      Z26, Z13, K1, Z13
-	VMAXPS.BCST    wide<>+172(SB), Z15, Z15
-	VMINPS         Z15, Z4, Z15
-	VBLENDMPS      Z15, Z2, K1, Z2
+	PREFETCHT0     9728(CX)
+	VMAXPS.BCST    wide<>+168(SB), Z17, Z17
+	VMINPS         Z17, Z4, Z17
+	VBLENDMPS      Z17, Z2, K1, Z2
 	VSUBPS         Z13, Z0, Z13
 	VDIVPS         Z2, Z13, Z2
 	VADDPS         Z2, Z30, Z2
 	VCMPPS         $0x01, Z4, Z2, K1
 	VSUBPS         Z4, Z2, Z13
-	VMULPS.BCST    wide<>+88(SB), Z13, Z13
-	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
-	VADDPS         Z13, Z23, Z15
-	VSUBPS         Z23, Z15, Z26
+	VMULPS.BCST    wide<>+84(SB), Z13, Z13
+	VMAXPS.BCST    wide<>+88(SB), Z13, Z13
+	VADDPS         Z13, Z23, Z17
+	VSUBPS         Z23, Z17, Z26
 	VSUBPS         Z26, Z13, Z13
-	VBROADCASTSS   wide<>+104(SB), Z26
+	VBROADCASTSS   wide<>+100(SB), Z26
 	VMULPS         Z13, Z26, Z30
-	VBROADCASTSS   wide<>+108(SB), Z29
+	VBROADCASTSS   wide<>+104(SB), Z29
 	VADDPS         Z30, Z29, Z30
 	VMULPS         Z30, Z13, Z30
 	VMOVUPS        Z27, 1600(AX)
-	VBROADCASTSS   wide<>+112(SB), Z27
+	VBROADCASTSS   wide<>+108(SB), Z27
 	VADDPS         Z30, Z27, Z30
 	VMULPS         Z30, Z13, Z30
 	VMOVUPS        Z6, 1664(AX)
-	VBROADCASTSS   wide<>+116(SB), Z6
+	VBROADCASTSS   wide<>+112(SB), Z6
 	VADDPS         Z30, Z6, Z30
-	PREFETCHT0     9728(CX)
 	VMULPS         Z30, Z13, Z13
+	PREFETCHT0     9792(CX)
 	VADDPS         Z13, Z4, Z13
-	VPSLLD         $0x17, Z15, Z15
-	VPADDD         Z15, Z13, Z13
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z13, Z13
 	VBLENDMPS      Z13, Z2, K1, Z2
-	VBROADCASTSS   wide<>+52(SB), Z13
+	VBROADCASTSS   wide<>+48(SB), Z13
 	VMINPS         Z2, Z13, Z2
-	VMULPS.BCST    wide<>+176(SB), Z2, Z2
-	VADDPS         Z2, Z23, Z15
-	VSUBPS         Z23, Z15, Z30
+	VMULPS.BCST    wide<>+172(SB), Z2, Z2
+	VADDPS         Z2, Z23, Z17
+	VSUBPS         Z23, Z17, Z30
 	VSUBPS         Z30, Z2, Z2
 	VMULPS         Z2, Z26, Z30
 	VADDPS         Z30, Z29, Z30
@@ -4623,240 +4647,240 @@ block:
 	VADDPS         Z30, Z6, Z30
 	VMULPS         Z30, Z2, Z2
 	VADDPS         Z2, Z4, Z2
-	VPSLLD         $0x17, Z15, Z15
-	PREFETCHT0     9792(CX)
-	VPADDD         Z15, Z2, Z2
+	VPSLLD         $0x17, Z17, Z17
+	VPADDD         Z17, Z2, Z2
 	VADDPS         Z2, Z7, Z2
-	VSUBPS         Z21, Z8, Z15
+	PREFETCHT0     9856(CX)
+	VSUBPS         Z21, Z9, Z17
 	VBROADCASTSS   wide<>+24(SB), Z30
-	VMAXPS         Z30, Z15, Z15
-	VMINPS         Z15, Z4, Z15
+	VMAXPS         Z30, Z17, Z17
+	VMINPS         Z17, Z4, Z17
 	VMOVUPS        Z28, 1728(AX)
-	VSUBPS         Z8, Z24, Z28
+	VSUBPS         Z9, Z24, Z28
 	VMAXPS         Z30, Z28, Z28
 	VMINPS         Z28, Z4, Z28
 	VMOVUPS        Z1, 1792(AX)
-	VMULPS         Z15, Z19, Z1
+	VMULPS         Z17, Z19, Z1
 	VCMPPS         $0x01, Z0, Z21, K1
-	VMOVUPS        Z9, 1856(AX)
-	VBROADCASTSS   wide<>+180(SB), Z9
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K1, Z13
+	VMOVUPS        Z10, 1856(AX)
+	VBROADCASTSS   wide<>+176(SB), Z10
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K1, Z13
 	VMULPS         Z13, Z1, Z1
 	VADDPS         Z1, Z21, Z1
 	KMOVW          8(SP), K1
 	VMOVUPS        Z1, K1, 1920(CX)
-	VMULPS         Z15, Z20, Z13
-	VBROADCASTSS   wide<>+184(SB), Z15
-	VMINPS         Z13, Z15, Z13
-	VMULPS.BCST    wide<>+188(SB), Z22, Z21
-	VCMPPS         $0x01, Z0, Z8, K4
-	VMOVUPS        Z17, 1920(AX)
-	VBROADCASTSS   wide<>+192(SB), Z17
-	VBLENDMPS      Z21, Z17, K4, Z12
-	VMULPS         Z12, Z13, Z12
-	PREFETCHT0     9856(CX)
-	VADDPS         Z12, Z8, Z8
-	VRANGEPS       $0x05, Z8, Z1, Z1
-	VMOVUPS        Z1, K1, 1984(CX)
-	VMULPS         Z28, Z18, Z8
-	VMULPS.BCST    wide<>+196(SB), Z22, Z12
-	VCMPPS         $0x01, Z0, Z24, K4
-	VBROADCASTSS   wide<>+200(SB), Z0
-	VBLENDMPS      Z12, Z0, K4, Z13
-	VMULPS         Z13, Z8, Z8
-	VADDPS         Z8, Z24, Z8
-	VRANGEPS       $0x05, Z8, Z1, Z1
-	VMOVUPS        Z1, K1, 2048(CX)
-	VADDPS         Z31, Z14, Z1
-	VDIVPS         Z1, Z10, Z1
-	VADDPS.BCST    wide<>+16(SB), Z1, Z1
-	VPSUBD.BCST    wide<>+124(SB), Z1, Z8
-	VPSRAD         $0x17, Z8, Z8
-	VPSLLD         $0x17, Z8, Z13
-	VPSUBD         Z13, Z1, Z1
-	VSUBPS         Z4, Z1, Z1
-	VMULPS.BCST    wide<>+128(SB), Z1, Z13
+	VMULPS         Z17, Z20, Z13
+	VBROADCASTSS   wide<>+180(SB), Z17
+	VMINPS         Z13, Z17, Z13
+	VMULPS.BCST    wide<>+184(SB), Z22, Z21
+	VCMPPS         $0x01, Z0, Z9, K4
+	VMOVUPS        Z8, 1920(AX)
+	VBROADCASTSS   wide<>+188(SB), Z8
+	VBLENDMPS      Z21, Z8, K4, Z14
+	VMULPS         Z14, Z13, Z13
+	VADDPS         Z13, Z9, Z9
+	VRANGEPS       $0x05, Z9, Z1, Z1
 	PREFETCHT0     9920(CX)
-	VSUBPS         Z13, Z5, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+136(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+140(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+144(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+148(SB), Z13, Z13
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z13, Z1, Z1
-	VADDPS         Z1, Z8, Z1
-	VMULPS.BCST    wide<>+152(SB), Z1, Z1
-	VMOVUPS        3456(CX), Z8
-	VMAXPS.BCST    wide<>+156(SB), Z8, Z13
-	VMOVUPS        3520(CX), Z22
-	VMAXPS.BCST    wide<>+160(SB), Z22, Z24
-	VSUBPS         Z13, Z24, Z28
-	VMAXPS         Z16, Z28, Z28
-	VMOVUPS        3584(CX), Z31
-	VMOVUPS        Z10, 1984(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z31, Z10
-	VMOVUPS        Z14, 2048(AX)
-	VSUBPS         Z24, Z10, Z14
-	VMAXPS         Z16, Z14, Z14
+	VMOVUPS        Z1, K1, 1984(CX)
+	VMULPS         Z28, Z18, Z9
+	VMULPS.BCST    wide<>+192(SB), Z22, Z13
+	VCMPPS         $0x01, Z0, Z24, K4
+	VBROADCASTSS   wide<>+196(SB), Z0
+	VBLENDMPS      Z13, Z0, K4, Z14
+	VMULPS         Z14, Z9, Z9
+	VADDPS         Z9, Z24, Z9
+	VRANGEPS       $0x05, Z9, Z1, Z1
+	VMOVUPS        Z1, K1, 2048(CX)
+	VADDPS         Z31, Z12, Z1
+	VDIVPS         Z1, Z11, Z1
+	VADDPS.BCST    wide<>+16(SB), Z1, Z1
+	VPSUBD.BCST    wide<>+120(SB), Z1, Z9
+	VPSRAD         $0x17, Z9, Z9
+	VPSLLD         $0x17, Z9, Z14
+	VPSUBD         Z14, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	VMULPS.BCST    wide<>+124(SB), Z1, Z14
+	VSUBPS         Z14, Z5, Z14
 	PREFETCHT0     9984(CX)
+	VMULPS         Z14, Z1, Z14
+	VADDPS.BCST    wide<>+132(SB), Z14, Z14
+	VMULPS         Z14, Z1, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z1, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z1, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z14, Z1, Z1
+	VADDPS         Z1, Z9, Z1
+	VMULPS.BCST    wide<>+148(SB), Z1, Z1
+	VMOVUPS        3456(CX), Z9
+	VMAXPS.BCST    wide<>+152(SB), Z9, Z14
+	VMOVUPS        3520(CX), Z22
+	VMAXPS.BCST    wide<>+156(SB), Z22, Z24
+	VSUBPS         Z14, Z24, Z28
+	VMAXPS         Z15, Z28, Z28
+	VMOVUPS        3584(CX), Z31
+	VMOVUPS        Z11, 1984(AX)
+	VMAXPS.BCST    wide<>+160(SB), Z31, Z11
+	VMOVUPS        Z12, 2048(AX)
+	VSUBPS         Z24, Z11, Z12
+	VMAXPS         Z15, Z12, Z12
 	VCMPPS         $0x01, Z1, Z24, K4
-	VBLENDMPS      Z24, Z13, K4, Z13
-	VBLENDMPS      Z14, Z28, K4, Z24
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
-	VCMPPS         $0x01, Z1, Z10, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
-	VBLENDMPS      Z10, Z13, K4, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z14, Z13
-	VMINPS         Z13, Z4, Z13
-	VBLENDMPS      Z13, Z24, K4, Z13
-	VSUBPS         Z10, Z1, Z10
-	VDIVPS         Z13, Z10, Z10
-	VADDPS         Z10, Z28, Z10
-	VCMPPS         $0x01, Z4, Z10, K4
-	VSUBPS         Z4, Z10, Z13
-	VMULPS.BCST    wide<>+88(SB), Z13, Z13
-	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
-	VADDPS         Z13, Z23, Z14
-	VSUBPS         Z23, Z14, Z24
-	VSUBPS         Z24, Z13, Z13
 	PREFETCHT0     10048(CX)
-	VMULPS         Z13, Z26, Z24
-	VADDPS         Z24, Z29, Z24
-	VMULPS         Z24, Z13, Z24
-	VADDPS         Z24, Z27, Z24
-	VMULPS         Z24, Z13, Z24
-	VADDPS         Z24, Z6, Z24
-	VMULPS         Z24, Z13, Z13
-	VADDPS         Z13, Z4, Z13
-	VPSLLD         $0x17, Z14, Z14
-	VPADDD         Z14, Z13, Z13
-	VBLENDMPS      Z13, Z10, K4, Z10
-	VBROADCASTSS   wide<>+204(SB), Z13
-	VMINPS         Z10, Z13, Z10
-	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z23, Z14
+	VBLENDMPS      Z24, Z14, K4, Z14
+	VBLENDMPS      Z12, Z28, K4, Z24
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z1, Z11, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z28, K4, Z28
+	VBLENDMPS      Z11, Z14, K4, Z11
+	VMAXPS.BCST    wide<>+168(SB), Z12, Z12
+	VMINPS         Z12, Z4, Z12
+	VBLENDMPS      Z12, Z24, K4, Z12
+	VSUBPS         Z11, Z1, Z11
+	VDIVPS         Z12, Z11, Z11
+	VADDPS         Z11, Z28, Z11
+	VCMPPS         $0x01, Z4, Z11, K4
+	VSUBPS         Z4, Z11, Z12
+	VMULPS.BCST    wide<>+84(SB), Z12, Z12
+	VMAXPS.BCST    wide<>+88(SB), Z12, Z12
+	VADDPS         Z12, Z23, Z14
 	VSUBPS         Z23, Z14, Z24
-	VSUBPS         Z24, Z10, Z10
-	VMULPS         Z10, Z26, Z24
-	VADDPS         Z24, Z29, Z24
-	VMULPS         Z24, Z10, Z24
-	VADDPS         Z24, Z27, Z24
+	VSUBPS         Z24, Z12, Z12
+	VMULPS         Z12, Z26, Z24
 	PREFETCHT0     10112(CX)
-	VMULPS         Z24, Z10, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z12, Z24
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z12, Z24
 	VADDPS         Z24, Z6, Z24
-	VMULPS         Z24, Z10, Z10
-	VADDPS         Z10, Z4, Z10
+	VMULPS         Z24, Z12, Z12
+	VADDPS         Z12, Z4, Z12
 	VPSLLD         $0x17, Z14, Z14
-	VPADDD         Z14, Z10, Z10
-	VADDPS         Z10, Z7, Z10
-	VSUBPS         Z8, Z22, Z14
+	VPADDD         Z14, Z12, Z12
+	VBLENDMPS      Z12, Z11, K4, Z11
+	VBROADCASTSS   wide<>+200(SB), Z12
+	VMINPS         Z11, Z12, Z11
+	VMULPS.BCST    wide<>+172(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z14
+	VSUBPS         Z23, Z14, Z24
+	VSUBPS         Z24, Z11, Z11
+	VMULPS         Z11, Z26, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z11, Z24
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z11, Z24
+	PREFETCHT0     10176(CX)
+	VADDPS         Z24, Z6, Z24
+	VMULPS         Z24, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VADDPS         Z11, Z7, Z11
+	VSUBPS         Z9, Z22, Z14
 	VMAXPS         Z30, Z14, Z14
 	VMINPS         Z14, Z4, Z14
 	VSUBPS         Z22, Z31, Z24
 	VMAXPS         Z30, Z24, Z24
 	VMINPS         Z24, Z4, Z24
 	VMULPS         Z14, Z19, Z28
-	VCMPPS         $0x01, Z1, Z8, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z7
+	VCMPPS         $0x01, Z1, Z9, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z7
 	VMULPS         Z7, Z28, Z7
-	VADDPS         Z7, Z8, Z7
+	VADDPS         Z7, Z9, Z7
 	VMOVUPS        Z7, K1, 3456(CX)
-	VMULPS         Z14, Z20, Z8
-	PREFETCHT0     10176(CX)
-	VMINPS         Z8, Z15, Z8
+	VMULPS         Z14, Z20, Z9
+	VMINPS         Z9, Z17, Z9
+	PREFETCHT0     10240(CX)
 	VCMPPS         $0x01, Z1, Z22, K4
-	VBLENDMPS      Z21, Z17, K4, Z14
-	VMULPS         Z14, Z8, Z8
-	VADDPS         Z8, Z22, Z8
-	VRANGEPS       $0x05, Z8, Z7, Z7
+	VBLENDMPS      Z21, Z8, K4, Z14
+	VMULPS         Z14, Z9, Z9
+	VADDPS         Z9, Z22, Z9
+	VRANGEPS       $0x05, Z9, Z7, Z7
 	VMOVUPS        Z7, K1, 3520(CX)
-	VMULPS         Z24, Z18, Z8
+	VMULPS         Z24, Z18, Z9
 	VCMPPS         $0x01, Z1, Z31, K4
-	VBLENDMPS      Z12, Z0, K4, Z1
-	VMULPS         Z1, Z8, Z1
+	VBLENDMPS      Z13, Z0, K4, Z1
+	VMULPS         Z1, Z9, Z1
 	VADDPS         Z1, Z31, Z1
 	VRANGEPS       $0x05, Z1, Z7, Z1
 	VMOVUPS        Z1, K1, 3584(CX)
 	VPANDD.BCST    wide<>+12(SB), Z25, Z1
-	VADDPS         Z3, Z11, Z7
-	VDIVPS         Z7, Z1, Z8
-	VADDPS.BCST    wide<>+16(SB), Z8, Z8
-	VPSUBD.BCST    wide<>+124(SB), Z8, Z14
-	PREFETCHT0     10240(CX)
+	VADDPS         Z3, Z16, Z7
+	VDIVPS         Z7, Z1, Z9
+	VADDPS.BCST    wide<>+16(SB), Z9, Z9
+	VPSUBD.BCST    wide<>+120(SB), Z9, Z14
 	VPSRAD         $0x17, Z14, Z14
 	VPSLLD         $0x17, Z14, Z22
-	VPSUBD         Z22, Z8, Z8
-	VSUBPS         Z4, Z8, Z8
-	VMULPS.BCST    wide<>+128(SB), Z8, Z22
-	VSUBPS         Z22, Z5, Z22
-	VMULPS         Z22, Z8, Z22
-	VADDPS.BCST    wide<>+136(SB), Z22, Z22
-	VMULPS         Z22, Z8, Z22
-	VADDPS.BCST    wide<>+140(SB), Z22, Z22
-	VMULPS         Z22, Z8, Z22
-	VADDPS.BCST    wide<>+144(SB), Z22, Z22
-	VMULPS         Z22, Z8, Z22
-	VADDPS.BCST    wide<>+148(SB), Z22, Z22
-	VCVTDQ2PS      Z14, Z14
-	VMULPS         Z22, Z8, Z8
-	VADDPS         Z8, Z14, Z8
-	VMULPS.BCST    wide<>+152(SB), Z8, Z8
-	VMOVUPS        2112(CX), Z14
-	VMAXPS.BCST    wide<>+156(SB), Z14, Z22
-	VMOVUPS        2176(CX), Z24
-	VMAXPS.BCST    wide<>+160(SB), Z24, Z28
 	PREFETCHT0     10304(CX)
+	VPSUBD         Z22, Z9, Z9
+	VSUBPS         Z4, Z9, Z9
+	VMULPS.BCST    wide<>+124(SB), Z9, Z22
+	VSUBPS         Z22, Z5, Z22
+	VMULPS         Z22, Z9, Z22
+	VADDPS.BCST    wide<>+132(SB), Z22, Z22
+	VMULPS         Z22, Z9, Z22
+	VADDPS.BCST    wide<>+136(SB), Z22, Z22
+	VMULPS         Z22, Z9, Z22
+	VADDPS.BCST    wide<>+140(SB), Z22, Z22
+	VMULPS         Z22, Z9, Z22
+	VADDPS.BCST    wide<>+144(SB), Z22, Z22
+	VCVTDQ2PS      Z14, Z14
+	VMULPS         Z22, Z9, Z9
+	VADDPS         Z9, Z14, Z9
+	VMULPS.BCST    wide<>+148(SB), Z9, Z9
+	VMOVUPS        2112(CX), Z14
+	VMAXPS.BCST    wide<>+152(SB), Z14, Z22
+	VMOVUPS        2176(CX), Z24
+	VMAXPS.BCST    wide<>+156(SB), Z24, Z28
 	VSUBPS         Z22, Z28, Z31
-	VMAXPS         Z16, Z31, Z31
+	PREFETCHT0     10368(CX)
+	VMAXPS         Z15, Z31, Z31
 	VMOVUPS        Z25, 2112(AX)
 	VMOVUPS        2240(CX), Z25
 	VMOVUPS        Z7, 2176(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z7
-	VSUBPS         Z28, Z7, Z13
-	VMAXPS         Z16, Z13, Z13
-	VCMPPS         $0x01, Z8, Z28, K4
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z7
+	VSUBPS         Z28, Z7, Z12
+	VMAXPS         Z15, Z12, Z12
+	VCMPPS         $0x01, Z9, Z28, K4
 	VBLENDMPS      Z28, Z22, K4, Z22
-	VBLENDMPS      Z13, Z31, K4, Z28
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
-	VCMPPS         $0x01, Z8, Z7, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
+	VBLENDMPS      Z12, Z31, K4, Z28
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z31
+	VCMPPS         $0x01, Z9, Z7, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z31, K4, Z31
 	VBLENDMPS      Z7, Z22, K4, Z7
-	VMAXPS.BCST    wide<>+172(SB), Z13, Z13
-	VMINPS         Z13, Z4, Z13
-	VBLENDMPS      Z13, Z28, K4, Z13
-	VSUBPS         Z7, Z8, Z7
-	VDIVPS         Z13, Z7, Z7
+	VMAXPS.BCST    wide<>+168(SB), Z12, Z12
+	VMINPS         Z12, Z4, Z12
+	VBLENDMPS      Z12, Z28, K4, Z12
+	VSUBPS         Z7, Z9, Z7
+	VDIVPS         Z12, Z7, Z7
 	VADDPS         Z7, Z31, Z7
 	VCMPPS         $0x01, Z4, Z7, K4
-	VSUBPS         Z4, Z7, Z13
-	PREFETCHT0     10368(CX)
-	VMULPS.BCST    wide<>+88(SB), Z13, Z13
-	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
-	VADDPS         Z13, Z23, Z22
+	VSUBPS         Z4, Z7, Z12
+	VMULPS.BCST    wide<>+84(SB), Z12, Z12
+	PREFETCHT0     10432(CX)
+	VMAXPS.BCST    wide<>+88(SB), Z12, Z12
+	VADDPS         Z12, Z23, Z22
 	VSUBPS         Z23, Z22, Z28
-	VSUBPS         Z28, Z13, Z13
-	VMULPS         Z13, Z26, Z28
+	VSUBPS         Z28, Z12, Z12
+	VMULPS         Z12, Z26, Z28
 	VADDPS         Z28, Z29, Z28
-	VMULPS         Z28, Z13, Z28
+	VMULPS         Z28, Z12, Z28
 	VADDPS         Z28, Z27, Z28
-	VMULPS         Z28, Z13, Z28
+	VMULPS         Z28, Z12, Z28
 	VADDPS         Z28, Z6, Z28
-	VMULPS         Z28, Z13, Z13
-	VADDPS         Z13, Z4, Z13
+	VMULPS         Z28, Z12, Z12
+	VADDPS         Z12, Z4, Z12
 	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z13, Z13
-	VBLENDMPS      Z13, Z7, K4, Z7
-	VBROADCASTSS   wide<>+52(SB), Z13
-	VMINPS         Z7, Z13, Z7
-	VMULPS.BCST    wide<>+176(SB), Z7, Z7
+	VPADDD         Z22, Z12, Z12
+	VBLENDMPS      Z12, Z7, K4, Z7
+	VBROADCASTSS   wide<>+48(SB), Z12
+	VMINPS         Z7, Z12, Z7
+	VMULPS.BCST    wide<>+172(SB), Z7, Z7
 	VADDPS         Z7, Z23, Z22
 	VSUBPS         Z23, Z22, Z28
-	PREFETCHT0     10432(CX)
 	VSUBPS         Z28, Z7, Z7
+	PREFETCHT0     10496(CX)
 	VMULPS         Z7, Z26, Z28
 	VADDPS         Z28, Z29, Z28
 	VMULPS         Z28, Z7, Z28
@@ -4875,81 +4899,81 @@ block:
 	VMAXPS         Z30, Z22, Z22
 	VMINPS         Z22, Z4, Z22
 	VMULPS         Z7, Z19, Z28
-	VCMPPS         $0x01, Z8, Z14, K4
-	PREFETCHT0     10496(CX)
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VCMPPS         $0x01, Z9, Z14, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
+	PREFETCHT0     10560(CX)
 	VMULPS         Z31, Z28, Z28
 	VADDPS         Z28, Z14, Z14
 	VMOVUPS        Z14, K1, 2112(CX)
 	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z15, Z7
-	VCMPPS         $0x01, Z8, Z24, K4
-	VBLENDMPS      Z21, Z17, K4, Z28
+	VMINPS         Z7, Z17, Z7
+	VCMPPS         $0x01, Z9, Z24, K4
+	VBLENDMPS      Z21, Z8, K4, Z28
 	VMULPS         Z28, Z7, Z7
 	VADDPS         Z7, Z24, Z7
 	VRANGEPS       $0x05, Z7, Z14, Z7
 	VMOVUPS        Z7, K1, 2176(CX)
 	VMULPS         Z22, Z18, Z14
-	VCMPPS         $0x01, Z8, Z25, K4
-	VBLENDMPS      Z12, Z0, K4, Z8
-	VMULPS         Z8, Z14, Z8
-	VADDPS         Z8, Z25, Z8
-	VRANGEPS       $0x05, Z8, Z7, Z7
+	VCMPPS         $0x01, Z9, Z25, K4
+	VBLENDMPS      Z13, Z0, K4, Z9
+	VMULPS         Z9, Z14, Z9
+	VADDPS         Z9, Z25, Z9
+	VRANGEPS       $0x05, Z9, Z7, Z7
 	VMOVUPS        Z7, K1, 2240(CX)
 	VMOVUPS        2048(AX), Z7
 	VADDPS         Z3, Z7, Z3
-	PREFETCHT0     10560(CX)
 	VDIVPS         Z3, Z1, Z3
+	PREFETCHT0     10624(CX)
 	VADDPS.BCST    wide<>+16(SB), Z3, Z3
-	VPSUBD.BCST    wide<>+124(SB), Z3, Z8
-	VPSRAD         $0x17, Z8, Z8
-	VPSLLD         $0x17, Z8, Z14
+	VPSUBD.BCST    wide<>+120(SB), Z3, Z9
+	VPSRAD         $0x17, Z9, Z9
+	VPSLLD         $0x17, Z9, Z14
 	VPSUBD         Z14, Z3, Z3
 	VSUBPS         Z4, Z3, Z3
-	VMULPS.BCST    wide<>+128(SB), Z3, Z14
+	VMULPS.BCST    wide<>+124(SB), Z3, Z14
 	VSUBPS         Z14, Z5, Z14
+	VMULPS         Z14, Z3, Z14
+	VADDPS.BCST    wide<>+132(SB), Z14, Z14
 	VMULPS         Z14, Z3, Z14
 	VADDPS.BCST    wide<>+136(SB), Z14, Z14
 	VMULPS         Z14, Z3, Z14
 	VADDPS.BCST    wide<>+140(SB), Z14, Z14
 	VMULPS         Z14, Z3, Z14
 	VADDPS.BCST    wide<>+144(SB), Z14, Z14
-	VMULPS         Z14, Z3, Z14
-	VADDPS.BCST    wide<>+148(SB), Z14, Z14
-	VCVTDQ2PS      Z8, Z8
+	VCVTDQ2PS      Z9, Z9
 	VMULPS         Z14, Z3, Z3
-	PREFETCHT0     10624(CX)
-	VADDPS         Z3, Z8, Z3
-	VMULPS.BCST    wide<>+152(SB), Z3, Z3
-	VMOVUPS        3648(CX), Z8
-	VMAXPS.BCST    wide<>+156(SB), Z8, Z14
+	VADDPS         Z3, Z9, Z3
+	PREFETCHT0     10688(CX)
+	VMULPS.BCST    wide<>+148(SB), Z3, Z3
+	VMOVUPS        3648(CX), Z9
+	VMAXPS.BCST    wide<>+152(SB), Z9, Z14
 	VMOVUPS        3712(CX), Z22
-	VMAXPS.BCST    wide<>+160(SB), Z22, Z24
+	VMAXPS.BCST    wide<>+156(SB), Z22, Z24
 	VSUBPS         Z14, Z24, Z25
-	VMAXPS         Z16, Z25, Z25
+	VMAXPS         Z15, Z25, Z25
 	VMOVUPS        3776(CX), Z28
-	VMAXPS.BCST    wide<>+164(SB), Z28, Z31
+	VMAXPS.BCST    wide<>+160(SB), Z28, Z31
 	VMOVUPS        Z1, 2240(AX)
 	VSUBPS         Z24, Z31, Z1
-	VMAXPS         Z16, Z1, Z1
+	VMAXPS         Z15, Z1, Z1
 	VCMPPS         $0x01, Z3, Z24, K4
 	VBLENDMPS      Z24, Z14, K4, Z14
 	VBLENDMPS      Z1, Z25, K4, Z24
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z25
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z25
 	VCMPPS         $0x01, Z3, Z31, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z25, K4, Z25
+	VBLENDMPS.BCST wide<>+164(SB), Z25, K4, Z25
 	VBLENDMPS      Z31, Z14, K4, Z14
-	VMAXPS.BCST    wide<>+172(SB), Z1, Z1
+	VMAXPS.BCST    wide<>+168(SB), Z1, Z1
 	VMINPS         Z1, Z4, Z1
 	VBLENDMPS      Z1, Z24, K4, Z1
 	VSUBPS         Z14, Z3, Z14
-	PREFETCHT0     10688(CX)
 	VDIVPS         Z1, Z14, Z1
+	PREFETCHT0     10752(CX)
 	VADDPS         Z1, Z25, Z1
 	VCMPPS         $0x01, Z4, Z1, K4
 	VSUBPS         Z4, Z1, Z14
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
+	VMULPS.BCST    wide<>+84(SB), Z14, Z14
+	VMAXPS.BCST    wide<>+88(SB), Z14, Z14
 	VADDPS         Z14, Z23, Z24
 	VSUBPS         Z23, Z24, Z25
 	VSUBPS         Z25, Z14, Z14
@@ -4964,10 +4988,10 @@ block:
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z14, Z14
 	VBLENDMPS      Z14, Z1, K4, Z1
-	PREFETCHT0     10752(CX)
-	VBROADCASTSS   wide<>+204(SB), Z14
+	VBROADCASTSS   wide<>+200(SB), Z14
 	VMINPS         Z1, Z14, Z1
-	VMULPS.BCST    wide<>+176(SB), Z1, Z1
+	PREFETCHT0     10816(CX)
+	VMULPS.BCST    wide<>+172(SB), Z1, Z1
 	VADDPS         Z1, Z23, Z24
 	VSUBPS         Z23, Z24, Z25
 	VSUBPS         Z25, Z1, Z1
@@ -4981,82 +5005,82 @@ block:
 	VADDPS         Z1, Z4, Z1
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z1, Z1
-	VADDPS         Z1, Z10, Z1
-	VSUBPS         Z8, Z22, Z10
-	VMAXPS         Z30, Z10, Z10
-	VMINPS         Z10, Z4, Z10
+	VADDPS         Z1, Z11, Z1
+	VSUBPS         Z9, Z22, Z11
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
 	VSUBPS         Z22, Z28, Z24
-	PREFETCHT0     10816(CX)
 	VMAXPS         Z30, Z24, Z24
-	VMINPS         Z24, Z4, Z24
-	VMULPS         Z10, Z19, Z25
-	VCMPPS         $0x01, Z3, Z8, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
-	VMULPS         Z31, Z25, Z25
-	VADDPS         Z25, Z8, Z8
-	VMOVUPS        Z8, K1, 3648(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z15, Z10
-	VCMPPS         $0x01, Z3, Z22, K4
-	VBLENDMPS      Z21, Z17, K4, Z25
-	VMULPS         Z25, Z10, Z10
-	VADDPS         Z10, Z22, Z10
-	VRANGEPS       $0x05, Z10, Z8, Z8
-	VMOVUPS        Z8, K1, 3712(CX)
-	VMULPS         Z24, Z18, Z10
-	VCMPPS         $0x01, Z3, Z28, K4
-	VBLENDMPS      Z12, Z0, K4, Z3
-	VMULPS         Z3, Z10, Z3
 	PREFETCHT0     10880(CX)
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z11, Z19, Z25
+	VCMPPS         $0x01, Z3, Z9, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
+	VMULPS         Z31, Z25, Z25
+	VADDPS         Z25, Z9, Z9
+	VMOVUPS        Z9, K1, 3648(CX)
+	VMULPS         Z11, Z20, Z11
+	VMINPS         Z11, Z17, Z11
+	VCMPPS         $0x01, Z3, Z22, K4
+	VBLENDMPS      Z21, Z8, K4, Z25
+	VMULPS         Z25, Z11, Z11
+	VADDPS         Z11, Z22, Z11
+	VRANGEPS       $0x05, Z11, Z9, Z9
+	VMOVUPS        Z9, K1, 3712(CX)
+	VMULPS         Z24, Z18, Z11
+	VCMPPS         $0x01, Z3, Z28, K4
+	VBLENDMPS      Z13, Z0, K4, Z3
+	VMULPS         Z3, Z11, Z3
 	VADDPS         Z3, Z28, Z3
-	VRANGEPS       $0x05, Z3, Z8, Z3
+	PREFETCHT0     10944(CX)
+	VRANGEPS       $0x05, Z3, Z9, Z3
 	VMOVUPS        Z3, K1, 3776(CX)
 	VMOVUPS        704(AX), Z3
-	VPANDD.BCST    wide<>+12(SB), Z3, Z8
-	VMOVUPS        1920(AX), Z10
-	VADDPS         Z10, Z11, Z10
-	VDIVPS         Z10, Z8, Z22
+	VPANDD.BCST    wide<>+12(SB), Z3, Z9
+	VMOVUPS        1920(AX), Z11
+	VADDPS         Z11, Z16, Z11
+	VDIVPS         Z11, Z9, Z22
 	VADDPS.BCST    wide<>+16(SB), Z22, Z22
-	VPSUBD.BCST    wide<>+124(SB), Z22, Z24
+	VPSUBD.BCST    wide<>+120(SB), Z22, Z24
 	VPSRAD         $0x17, Z24, Z24
 	VPSLLD         $0x17, Z24, Z25
 	VPSUBD         Z25, Z22, Z22
 	VSUBPS         Z4, Z22, Z22
-	VMULPS.BCST    wide<>+128(SB), Z22, Z25
+	VMULPS.BCST    wide<>+124(SB), Z22, Z25
 	VSUBPS         Z25, Z5, Z25
+	VMULPS         Z25, Z22, Z25
+	VADDPS.BCST    wide<>+132(SB), Z25, Z25
 	VMULPS         Z25, Z22, Z25
 	VADDPS.BCST    wide<>+136(SB), Z25, Z25
 	VMULPS         Z25, Z22, Z25
 	VADDPS.BCST    wide<>+140(SB), Z25, Z25
+	PREFETCHT0     11008(CX)
 	VMULPS         Z25, Z22, Z25
 	VADDPS.BCST    wide<>+144(SB), Z25, Z25
-	PREFETCHT0     10944(CX)
-	VMULPS         Z25, Z22, Z25
-	VADDPS.BCST    wide<>+148(SB), Z25, Z25
 	VCVTDQ2PS      Z24, Z24
 	VMULPS         Z25, Z22, Z22
 	VADDPS         Z22, Z24, Z22
-	VMULPS.BCST    wide<>+152(SB), Z22, Z22
+	VMULPS.BCST    wide<>+148(SB), Z22, Z22
 	VMOVUPS        2304(CX), Z24
-	VMAXPS.BCST    wide<>+156(SB), Z24, Z25
+	VMAXPS.BCST    wide<>+152(SB), Z24, Z25
 	VMOVUPS        2368(CX), Z28
-	VMAXPS.BCST    wide<>+160(SB), Z28, Z31
+	VMAXPS.BCST    wide<>+156(SB), Z28, Z31
 	VSUBPS         Z25, Z31, Z3
-	VMAXPS         Z16, Z3, Z3
-	VMOVUPS        Z10, 1920(AX)
-	VMOVUPS        2432(CX), Z10
-	VMAXPS.BCST    wide<>+164(SB), Z10, Z7
+	VMAXPS         Z15, Z3, Z3
+	VMOVUPS        Z11, 1920(AX)
+	VMOVUPS        2432(CX), Z11
+	VMAXPS.BCST    wide<>+160(SB), Z11, Z7
 	VSUBPS         Z31, Z7, Z14
-	VMAXPS         Z16, Z14, Z14
+	VMAXPS         Z15, Z14, Z14
 	VCMPPS         $0x01, Z22, Z31, K4
 	VBLENDMPS      Z31, Z25, K4, Z25
 	VBLENDMPS      Z14, Z3, K4, Z3
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z31
 	VCMPPS         $0x01, Z22, Z7, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
+	VBLENDMPS.BCST wide<>+164(SB), Z31, K4, Z31
 	VBLENDMPS      Z7, Z25, K4, Z7
-	PREFETCHT0     11008(CX)
-	VMAXPS.BCST    wide<>+172(SB), Z14, Z14
+	PREFETCHT0     11072(CX)
+	VMAXPS.BCST    wide<>+168(SB), Z14, Z14
 	VMINPS         Z14, Z4, Z14
 	VBLENDMPS      Z14, Z3, K4, Z3
 	VSUBPS         Z7, Z22, Z7
@@ -5064,8 +5088,8 @@ block:
 	VADDPS         Z3, Z31, Z3
 	VCMPPS         $0x01, Z4, Z3, K4
 	VSUBPS         Z4, Z3, Z7
-	VMULPS.BCST    wide<>+88(SB), Z7, Z7
-	VMAXPS.BCST    wide<>+92(SB), Z7, Z7
+	VMULPS.BCST    wide<>+84(SB), Z7, Z7
+	VMAXPS.BCST    wide<>+88(SB), Z7, Z7
 	VADDPS         Z7, Z23, Z14
 	VSUBPS         Z23, Z14, Z25
 	VSUBPS         Z25, Z7, Z7
@@ -5075,14 +5099,14 @@ block:
 	VADDPS         Z25, Z27, Z25
 	VMULPS         Z25, Z7, Z25
 	VADDPS         Z25, Z6, Z25
-	PREFETCHT0     11072(CX)
 	VMULPS         Z25, Z7, Z7
+	PREFETCHT0     11136(CX)
 	VADDPS         Z7, Z4, Z7
 	VPSLLD         $0x17, Z14, Z14
 	VPADDD         Z14, Z7, Z7
 	VBLENDMPS      Z7, Z3, K4, Z3
-	VMINPS         Z3, Z13, Z3
-	VMULPS.BCST    wide<>+176(SB), Z3, Z3
+	VMINPS         Z3, Z12, Z3
+	VMULPS.BCST    wide<>+172(SB), Z3, Z3
 	VADDPS         Z3, Z23, Z7
 	VSUBPS         Z23, Z7, Z14
 	VSUBPS         Z14, Z3, Z3
@@ -5096,318 +5120,87 @@ block:
 	VADDPS         Z3, Z4, Z3
 	VPSLLD         $0x17, Z7, Z7
 	VPADDD         Z7, Z3, Z3
-	PREFETCHT0     11136(CX)
 	VADDPS         Z3, Z2, Z2
+	PREFETCHT0     11200(CX)
 	VSUBPS         Z24, Z28, Z3
 	VMAXPS         Z30, Z3, Z3
 	VMINPS         Z3, Z4, Z3
-	VSUBPS         Z28, Z10, Z7
+	VSUBPS         Z28, Z11, Z7
 	VMAXPS         Z30, Z7, Z7
 	VMINPS         Z7, Z4, Z7
 	VMULPS         Z3, Z19, Z14
 	VCMPPS         $0x01, Z22, Z24, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z25
 	VMULPS         Z25, Z14, Z14
 	VADDPS         Z14, Z24, Z14
 	VMOVUPS        Z14, K1, 2304(CX)
 	VMULPS         Z3, Z20, Z3
-	VMINPS         Z3, Z15, Z3
+	VMINPS         Z3, Z17, Z3
 	VCMPPS         $0x01, Z22, Z28, K4
-	VBLENDMPS      Z21, Z17, K4, Z24
+	VBLENDMPS      Z21, Z8, K4, Z24
 	VMULPS         Z24, Z3, Z3
 	VADDPS         Z3, Z28, Z3
 	VRANGEPS       $0x05, Z3, Z14, Z3
-	PREFETCHT0     11200(CX)
 	VMOVUPS        Z3, K1, 2368(CX)
+	PREFETCHT0     11264(CX)
 	VMULPS         Z7, Z18, Z7
-	VCMPPS         $0x01, Z22, Z10, K4
-	VBLENDMPS      Z12, Z0, K4, Z14
+	VCMPPS         $0x01, Z22, Z11, K4
+	VBLENDMPS      Z13, Z0, K4, Z14
 	VMULPS         Z14, Z7, Z7
-	VADDPS         Z7, Z10, Z7
+	VADDPS         Z7, Z11, Z7
 	VRANGEPS       $0x05, Z7, Z3, Z3
 	VMOVUPS        Z3, K1, 2432(CX)
 	VMOVUPS        1856(AX), Z3
-	VDIVPS         Z3, Z8, Z3
+	VDIVPS         Z3, Z9, Z3
 	VADDPS.BCST    wide<>+16(SB), Z3, Z3
-	VPSUBD.BCST    wide<>+124(SB), Z3, Z7
+	VPSUBD.BCST    wide<>+120(SB), Z3, Z7
 	VPSRAD         $0x17, Z7, Z7
-	VPSLLD         $0x17, Z7, Z10
-	VPSUBD         Z10, Z3, Z3
+	VPSLLD         $0x17, Z7, Z11
+	VPSUBD         Z11, Z3, Z3
 	VSUBPS         Z4, Z3, Z3
-	VMULPS.BCST    wide<>+128(SB), Z3, Z10
-	VSUBPS         Z10, Z5, Z10
-	VMULPS         Z10, Z3, Z10
-	VADDPS.BCST    wide<>+136(SB), Z10, Z10
-	VMULPS         Z10, Z3, Z10
-	PREFETCHT0     11264(CX)
-	VADDPS.BCST    wide<>+140(SB), Z10, Z10
-	VMULPS         Z10, Z3, Z10
-	VADDPS.BCST    wide<>+144(SB), Z10, Z10
-	VMULPS         Z10, Z3, Z10
-	VADDPS.BCST    wide<>+148(SB), Z10, Z10
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z10, Z3, Z3
-	VADDPS         Z3, Z7, Z3
-	VMULPS.BCST    wide<>+152(SB), Z3, Z3
-	VMOVUPS        3840(CX), Z7
-	VMAXPS.BCST    wide<>+156(SB), Z7, Z10
-	VMOVUPS        3904(CX), Z14
-	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
-	VSUBPS         Z10, Z22, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        3968(CX), Z25
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
-	VSUBPS         Z22, Z28, Z31
-	VMAXPS         Z16, Z31, Z31
-	VCMPPS         $0x01, Z3, Z22, K4
-	VBLENDMPS      Z22, Z10, K4, Z10
-	VBLENDMPS      Z31, Z24, K4, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
-	PREFETCHT0     11328(CX)
-	VCMPPS         $0x01, Z3, Z28, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
-	VBLENDMPS      Z28, Z10, K4, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
-	VMINPS         Z28, Z4, Z28
-	VBLENDMPS      Z28, Z22, K4, Z22
-	VSUBPS         Z10, Z3, Z10
-	VDIVPS         Z22, Z10, Z10
-	VADDPS         Z10, Z24, Z10
-	VCMPPS         $0x01, Z4, Z10, K4
-	VSUBPS         Z4, Z10, Z22
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
-	VADDPS         Z22, Z23, Z24
-	VSUBPS         Z23, Z24, Z28
-	VSUBPS         Z28, Z22, Z22
-	VMULPS         Z22, Z26, Z28
-	VADDPS         Z28, Z29, Z28
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z27, Z28
-	PREFETCHT0     11392(CX)
-	VMULPS         Z28, Z22, Z28
-	VADDPS         Z28, Z6, Z28
-	VMULPS         Z28, Z22, Z22
-	VADDPS         Z22, Z4, Z22
-	VPSLLD         $0x17, Z24, Z24
-	VPADDD         Z24, Z22, Z22
-	VBLENDMPS      Z22, Z10, K4, Z10
-	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z10, Z22, Z10
-	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z23, Z24
-	VSUBPS         Z23, Z24, Z28
-	VSUBPS         Z28, Z10, Z10
-	VMULPS         Z10, Z26, Z28
-	VADDPS         Z28, Z29, Z28
-	VMULPS         Z28, Z10, Z28
-	VADDPS         Z28, Z27, Z28
-	VMULPS         Z28, Z10, Z28
-	VADDPS         Z28, Z6, Z28
-	VMULPS         Z28, Z10, Z10
-	VADDPS         Z10, Z4, Z10
-	PREFETCHT0     11456(CX)
-	VPSLLD         $0x17, Z24, Z24
-	VPADDD         Z24, Z10, Z10
-	VADDPS         Z10, Z1, Z1
-	VSUBPS         Z7, Z14, Z10
-	VMAXPS         Z30, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z14, Z25, Z24
-	VMAXPS         Z30, Z24, Z24
-	VMINPS         Z24, Z4, Z24
-	VMULPS         Z10, Z19, Z28
-	VCMPPS         $0x01, Z3, Z7, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
-	VMULPS         Z31, Z28, Z28
-	VADDPS         Z28, Z7, Z7
-	VMOVUPS        Z7, K1, 3840(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z15, Z10
-	VCMPPS         $0x01, Z3, Z14, K4
-	VBLENDMPS      Z21, Z17, K4, Z28
-	PREFETCHT0     11520(CX)
-	VMULPS         Z28, Z10, Z10
-	VADDPS         Z10, Z14, Z10
-	VRANGEPS       $0x05, Z10, Z7, Z7
-	VMOVUPS        Z7, K1, 3904(CX)
-	VMULPS         Z24, Z18, Z10
-	VCMPPS         $0x01, Z3, Z25, K4
-	VBLENDMPS      Z12, Z0, K4, Z3
-	VMULPS         Z3, Z10, Z3
-	VADDPS         Z3, Z25, Z3
-	VRANGEPS       $0x05, Z3, Z7, Z3
-	VMOVUPS        Z3, K1, 3968(CX)
-	VMOVUPS        640(AX), Z3
-	VPANDD.BCST    wide<>+12(SB), Z3, Z7
-	VMOVUPS        576(AX), Z10
-	VADDPS         Z10, Z11, Z14
-	VDIVPS         Z14, Z7, Z24
-	VADDPS.BCST    wide<>+16(SB), Z24, Z24
-	VPSUBD.BCST    wide<>+124(SB), Z24, Z25
-	VPSRAD         $0x17, Z25, Z25
-	VPSLLD         $0x17, Z25, Z28
-	VPSUBD         Z28, Z24, Z24
-	VSUBPS         Z4, Z24, Z24
-	PREFETCHT0     11584(CX)
-	VMULPS.BCST    wide<>+128(SB), Z24, Z28
-	VSUBPS         Z28, Z5, Z28
-	VMULPS         Z28, Z24, Z28
-	VADDPS.BCST    wide<>+136(SB), Z28, Z28
-	VMULPS         Z28, Z24, Z28
-	VADDPS.BCST    wide<>+140(SB), Z28, Z28
-	VMULPS         Z28, Z24, Z28
-	VADDPS.BCST    wide<>+144(SB), Z28, Z28
-	VMULPS         Z28, Z24, Z28
-	VADDPS.BCST    wide<>+148(SB), Z28, Z28
-	VCVTDQ2PS      Z25, Z25
-	VMULPS         Z28, Z24, Z24
-	VADDPS         Z24, Z25, Z24
-	VMULPS.BCST    wide<>+152(SB), Z24, Z24
-	VMOVUPS        2496(CX), Z25
-	VMAXPS.BCST    wide<>+156(SB), Z25, Z28
-	VMOVUPS        2560(CX), Z31
-	VMAXPS.BCST    wide<>+160(SB), Z31, Z3
-	VMOVUPS        Z14, 1856(AX)
-	VSUBPS         Z28, Z3, Z14
-	VMAXPS         Z16, Z14, Z14
-	VMOVUPS        Z8, 2304(AX)
-	VMOVUPS        2624(CX), Z8
-	VMAXPS.BCST    wide<>+164(SB), Z8, Z22
-	VMOVUPS        Z11, 2368(AX)
-	VSUBPS         Z3, Z22, Z11
-	PREFETCHT0     11648(CX)
-	VMAXPS         Z16, Z11, Z11
-	VCMPPS         $0x01, Z24, Z3, K4
-	VBLENDMPS      Z3, Z28, K4, Z3
-	VBLENDMPS      Z11, Z14, K4, Z14
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
-	VCMPPS         $0x01, Z24, Z22, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
-	VBLENDMPS      Z22, Z3, K4, Z3
-	VMAXPS.BCST    wide<>+172(SB), Z11, Z11
-	VMINPS         Z11, Z4, Z11
-	VBLENDMPS      Z11, Z14, K4, Z11
-	VSUBPS         Z3, Z24, Z3
-	VDIVPS         Z11, Z3, Z3
-	VADDPS         Z3, Z28, Z3
-	VCMPPS         $0x01, Z4, Z3, K4
-	VSUBPS         Z4, Z3, Z11
-	VMULPS.BCST    wide<>+88(SB), Z11, Z11
-	VMAXPS.BCST    wide<>+92(SB), Z11, Z11
-	VADDPS         Z11, Z23, Z14
-	VSUBPS         Z23, Z14, Z22
-	PREFETCHT0     11712(CX)
-	VSUBPS         Z22, Z11, Z11
-	VMULPS         Z11, Z26, Z22
-	VADDPS         Z22, Z29, Z22
-	VMULPS         Z22, Z11, Z22
-	VADDPS         Z22, Z27, Z22
-	VMULPS         Z22, Z11, Z22
-	VADDPS         Z22, Z6, Z22
-	VMULPS         Z22, Z11, Z11
-	VADDPS         Z11, Z4, Z11
-	VPSLLD         $0x17, Z14, Z14
-	VPADDD         Z14, Z11, Z11
-	VBLENDMPS      Z11, Z3, K4, Z3
-	VMINPS         Z3, Z13, Z3
-	VMULPS.BCST    wide<>+176(SB), Z3, Z3
-	VADDPS         Z3, Z23, Z11
-	VSUBPS         Z23, Z11, Z14
-	VSUBPS         Z14, Z3, Z3
-	VMULPS         Z3, Z26, Z14
-	VADDPS         Z14, Z29, Z14
-	VMULPS         Z14, Z3, Z14
-	PREFETCHT0     11776(CX)
-	VADDPS         Z14, Z27, Z14
-	VMULPS         Z14, Z3, Z14
-	VADDPS         Z14, Z6, Z14
-	VMULPS         Z14, Z3, Z3
-	VADDPS         Z3, Z4, Z3
-	VPSLLD         $0x17, Z11, Z11
-	VPADDD         Z11, Z3, Z3
-	VADDPS         Z3, Z2, Z2
-	VSUBPS         Z25, Z31, Z3
-	VMAXPS         Z30, Z3, Z3
-	VMINPS         Z3, Z4, Z3
-	VSUBPS         Z31, Z8, Z11
-	VMAXPS         Z30, Z11, Z11
-	VMINPS         Z11, Z4, Z11
-	VMULPS         Z3, Z19, Z14
-	VCMPPS         $0x01, Z24, Z25, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
-	VMULPS         Z22, Z14, Z14
-	VADDPS         Z14, Z25, Z14
-	VMOVUPS        Z14, K1, 2496(CX)
-	PREFETCHT0     11840(CX)
-	VMULPS         Z3, Z20, Z3
-	VMINPS         Z3, Z15, Z3
-	VCMPPS         $0x01, Z24, Z31, K4
-	VBLENDMPS      Z21, Z17, K4, Z22
-	VMULPS         Z22, Z3, Z3
-	VADDPS         Z3, Z31, Z3
-	VRANGEPS       $0x05, Z3, Z14, Z3
-	VMOVUPS        Z3, K1, 2560(CX)
-	VMULPS         Z11, Z18, Z11
-	VCMPPS         $0x01, Z24, Z8, K4
-	VBLENDMPS      Z12, Z0, K4, Z14
-	VMULPS         Z14, Z11, Z11
-	VADDPS         Z11, Z8, Z8
-	VRANGEPS       $0x05, Z8, Z3, Z3
-	VMOVUPS        Z3, K1, 2624(CX)
-	VMOVUPS        2048(AX), Z3
-	VADDPS         Z10, Z3, Z8
-	VDIVPS         Z8, Z7, Z8
-	VADDPS.BCST    wide<>+16(SB), Z8, Z8
-	VPSUBD.BCST    wide<>+124(SB), Z8, Z10
-	PREFETCHT0     11904(CX)
-	VPSRAD         $0x17, Z10, Z10
-	VPSLLD         $0x17, Z10, Z11
-	VPSUBD         Z11, Z8, Z8
-	VSUBPS         Z4, Z8, Z8
-	VMULPS.BCST    wide<>+128(SB), Z8, Z11
+	VMULPS.BCST    wide<>+124(SB), Z3, Z11
 	VSUBPS         Z11, Z5, Z11
-	VMULPS         Z11, Z8, Z11
+	VMULPS         Z11, Z3, Z11
+	VADDPS.BCST    wide<>+132(SB), Z11, Z11
+	VMULPS         Z11, Z3, Z11
+	PREFETCHT0     11328(CX)
 	VADDPS.BCST    wide<>+136(SB), Z11, Z11
-	VMULPS         Z11, Z8, Z11
+	VMULPS         Z11, Z3, Z11
 	VADDPS.BCST    wide<>+140(SB), Z11, Z11
-	VMULPS         Z11, Z8, Z11
+	VMULPS         Z11, Z3, Z11
 	VADDPS.BCST    wide<>+144(SB), Z11, Z11
-	VMULPS         Z11, Z8, Z11
-	VADDPS.BCST    wide<>+148(SB), Z11, Z11
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z11, Z8, Z8
-	VADDPS         Z8, Z10, Z8
-	VMULPS.BCST    wide<>+152(SB), Z8, Z8
-	VMOVUPS        4032(CX), Z10
-	VMAXPS.BCST    wide<>+156(SB), Z10, Z11
-	VMOVUPS        4096(CX), Z14
-	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
-	PREFETCHT0     11968(CX)
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z11, Z3, Z3
+	VADDPS         Z3, Z7, Z3
+	VMULPS.BCST    wide<>+148(SB), Z3, Z3
+	VMOVUPS        3840(CX), Z7
+	VMAXPS.BCST    wide<>+152(SB), Z7, Z11
+	VMOVUPS        3904(CX), Z14
+	VMAXPS.BCST    wide<>+156(SB), Z14, Z22
 	VSUBPS         Z11, Z22, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        4160(CX), Z25
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VMAXPS         Z15, Z24, Z24
+	VMOVUPS        3968(CX), Z25
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z28
 	VSUBPS         Z22, Z28, Z31
-	VMAXPS         Z16, Z31, Z31
-	VCMPPS         $0x01, Z8, Z22, K4
+	VMAXPS         Z15, Z31, Z31
+	VCMPPS         $0x01, Z3, Z22, K4
 	VBLENDMPS      Z22, Z11, K4, Z11
 	VBLENDMPS      Z31, Z24, K4, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
-	VCMPPS         $0x01, Z8, Z28, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z24
+	PREFETCHT0     11392(CX)
+	VCMPPS         $0x01, Z3, Z28, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z24, K4, Z24
 	VBLENDMPS      Z28, Z11, K4, Z11
-	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VMAXPS.BCST    wide<>+168(SB), Z31, Z28
 	VMINPS         Z28, Z4, Z28
 	VBLENDMPS      Z28, Z22, K4, Z22
-	VSUBPS         Z11, Z8, Z11
+	VSUBPS         Z11, Z3, Z11
 	VDIVPS         Z22, Z11, Z11
 	VADDPS         Z11, Z24, Z11
 	VCMPPS         $0x01, Z4, Z11, K4
 	VSUBPS         Z4, Z11, Z22
-	PREFETCHT0     12032(CX)
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VMULPS.BCST    wide<>+84(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+88(SB), Z22, Z22
 	VADDPS         Z22, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
 	VSUBPS         Z28, Z22, Z22
@@ -5415,6 +5208,7 @@ block:
 	VADDPS         Z28, Z29, Z28
 	VMULPS         Z28, Z22, Z28
 	VADDPS         Z28, Z27, Z28
+	PREFETCHT0     11456(CX)
 	VMULPS         Z28, Z22, Z28
 	VADDPS         Z28, Z6, Z28
 	VMULPS         Z28, Z22, Z22
@@ -5422,12 +5216,11 @@ block:
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z22, Z22
 	VBLENDMPS      Z22, Z11, K4, Z11
-	VBROADCASTSS   wide<>+204(SB), Z22
+	VBROADCASTSS   wide<>+200(SB), Z22
 	VMINPS         Z11, Z22, Z11
-	VMULPS.BCST    wide<>+176(SB), Z11, Z11
+	VMULPS.BCST    wide<>+172(SB), Z11, Z11
 	VADDPS         Z11, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
-	PREFETCHT0     12096(CX)
 	VSUBPS         Z28, Z11, Z11
 	VMULPS         Z11, Z26, Z28
 	VADDPS         Z28, Z29, Z28
@@ -5437,206 +5230,208 @@ block:
 	VADDPS         Z28, Z6, Z28
 	VMULPS         Z28, Z11, Z11
 	VADDPS         Z11, Z4, Z11
+	PREFETCHT0     11520(CX)
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z11, Z11
 	VADDPS         Z11, Z1, Z1
-	VSUBPS         Z10, Z14, Z11
+	VSUBPS         Z7, Z14, Z11
 	VMAXPS         Z30, Z11, Z11
 	VMINPS         Z11, Z4, Z11
 	VSUBPS         Z14, Z25, Z24
 	VMAXPS         Z30, Z24, Z24
 	VMINPS         Z24, Z4, Z24
 	VMULPS         Z11, Z19, Z28
-	VCMPPS         $0x01, Z8, Z10, K4
-	PREFETCHT0     12160(CX)
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VCMPPS         $0x01, Z3, Z7, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
 	VMULPS         Z31, Z28, Z28
-	VADDPS         Z28, Z10, Z10
-	VMOVUPS        Z10, K1, 4032(CX)
+	VADDPS         Z28, Z7, Z7
+	VMOVUPS        Z7, K1, 3840(CX)
 	VMULPS         Z11, Z20, Z11
-	VMINPS         Z11, Z15, Z11
-	VCMPPS         $0x01, Z8, Z14, K4
-	VBLENDMPS      Z21, Z17, K4, Z28
+	VMINPS         Z11, Z17, Z11
+	VCMPPS         $0x01, Z3, Z14, K4
+	VBLENDMPS      Z21, Z8, K4, Z28
 	VMULPS         Z28, Z11, Z11
+	PREFETCHT0     11584(CX)
 	VADDPS         Z11, Z14, Z11
-	VRANGEPS       $0x05, Z11, Z10, Z10
-	VMOVUPS        Z10, K1, 4096(CX)
+	VRANGEPS       $0x05, Z11, Z7, Z7
+	VMOVUPS        Z7, K1, 3904(CX)
 	VMULPS         Z24, Z18, Z11
-	VCMPPS         $0x01, Z8, Z25, K4
-	VBLENDMPS      Z12, Z0, K4, Z8
-	VMULPS         Z8, Z11, Z8
-	VADDPS         Z8, Z25, Z8
-	VRANGEPS       $0x05, Z8, Z10, Z8
-	VMOVUPS        Z8, K1, 4160(CX)
-	VMOVUPS        2368(AX), Z8
-	VMOVUPS        1792(AX), Z10
-	VADDPS         Z10, Z8, Z11
-	PREFETCHT0     12224(CX)
-	VMOVUPS        1728(AX), Z14
-	VDIVPS         Z11, Z14, Z24
+	VCMPPS         $0x01, Z3, Z25, K4
+	VBLENDMPS      Z13, Z0, K4, Z3
+	VMULPS         Z3, Z11, Z3
+	VADDPS         Z3, Z25, Z3
+	VRANGEPS       $0x05, Z3, Z7, Z3
+	VMOVUPS        Z3, K1, 3968(CX)
+	VMOVUPS        640(AX), Z3
+	VPANDD.BCST    wide<>+12(SB), Z3, Z7
+	VMOVUPS        576(AX), Z11
+	VADDPS         Z11, Z16, Z14
+	VDIVPS         Z14, Z7, Z24
 	VADDPS.BCST    wide<>+16(SB), Z24, Z24
-	VPSUBD.BCST    wide<>+124(SB), Z24, Z25
+	VPSUBD.BCST    wide<>+120(SB), Z24, Z25
 	VPSRAD         $0x17, Z25, Z25
 	VPSLLD         $0x17, Z25, Z28
 	VPSUBD         Z28, Z24, Z24
 	VSUBPS         Z4, Z24, Z24
-	VMULPS.BCST    wide<>+128(SB), Z24, Z28
+	VMULPS.BCST    wide<>+124(SB), Z24, Z28
+	PREFETCHT0     11648(CX)
 	VSUBPS         Z28, Z5, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+132(SB), Z28, Z28
 	VMULPS         Z28, Z24, Z28
 	VADDPS.BCST    wide<>+136(SB), Z28, Z28
 	VMULPS         Z28, Z24, Z28
 	VADDPS.BCST    wide<>+140(SB), Z28, Z28
 	VMULPS         Z28, Z24, Z28
 	VADDPS.BCST    wide<>+144(SB), Z28, Z28
-	VMULPS         Z28, Z24, Z28
-	VADDPS.BCST    wide<>+148(SB), Z28, Z28
 	VCVTDQ2PS      Z25, Z25
 	VMULPS         Z28, Z24, Z24
 	VADDPS         Z24, Z25, Z24
-	PREFETCHT0     12288(CX)
-	VMULPS.BCST    wide<>+152(SB), Z24, Z24
-	VMOVUPS        2688(CX), Z25
-	VMAXPS.BCST    wide<>+156(SB), Z25, Z28
-	VMOVUPS        2752(CX), Z31
-	VMOVUPS        Z11, 576(AX)
-	VMAXPS.BCST    wide<>+160(SB), Z31, Z11
-	VMOVUPS        Z7, 2432(AX)
-	VSUBPS         Z28, Z11, Z7
-	VMAXPS         Z16, Z7, Z7
-	VMOVUPS        2816(CX), Z22
-	VMAXPS.BCST    wide<>+164(SB), Z22, Z8
-	VSUBPS         Z11, Z8, Z5
-	VMAXPS         Z16, Z5, Z5
-	VCMPPS         $0x01, Z24, Z11, K4
-	VBLENDMPS      Z11, Z28, K4, Z11
-	VBLENDMPS      Z5, Z7, K4, Z7
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
-	VCMPPS         $0x01, Z24, Z8, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
-	VBLENDMPS      Z8, Z11, K4, Z8
-	VMAXPS.BCST    wide<>+172(SB), Z5, Z5
-	VMINPS         Z5, Z4, Z5
-	VBLENDMPS      Z5, Z7, K4, Z5
-	VSUBPS         Z8, Z24, Z7
-	PREFETCHT0     12352(CX)
-	VDIVPS         Z5, Z7, Z5
-	VADDPS         Z5, Z28, Z5
-	VCMPPS         $0x01, Z4, Z5, K4
-	VSUBPS         Z4, Z5, Z7
-	VMULPS.BCST    wide<>+88(SB), Z7, Z7
-	VMAXPS.BCST    wide<>+92(SB), Z7, Z7
-	VADDPS         Z7, Z23, Z8
-	VSUBPS         Z23, Z8, Z11
-	VSUBPS         Z11, Z7, Z7
-	VMULPS         Z7, Z26, Z11
-	VADDPS         Z11, Z29, Z11
-	VMULPS         Z11, Z7, Z11
-	VADDPS         Z11, Z27, Z11
-	VMULPS         Z11, Z7, Z11
-	VADDPS         Z11, Z6, Z11
-	VMULPS         Z11, Z7, Z7
-	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z8, Z8
-	VPADDD         Z8, Z7, Z7
-	VBLENDMPS      Z7, Z5, K4, Z5
-	PREFETCHT0     12416(CX)
-	VMINPS         Z5, Z13, Z5
-	VMULPS.BCST    wide<>+176(SB), Z5, Z5
-	VADDPS         Z5, Z23, Z7
-	VSUBPS         Z23, Z7, Z8
-	VSUBPS         Z8, Z5, Z5
-	VMULPS         Z5, Z26, Z8
-	VADDPS         Z8, Z29, Z8
-	VMULPS         Z8, Z5, Z8
-	VADDPS         Z8, Z27, Z8
-	VMULPS         Z8, Z5, Z8
-	VADDPS         Z8, Z6, Z8
-	VMULPS         Z8, Z5, Z5
-	VADDPS         Z5, Z4, Z5
-	VPSLLD         $0x17, Z7, Z7
-	VPADDD         Z7, Z5, Z5
-	VADDPS         Z5, Z2, Z2
-	VSUBPS         Z25, Z31, Z5
-	VMAXPS         Z30, Z5, Z5
-	VMINPS         Z5, Z4, Z5
-	VSUBPS         Z31, Z22, Z7
-	PREFETCHT0     12480(CX)
-	VMAXPS         Z30, Z7, Z7
-	VMINPS         Z7, Z4, Z7
-	VMULPS         Z5, Z19, Z8
-	VCMPPS         $0x01, Z24, Z25, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z11
-	VMULPS         Z11, Z8, Z8
-	VADDPS         Z8, Z25, Z8
-	VMOVUPS        Z8, K1, 2688(CX)
-	VMULPS         Z5, Z20, Z5
-	VMINPS         Z5, Z15, Z5
-	VCMPPS         $0x01, Z24, Z31, K4
-	VBLENDMPS      Z21, Z17, K4, Z11
-	VMULPS         Z11, Z5, Z5
-	VADDPS         Z5, Z31, Z5
-	VRANGEPS       $0x05, Z5, Z8, Z5
-	VMOVUPS        Z5, K1, 2752(CX)
-	VMULPS         Z7, Z18, Z7
+	VMULPS.BCST    wide<>+148(SB), Z24, Z24
+	VMOVUPS        2496(CX), Z25
+	VMAXPS.BCST    wide<>+152(SB), Z25, Z28
+	VMOVUPS        2560(CX), Z31
+	VMAXPS.BCST    wide<>+156(SB), Z31, Z3
+	VMOVUPS        Z14, 1856(AX)
+	VSUBPS         Z28, Z3, Z14
+	VMAXPS         Z15, Z14, Z14
+	VMOVUPS        Z9, 2304(AX)
+	VMOVUPS        2624(CX), Z9
+	VMAXPS.BCST    wide<>+160(SB), Z9, Z22
+	VMOVUPS        Z16, 2368(AX)
+	VSUBPS         Z3, Z22, Z16
+	PREFETCHT0     11712(CX)
+	VMAXPS         Z15, Z16, Z16
+	VCMPPS         $0x01, Z24, Z3, K4
+	VBLENDMPS      Z3, Z28, K4, Z3
+	VBLENDMPS      Z16, Z14, K4, Z14
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z28
 	VCMPPS         $0x01, Z24, Z22, K4
-	VBLENDMPS      Z12, Z0, K4, Z8
-	VMULPS         Z8, Z7, Z7
-	PREFETCHT0     12544(CX)
-	VADDPS         Z7, Z22, Z7
-	VRANGEPS       $0x05, Z7, Z5, Z5
-	VMOVUPS        Z5, K1, 2816(CX)
-	VADDPS         Z10, Z3, Z5
-	VDIVPS         Z5, Z14, Z5
-	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VPSUBD.BCST    wide<>+124(SB), Z5, Z7
-	VPSRAD         $0x17, Z7, Z7
-	VPSLLD         $0x17, Z7, Z8
-	VPSUBD         Z8, Z5, Z5
-	VSUBPS         Z4, Z5, Z5
-	VMULPS.BCST    wide<>+128(SB), Z5, Z8
-	VBROADCASTSS   wide<>+132(SB), Z10
-	VSUBPS         Z8, Z10, Z8
-	VMULPS         Z8, Z5, Z8
-	VADDPS.BCST    wide<>+136(SB), Z8, Z8
-	VMULPS         Z8, Z5, Z8
-	VADDPS.BCST    wide<>+140(SB), Z8, Z8
-	VMULPS         Z8, Z5, Z8
-	VADDPS.BCST    wide<>+144(SB), Z8, Z8
-	VMULPS         Z8, Z5, Z8
-	PREFETCHT0     12608(CX)
-	VADDPS.BCST    wide<>+148(SB), Z8, Z8
-	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z8, Z5, Z5
-	VADDPS         Z5, Z7, Z5
-	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	VMOVUPS        4224(CX), Z7
-	VMAXPS.BCST    wide<>+156(SB), Z7, Z8
-	VMOVUPS        4288(CX), Z11
-	VMAXPS.BCST    wide<>+160(SB), Z11, Z22
-	VSUBPS         Z8, Z22, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        4352(CX), Z25
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VBLENDMPS.BCST wide<>+164(SB), Z28, K4, Z28
+	VBLENDMPS      Z22, Z3, K4, Z3
+	VMAXPS.BCST    wide<>+168(SB), Z16, Z16
+	VMINPS         Z16, Z4, Z16
+	VBLENDMPS      Z16, Z14, K4, Z14
+	VSUBPS         Z3, Z24, Z3
+	VDIVPS         Z14, Z3, Z3
+	VADDPS         Z3, Z28, Z3
+	VCMPPS         $0x01, Z4, Z3, K4
+	VSUBPS         Z4, Z3, Z14
+	VMULPS.BCST    wide<>+84(SB), Z14, Z14
+	VMAXPS.BCST    wide<>+88(SB), Z14, Z14
+	VADDPS         Z14, Z23, Z16
+	VSUBPS         Z23, Z16, Z22
+	PREFETCHT0     11776(CX)
+	VSUBPS         Z22, Z14, Z14
+	VMULPS         Z14, Z26, Z22
+	VADDPS         Z22, Z29, Z22
+	VMULPS         Z22, Z14, Z22
+	VADDPS         Z22, Z27, Z22
+	VMULPS         Z22, Z14, Z22
+	VADDPS         Z22, Z6, Z22
+	VMULPS         Z22, Z14, Z14
+	VADDPS         Z14, Z4, Z14
+	VPSLLD         $0x17, Z16, Z16
+	VPADDD         Z16, Z14, Z14
+	VBLENDMPS      Z14, Z3, K4, Z3
+	VMINPS         Z3, Z12, Z3
+	VMULPS.BCST    wide<>+172(SB), Z3, Z3
+	VADDPS         Z3, Z23, Z14
+	VSUBPS         Z23, Z14, Z16
+	VSUBPS         Z16, Z3, Z3
+	VMULPS         Z3, Z26, Z16
+	VADDPS         Z16, Z29, Z16
+	VMULPS         Z16, Z3, Z16
+	PREFETCHT0     11840(CX)
+	VADDPS         Z16, Z27, Z16
+	VMULPS         Z16, Z3, Z16
+	VADDPS         Z16, Z6, Z16
+	VMULPS         Z16, Z3, Z3
+	VADDPS         Z3, Z4, Z3
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z3, Z3
+	VADDPS         Z3, Z2, Z2
+	VSUBPS         Z25, Z31, Z3
+	VMAXPS         Z30, Z3, Z3
+	VMINPS         Z3, Z4, Z3
+	VSUBPS         Z31, Z9, Z14
+	VMAXPS         Z30, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VMULPS         Z3, Z19, Z16
+	VCMPPS         $0x01, Z24, Z25, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z22
+	VMULPS         Z22, Z16, Z16
+	VADDPS         Z16, Z25, Z16
+	VMOVUPS        Z16, K1, 2496(CX)
+	PREFETCHT0     11904(CX)
+	VMULPS         Z3, Z20, Z3
+	VMINPS         Z3, Z17, Z3
+	VCMPPS         $0x01, Z24, Z31, K4
+	VBLENDMPS      Z21, Z8, K4, Z22
+	VMULPS         Z22, Z3, Z3
+	VADDPS         Z3, Z31, Z3
+	VRANGEPS       $0x05, Z3, Z16, Z3
+	VMOVUPS        Z3, K1, 2560(CX)
+	VMULPS         Z14, Z18, Z14
+	VCMPPS         $0x01, Z24, Z9, K4
+	VBLENDMPS      Z13, Z0, K4, Z16
+	VMULPS         Z16, Z14, Z14
+	VADDPS         Z14, Z9, Z9
+	VRANGEPS       $0x05, Z9, Z3, Z3
+	VMOVUPS        Z3, K1, 2624(CX)
+	VMOVUPS        2048(AX), Z3
+	VADDPS         Z11, Z3, Z9
+	VDIVPS         Z9, Z7, Z9
+	VADDPS.BCST    wide<>+16(SB), Z9, Z9
+	VPSUBD.BCST    wide<>+120(SB), Z9, Z11
+	VPSRAD         $0x17, Z11, Z11
+	PREFETCHT0     11968(CX)
+	VPSLLD         $0x17, Z11, Z14
+	VPSUBD         Z14, Z9, Z9
+	VSUBPS         Z4, Z9, Z9
+	VMULPS.BCST    wide<>+124(SB), Z9, Z14
+	VSUBPS         Z14, Z5, Z14
+	VMULPS         Z14, Z9, Z14
+	VADDPS.BCST    wide<>+132(SB), Z14, Z14
+	VMULPS         Z14, Z9, Z14
+	VADDPS.BCST    wide<>+136(SB), Z14, Z14
+	VMULPS         Z14, Z9, Z14
+	VADDPS.BCST    wide<>+140(SB), Z14, Z14
+	VMULPS         Z14, Z9, Z14
+	VADDPS.BCST    wide<>+144(SB), Z14, Z14
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z14, Z9, Z9
+	VADDPS         Z9, Z11, Z9
+	VMULPS.BCST    wide<>+148(SB), Z9, Z9
+	VMOVUPS        4032(CX), Z11
+	VMAXPS.BCST    wide<>+152(SB), Z11, Z14
+	VMOVUPS        4096(CX), Z16
+	VMAXPS.BCST    wide<>+156(SB), Z16, Z22
+	PREFETCHT0     12032(CX)
+	VSUBPS         Z14, Z22, Z24
+	VMAXPS         Z15, Z24, Z24
+	VMOVUPS        4160(CX), Z25
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z28
 	VSUBPS         Z22, Z28, Z31
-	VMAXPS         Z16, Z31, Z31
-	VCMPPS         $0x01, Z5, Z22, K4
-	VBLENDMPS      Z22, Z8, K4, Z8
+	VMAXPS         Z15, Z31, Z31
+	VCMPPS         $0x01, Z9, Z22, K4
+	VBLENDMPS      Z22, Z14, K4, Z14
 	VBLENDMPS      Z31, Z24, K4, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
-	VCMPPS         $0x01, Z5, Z28, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
-	VBLENDMPS      Z28, Z8, K4, Z8
-	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
-	PREFETCHT0     12672(CX)
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z9, Z28, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z14, K4, Z14
+	VMAXPS.BCST    wide<>+168(SB), Z31, Z28
 	VMINPS         Z28, Z4, Z28
 	VBLENDMPS      Z28, Z22, K4, Z22
-	VSUBPS         Z8, Z5, Z8
-	VDIVPS         Z22, Z8, Z8
-	VADDPS         Z8, Z24, Z8
-	VCMPPS         $0x01, Z4, Z8, K4
-	VSUBPS         Z4, Z8, Z22
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VSUBPS         Z14, Z9, Z14
+	VDIVPS         Z22, Z14, Z14
+	VADDPS         Z14, Z24, Z14
+	VCMPPS         $0x01, Z4, Z14, K4
+	VSUBPS         Z4, Z14, Z22
+	PREFETCHT0     12096(CX)
+	VMULPS.BCST    wide<>+84(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+88(SB), Z22, Z22
 	VADDPS         Z22, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
 	VSUBPS         Z28, Z22, Z22
@@ -5648,131 +5443,114 @@ block:
 	VADDPS         Z28, Z6, Z28
 	VMULPS         Z28, Z22, Z22
 	VADDPS         Z22, Z4, Z22
-	PREFETCHT0     12736(CX)
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z22, Z22
-	VBLENDMPS      Z22, Z8, K4, Z8
-	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z8, Z22, Z8
-	VMULPS.BCST    wide<>+176(SB), Z8, Z8
-	VADDPS         Z8, Z23, Z24
+	VBLENDMPS      Z22, Z14, K4, Z14
+	VBROADCASTSS   wide<>+200(SB), Z22
+	VMINPS         Z14, Z22, Z14
+	VMULPS.BCST    wide<>+172(SB), Z14, Z14
+	VADDPS         Z14, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
-	VSUBPS         Z28, Z8, Z8
-	VMULPS         Z8, Z26, Z28
+	PREFETCHT0     12160(CX)
+	VSUBPS         Z28, Z14, Z14
+	VMULPS         Z14, Z26, Z28
 	VADDPS         Z28, Z29, Z28
-	VMULPS         Z28, Z8, Z28
+	VMULPS         Z28, Z14, Z28
 	VADDPS         Z28, Z27, Z28
-	VMULPS         Z28, Z8, Z28
+	VMULPS         Z28, Z14, Z28
 	VADDPS         Z28, Z6, Z28
-	VMULPS         Z28, Z8, Z8
-	VADDPS         Z8, Z4, Z8
+	VMULPS         Z28, Z14, Z14
+	VADDPS         Z14, Z4, Z14
 	VPSLLD         $0x17, Z24, Z24
-	VPADDD         Z24, Z8, Z8
-	VADDPS         Z8, Z1, Z1
-	PREFETCHT0     12800(CX)
-	VSUBPS         Z7, Z11, Z8
-	VMAXPS         Z30, Z8, Z8
-	VMINPS         Z8, Z4, Z8
-	VSUBPS         Z11, Z25, Z24
+	VPADDD         Z24, Z14, Z14
+	VADDPS         Z14, Z1, Z1
+	VSUBPS         Z11, Z16, Z14
+	VMAXPS         Z30, Z14, Z14
+	VMINPS         Z14, Z4, Z14
+	VSUBPS         Z16, Z25, Z24
 	VMAXPS         Z30, Z24, Z24
 	VMINPS         Z24, Z4, Z24
-	VMULPS         Z8, Z19, Z28
-	VCMPPS         $0x01, Z5, Z7, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z14, Z19, Z28
+	VCMPPS         $0x01, Z9, Z11, K4
+	PREFETCHT0     12224(CX)
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
 	VMULPS         Z31, Z28, Z28
-	VADDPS         Z28, Z7, Z7
-	VMOVUPS        Z7, K1, 4224(CX)
-	VMULPS         Z8, Z20, Z8
-	VMINPS         Z8, Z15, Z8
-	VCMPPS         $0x01, Z5, Z11, K4
-	VBLENDMPS      Z21, Z17, K4, Z28
-	VMULPS         Z28, Z8, Z8
-	VADDPS         Z8, Z11, Z8
-	VRANGEPS       $0x05, Z8, Z7, Z7
-	VMOVUPS        Z7, K1, 4288(CX)
-	PREFETCHT0     12864(CX)
-	VMULPS         Z24, Z18, Z8
-	VCMPPS         $0x01, Z5, Z25, K4
-	VBLENDMPS      Z12, Z0, K4, Z5
-	VMULPS         Z5, Z8, Z5
-	VADDPS         Z5, Z25, Z5
-	VRANGEPS       $0x05, Z5, Z7, Z5
-	VMOVUPS        Z5, K1, 4352(CX)
-	VMOVUPS        1664(AX), Z5
-	VPANDD.BCST    wide<>+12(SB), Z5, Z5
-	VMOVUPS        2368(AX), Z7
-	VMOVUPS        1600(AX), Z8
-	VADDPS         Z8, Z7, Z7
-	VDIVPS         Z7, Z5, Z11
-	VADDPS.BCST    wide<>+16(SB), Z11, Z11
-	VPSUBD.BCST    wide<>+124(SB), Z11, Z24
-	VPSRAD         $0x17, Z24, Z24
-	VPSLLD         $0x17, Z24, Z25
-	VPSUBD         Z25, Z11, Z11
-	VSUBPS         Z4, Z11, Z11
-	VMULPS.BCST    wide<>+128(SB), Z11, Z25
-	VSUBPS         Z25, Z10, Z25
-	VMULPS         Z25, Z11, Z25
-	VADDPS.BCST    wide<>+136(SB), Z25, Z25
-	PREFETCHT0     12928(CX)
-	VMULPS         Z25, Z11, Z25
-	VADDPS.BCST    wide<>+140(SB), Z25, Z25
-	VMULPS         Z25, Z11, Z25
-	VADDPS.BCST    wide<>+144(SB), Z25, Z25
-	VMULPS         Z25, Z11, Z25
-	VADDPS.BCST    wide<>+148(SB), Z25, Z25
-	VCVTDQ2PS      Z24, Z24
-	VMULPS         Z25, Z11, Z11
-	VADDPS         Z11, Z24, Z11
-	VMULPS.BCST    wide<>+152(SB), Z11, Z11
-	VMOVUPS        2880(CX), Z24
-	VMAXPS.BCST    wide<>+156(SB), Z24, Z25
-	VMOVUPS        2944(CX), Z28
-	VMAXPS.BCST    wide<>+160(SB), Z28, Z31
-	VSUBPS         Z25, Z31, Z14
-	VMAXPS         Z16, Z14, Z14
-	VMOVUPS        3008(CX), Z22
-	VMOVUPS        Z7, 2368(AX)
-	VMAXPS.BCST    wide<>+164(SB), Z22, Z7
-	VSUBPS         Z31, Z7, Z10
-	VMAXPS         Z16, Z10, Z10
-	VCMPPS         $0x01, Z11, Z31, K4
-	VBLENDMPS      Z31, Z25, K4, Z25
-	VBLENDMPS      Z10, Z14, K4, Z14
-	PREFETCHT0     12992(CX)
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z31
-	VCMPPS         $0x01, Z11, Z7, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z31, K4, Z31
-	VBLENDMPS      Z7, Z25, K4, Z7
-	VMAXPS.BCST    wide<>+172(SB), Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VBLENDMPS      Z10, Z14, K4, Z10
-	VSUBPS         Z7, Z11, Z7
-	VDIVPS         Z10, Z7, Z7
-	VADDPS         Z7, Z31, Z7
-	VCMPPS         $0x01, Z4, Z7, K4
-	VSUBPS         Z4, Z7, Z10
-	VMULPS.BCST    wide<>+88(SB), Z10, Z10
-	VMAXPS.BCST    wide<>+92(SB), Z10, Z10
-	VADDPS         Z10, Z23, Z14
-	VSUBPS         Z23, Z14, Z25
-	VSUBPS         Z25, Z10, Z10
-	VMULPS         Z10, Z26, Z25
-	VADDPS         Z25, Z29, Z25
-	VMULPS         Z25, Z10, Z25
-	PREFETCHT0     13056(CX)
-	VADDPS         Z25, Z27, Z25
-	VMULPS         Z25, Z10, Z25
-	VADDPS         Z25, Z6, Z25
-	VMULPS         Z25, Z10, Z10
-	VADDPS         Z10, Z4, Z10
-	VPSLLD         $0x17, Z14, Z14
-	VPADDD         Z14, Z10, Z10
-	VBLENDMPS      Z10, Z7, K4, Z7
-	VMINPS         Z7, Z13, Z7
-	VMULPS.BCST    wide<>+176(SB), Z7, Z7
-	VADDPS         Z7, Z23, Z10
-	VSUBPS         Z23, Z10, Z14
+	VADDPS         Z28, Z11, Z11
+	VMOVUPS        Z11, K1, 4032(CX)
+	VMULPS         Z14, Z20, Z14
+	VMINPS         Z14, Z17, Z14
+	VCMPPS         $0x01, Z9, Z16, K4
+	VBLENDMPS      Z21, Z8, K4, Z28
+	VMULPS         Z28, Z14, Z14
+	VADDPS         Z14, Z16, Z14
+	VRANGEPS       $0x05, Z14, Z11, Z11
+	VMOVUPS        Z11, K1, 4096(CX)
+	VMULPS         Z24, Z18, Z14
+	VCMPPS         $0x01, Z9, Z25, K4
+	VBLENDMPS      Z13, Z0, K4, Z9
+	VMULPS         Z9, Z14, Z9
+	VADDPS         Z9, Z25, Z9
+	VRANGEPS       $0x05, Z9, Z11, Z9
+	VMOVUPS        Z9, K1, 4160(CX)
+	VMOVUPS        2368(AX), Z9
+	VMOVUPS        1792(AX), Z11
+	VADDPS         Z11, Z9, Z14
+	PREFETCHT0     12288(CX)
+	VMOVUPS        1728(AX), Z16
+	VDIVPS         Z14, Z16, Z24
+	VADDPS.BCST    wide<>+16(SB), Z24, Z24
+	VPSUBD.BCST    wide<>+120(SB), Z24, Z25
+	VPSRAD         $0x17, Z25, Z25
+	VPSLLD         $0x17, Z25, Z28
+	VPSUBD         Z28, Z24, Z24
+	VSUBPS         Z4, Z24, Z24
+	VMULPS.BCST    wide<>+124(SB), Z24, Z28
+	VSUBPS         Z28, Z5, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+132(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+136(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+140(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+144(SB), Z28, Z28
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z28, Z24, Z24
+	PREFETCHT0     12352(CX)
+	VADDPS         Z24, Z25, Z24
+	VMULPS.BCST    wide<>+148(SB), Z24, Z24
+	VMOVUPS        2688(CX), Z25
+	VMAXPS.BCST    wide<>+152(SB), Z25, Z28
+	VMOVUPS        2752(CX), Z31
+	VMOVUPS        Z14, 576(AX)
+	VMAXPS.BCST    wide<>+156(SB), Z31, Z14
+	VMOVUPS        Z7, 2432(AX)
+	VSUBPS         Z28, Z14, Z7
+	VMAXPS         Z15, Z7, Z7
+	VMOVUPS        2816(CX), Z22
+	VMAXPS.BCST    wide<>+160(SB), Z22, Z9
+	VSUBPS         Z14, Z9, Z5
+	VMAXPS         Z15, Z5, Z5
+	VCMPPS         $0x01, Z24, Z14, K4
+	VBLENDMPS      Z14, Z28, K4, Z14
+	VBLENDMPS      Z5, Z7, K4, Z7
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z24, Z9, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z28, K4, Z28
+	VBLENDMPS      Z9, Z14, K4, Z9
+	VMAXPS.BCST    wide<>+168(SB), Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VBLENDMPS      Z5, Z7, K4, Z5
+	VSUBPS         Z9, Z24, Z7
+	PREFETCHT0     12416(CX)
+	VDIVPS         Z5, Z7, Z5
+	VADDPS         Z5, Z28, Z5
+	VCMPPS         $0x01, Z4, Z5, K4
+	VSUBPS         Z4, Z5, Z7
+	VMULPS.BCST    wide<>+84(SB), Z7, Z7
+	VMAXPS.BCST    wide<>+88(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z9
+	VSUBPS         Z23, Z9, Z14
 	VSUBPS         Z14, Z7, Z7
 	VMULPS         Z7, Z26, Z14
 	VADDPS         Z14, Z29, Z14
@@ -5781,94 +5559,340 @@ block:
 	VMULPS         Z14, Z7, Z14
 	VADDPS         Z14, Z6, Z14
 	VMULPS         Z14, Z7, Z7
-	PREFETCHT0     13120(CX)
 	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z10, Z10
-	VPADDD         Z10, Z7, Z7
-	VADDPS         Z7, Z2, Z2
-	VSUBPS         Z24, Z28, Z7
+	VPSLLD         $0x17, Z9, Z9
+	VPADDD         Z9, Z7, Z7
+	VBLENDMPS      Z7, Z5, K4, Z5
+	PREFETCHT0     12480(CX)
+	VMINPS         Z5, Z12, Z5
+	VMULPS.BCST    wide<>+172(SB), Z5, Z5
+	VADDPS         Z5, Z23, Z7
+	VSUBPS         Z23, Z7, Z9
+	VSUBPS         Z9, Z5, Z5
+	VMULPS         Z5, Z26, Z9
+	VADDPS         Z9, Z29, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS         Z9, Z27, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS         Z9, Z6, Z9
+	VMULPS         Z9, Z5, Z5
+	VADDPS         Z5, Z4, Z5
+	VPSLLD         $0x17, Z7, Z7
+	VPADDD         Z7, Z5, Z5
+	VADDPS         Z5, Z2, Z2
+	VSUBPS         Z25, Z31, Z5
+	VMAXPS         Z30, Z5, Z5
+	VMINPS         Z5, Z4, Z5
+	VSUBPS         Z31, Z22, Z7
+	PREFETCHT0     12544(CX)
 	VMAXPS         Z30, Z7, Z7
 	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z28, Z22, Z10
-	VMAXPS         Z30, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VMULPS         Z7, Z19, Z14
-	VCMPPS         $0x01, Z11, Z24, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
-	VMULPS         Z25, Z14, Z14
-	VADDPS         Z14, Z24, Z14
-	VMOVUPS        Z14, K1, 2880(CX)
-	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z15, Z7
-	VCMPPS         $0x01, Z11, Z28, K4
-	VBLENDMPS      Z21, Z17, K4, Z24
-	PREFETCHT0     13184(CX)
-	VMULPS         Z24, Z7, Z7
-	VADDPS         Z7, Z28, Z7
-	VRANGEPS       $0x05, Z7, Z14, Z7
-	VMOVUPS        Z7, K1, 2944(CX)
-	VMULPS         Z10, Z18, Z10
-	VCMPPS         $0x01, Z11, Z22, K4
-	VBLENDMPS      Z12, Z0, K4, Z11
-	VMULPS         Z11, Z10, Z10
-	VADDPS         Z10, Z22, Z10
-	VRANGEPS       $0x05, Z10, Z7, Z7
-	VMOVUPS        Z7, K1, 3008(CX)
-	VADDPS         Z8, Z3, Z7
-	VDIVPS         Z7, Z5, Z5
+	VMULPS         Z5, Z19, Z9
+	VCMPPS         $0x01, Z24, Z25, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z14
+	VMULPS         Z14, Z9, Z9
+	VADDPS         Z9, Z25, Z9
+	VMOVUPS        Z9, K1, 2688(CX)
+	VMULPS         Z5, Z20, Z5
+	VMINPS         Z5, Z17, Z5
+	VCMPPS         $0x01, Z24, Z31, K4
+	VBLENDMPS      Z21, Z8, K4, Z14
+	VMULPS         Z14, Z5, Z5
+	VADDPS         Z5, Z31, Z5
+	VRANGEPS       $0x05, Z5, Z9, Z5
+	VMOVUPS        Z5, K1, 2752(CX)
+	VMULPS         Z7, Z18, Z7
+	VCMPPS         $0x01, Z24, Z22, K4
+	VBLENDMPS      Z13, Z0, K4, Z9
+	VMULPS         Z9, Z7, Z7
+	PREFETCHT0     12608(CX)
+	VADDPS         Z7, Z22, Z7
+	VRANGEPS       $0x05, Z7, Z5, Z5
+	VMOVUPS        Z5, K1, 2816(CX)
+	VADDPS         Z11, Z3, Z5
+	VDIVPS         Z5, Z16, Z5
 	VADDPS.BCST    wide<>+16(SB), Z5, Z5
-	VPSUBD.BCST    wide<>+124(SB), Z5, Z8
-	VPSRAD         $0x17, Z8, Z8
-	VPSLLD         $0x17, Z8, Z10
-	VPSUBD         Z10, Z5, Z5
+	VPSUBD.BCST    wide<>+120(SB), Z5, Z7
+	VPSRAD         $0x17, Z7, Z7
+	VPSLLD         $0x17, Z7, Z9
+	VPSUBD         Z9, Z5, Z5
 	VSUBPS         Z4, Z5, Z5
-	PREFETCHT0     13248(CX)
-	VMULPS.BCST    wide<>+128(SB), Z5, Z10
-	VBROADCASTSS   wide<>+132(SB), Z11
-	VSUBPS         Z10, Z11, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+136(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+140(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+144(SB), Z10, Z10
-	VMULPS         Z10, Z5, Z10
-	VADDPS.BCST    wide<>+148(SB), Z10, Z10
-	VCVTDQ2PS      Z8, Z8
-	VMULPS         Z10, Z5, Z5
-	VADDPS         Z5, Z8, Z5
-	VMULPS.BCST    wide<>+152(SB), Z5, Z5
-	VMOVUPS        4416(CX), Z8
-	VMAXPS.BCST    wide<>+156(SB), Z8, Z10
-	VMOVUPS        4480(CX), Z14
-	VMAXPS.BCST    wide<>+160(SB), Z14, Z22
-	VSUBPS         Z10, Z22, Z24
-	VMAXPS         Z16, Z24, Z24
-	VMOVUPS        4544(CX), Z25
-	VMAXPS.BCST    wide<>+164(SB), Z25, Z28
+	VMULPS.BCST    wide<>+124(SB), Z5, Z9
+	VBROADCASTSS   wide<>+128(SB), Z11
+	VSUBPS         Z9, Z11, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+132(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	PREFETCHT0     12672(CX)
+	VMULPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
+	VCVTDQ2PS      Z7, Z7
+	VMULPS         Z9, Z5, Z5
+	VADDPS         Z5, Z7, Z5
+	VMULPS.BCST    wide<>+148(SB), Z5, Z5
+	VMOVUPS        4224(CX), Z7
+	VMAXPS.BCST    wide<>+152(SB), Z7, Z9
+	VMOVUPS        4288(CX), Z14
+	VMAXPS.BCST    wide<>+156(SB), Z14, Z22
+	VSUBPS         Z9, Z22, Z24
+	VMAXPS         Z15, Z24, Z24
+	VMOVUPS        4352(CX), Z25
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z28
 	VSUBPS         Z22, Z28, Z31
-	PREFETCHT0     13312(CX)
-	VMAXPS         Z16, Z31, Z31
+	VMAXPS         Z15, Z31, Z31
 	VCMPPS         $0x01, Z5, Z22, K4
-	VBLENDMPS      Z22, Z10, K4, Z10
+	VBLENDMPS      Z22, Z9, K4, Z9
 	VBLENDMPS      Z31, Z24, K4, Z22
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z24
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z24
 	VCMPPS         $0x01, Z5, Z28, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z24, K4, Z24
-	VBLENDMPS      Z28, Z10, K4, Z10
-	VMAXPS.BCST    wide<>+172(SB), Z31, Z28
+	VBLENDMPS.BCST wide<>+164(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z9, K4, Z9
+	PREFETCHT0     12736(CX)
+	VMAXPS.BCST    wide<>+168(SB), Z31, Z28
 	VMINPS         Z28, Z4, Z28
 	VBLENDMPS      Z28, Z22, K4, Z22
-	VSUBPS         Z10, Z5, Z10
-	VDIVPS         Z22, Z10, Z10
-	VADDPS         Z10, Z24, Z10
-	VCMPPS         $0x01, Z4, Z10, K4
-	VSUBPS         Z4, Z10, Z22
-	VMULPS.BCST    wide<>+88(SB), Z22, Z22
-	VMAXPS.BCST    wide<>+92(SB), Z22, Z22
+	VSUBPS         Z9, Z5, Z9
+	VDIVPS         Z22, Z9, Z9
+	VADDPS         Z9, Z24, Z9
+	VCMPPS         $0x01, Z4, Z9, K4
+	VSUBPS         Z4, Z9, Z22
+	VMULPS.BCST    wide<>+84(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+88(SB), Z22, Z22
 	VADDPS         Z22, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z22, Z22
+	VMULPS         Z22, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z22, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z22, Z22
+	PREFETCHT0     12800(CX)
+	VADDPS         Z22, Z4, Z22
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z22, Z22
+	VBLENDMPS      Z22, Z9, K4, Z9
+	VBROADCASTSS   wide<>+200(SB), Z22
+	VMINPS         Z9, Z22, Z9
+	VMULPS.BCST    wide<>+172(SB), Z9, Z9
+	VADDPS         Z9, Z23, Z24
+	VSUBPS         Z23, Z24, Z28
+	VSUBPS         Z28, Z9, Z9
+	VMULPS         Z9, Z26, Z28
+	VADDPS         Z28, Z29, Z28
+	VMULPS         Z28, Z9, Z28
+	VADDPS         Z28, Z27, Z28
+	VMULPS         Z28, Z9, Z28
+	VADDPS         Z28, Z6, Z28
+	VMULPS         Z28, Z9, Z9
+	VADDPS         Z9, Z4, Z9
+	VPSLLD         $0x17, Z24, Z24
+	VPADDD         Z24, Z9, Z9
+	VADDPS         Z9, Z1, Z1
+	PREFETCHT0     12864(CX)
+	VSUBPS         Z7, Z14, Z9
+	VMAXPS         Z30, Z9, Z9
+	VMINPS         Z9, Z4, Z9
+	VSUBPS         Z14, Z25, Z24
+	VMAXPS         Z30, Z24, Z24
+	VMINPS         Z24, Z4, Z24
+	VMULPS         Z9, Z19, Z28
+	VCMPPS         $0x01, Z5, Z7, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
+	VMULPS         Z31, Z28, Z28
+	VADDPS         Z28, Z7, Z7
+	VMOVUPS        Z7, K1, 4224(CX)
+	VMULPS         Z9, Z20, Z9
+	VMINPS         Z9, Z17, Z9
+	VCMPPS         $0x01, Z5, Z14, K4
+	VBLENDMPS      Z21, Z8, K4, Z28
+	VMULPS         Z28, Z9, Z9
+	VADDPS         Z9, Z14, Z9
+	VRANGEPS       $0x05, Z9, Z7, Z7
+	VMOVUPS        Z7, K1, 4288(CX)
+	PREFETCHT0     12928(CX)
+	VMULPS         Z24, Z18, Z9
+	VCMPPS         $0x01, Z5, Z25, K4
+	VBLENDMPS      Z13, Z0, K4, Z5
+	VMULPS         Z5, Z9, Z5
+	VADDPS         Z5, Z25, Z5
+	VRANGEPS       $0x05, Z5, Z7, Z5
+	VMOVUPS        Z5, K1, 4352(CX)
+	VMOVUPS        1664(AX), Z5
+	VPANDD.BCST    wide<>+12(SB), Z5, Z5
+	VMOVUPS        2368(AX), Z7
+	VMOVUPS        1600(AX), Z9
+	VADDPS         Z9, Z7, Z14
+	VDIVPS         Z14, Z5, Z24
+	VADDPS.BCST    wide<>+16(SB), Z24, Z24
+	VPSUBD.BCST    wide<>+120(SB), Z24, Z25
+	VPSRAD         $0x17, Z25, Z25
+	VPSLLD         $0x17, Z25, Z28
+	VPSUBD         Z28, Z24, Z24
+	VSUBPS         Z4, Z24, Z24
+	VMULPS.BCST    wide<>+124(SB), Z24, Z28
+	VSUBPS         Z28, Z11, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+132(SB), Z28, Z28
+	PREFETCHT0     12992(CX)
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+136(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+140(SB), Z28, Z28
+	VMULPS         Z28, Z24, Z28
+	VADDPS.BCST    wide<>+144(SB), Z28, Z28
+	VCVTDQ2PS      Z25, Z25
+	VMULPS         Z28, Z24, Z24
+	VADDPS         Z24, Z25, Z24
+	VMULPS.BCST    wide<>+148(SB), Z24, Z24
+	VMOVUPS        2880(CX), Z25
+	VMAXPS.BCST    wide<>+152(SB), Z25, Z28
+	VMOVUPS        2944(CX), Z31
+	VMAXPS.BCST    wide<>+156(SB), Z31, Z7
+	VSUBPS         Z28, Z7, Z16
+	VMAXPS         Z15, Z16, Z16
+	VMOVUPS        3008(CX), Z22
+	VMOVUPS        Z14, 1664(AX)
+	VMAXPS.BCST    wide<>+160(SB), Z22, Z14
+	VSUBPS         Z7, Z14, Z11
+	VMAXPS         Z15, Z11, Z11
+	VCMPPS         $0x01, Z24, Z7, K4
+	VBLENDMPS      Z7, Z28, K4, Z7
+	PREFETCHT0     13056(CX)
+	VBLENDMPS      Z11, Z16, K4, Z16
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z24, Z14, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z28, K4, Z28
+	VBLENDMPS      Z14, Z7, K4, Z7
+	VMAXPS.BCST    wide<>+168(SB), Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VBLENDMPS      Z11, Z16, K4, Z11
+	VSUBPS         Z7, Z24, Z7
+	VDIVPS         Z11, Z7, Z7
+	VADDPS         Z7, Z28, Z7
+	VCMPPS         $0x01, Z4, Z7, K4
+	VSUBPS         Z4, Z7, Z11
+	VMULPS.BCST    wide<>+84(SB), Z11, Z11
+	VMAXPS.BCST    wide<>+88(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z14
+	VSUBPS         Z23, Z14, Z16
+	VSUBPS         Z16, Z11, Z11
+	VMULPS         Z11, Z26, Z16
+	VADDPS         Z16, Z29, Z16
+	PREFETCHT0     13120(CX)
+	VMULPS         Z16, Z11, Z16
+	VADDPS         Z16, Z27, Z16
+	VMULPS         Z16, Z11, Z16
+	VADDPS         Z16, Z6, Z16
+	VMULPS         Z16, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z14, Z14
+	VPADDD         Z14, Z11, Z11
+	VBLENDMPS      Z11, Z7, K4, Z7
+	VMINPS         Z7, Z12, Z7
+	VMULPS.BCST    wide<>+172(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z11
+	VSUBPS         Z23, Z11, Z14
+	VSUBPS         Z14, Z7, Z7
+	VMULPS         Z7, Z26, Z14
+	VADDPS         Z14, Z29, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS         Z14, Z27, Z14
+	VMULPS         Z14, Z7, Z14
+	VADDPS         Z14, Z6, Z14
+	PREFETCHT0     13184(CX)
+	VMULPS         Z14, Z7, Z7
+	VADDPS         Z7, Z4, Z7
+	VPSLLD         $0x17, Z11, Z11
+	VPADDD         Z11, Z7, Z7
+	VADDPS         Z7, Z2, Z2
+	VSUBPS         Z25, Z31, Z7
+	VMAXPS         Z30, Z7, Z7
+	VMINPS         Z7, Z4, Z7
+	VSUBPS         Z31, Z22, Z11
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VMULPS         Z7, Z19, Z14
+	VCMPPS         $0x01, Z24, Z25, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z16
+	VMULPS         Z16, Z14, Z14
+	VADDPS         Z14, Z25, Z14
+	VMOVUPS        Z14, K1, 2880(CX)
+	VMULPS         Z7, Z20, Z7
+	VMINPS         Z7, Z17, Z7
+	VCMPPS         $0x01, Z24, Z31, K4
+	PREFETCHT0     13248(CX)
+	VBLENDMPS      Z21, Z8, K4, Z16
+	VMULPS         Z16, Z7, Z7
+	VADDPS         Z7, Z31, Z7
+	VRANGEPS       $0x05, Z7, Z14, Z7
+	VMOVUPS        Z7, K1, 2944(CX)
+	VMULPS         Z11, Z18, Z11
+	VCMPPS         $0x01, Z24, Z22, K4
+	VBLENDMPS      Z13, Z0, K4, Z14
+	VMULPS         Z14, Z11, Z11
+	VADDPS         Z11, Z22, Z11
+	VRANGEPS       $0x05, Z11, Z7, Z7
+	VMOVUPS        Z7, K1, 3008(CX)
+	VADDPS         Z9, Z3, Z7
+	VDIVPS         Z7, Z5, Z5
+	VADDPS.BCST    wide<>+16(SB), Z5, Z5
+	VPSUBD.BCST    wide<>+120(SB), Z5, Z9
+	VPSRAD         $0x17, Z9, Z9
+	VPSLLD         $0x17, Z9, Z11
+	VPSUBD         Z11, Z5, Z5
+	VSUBPS         Z4, Z5, Z5
+	PREFETCHT0     13312(CX)
+	VMULPS.BCST    wide<>+124(SB), Z5, Z11
+	VBROADCASTSS   wide<>+128(SB), Z14
+	VSUBPS         Z11, Z14, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+132(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+136(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+140(SB), Z11, Z11
+	VMULPS         Z11, Z5, Z11
+	VADDPS.BCST    wide<>+144(SB), Z11, Z11
+	VCVTDQ2PS      Z9, Z9
+	VMULPS         Z11, Z5, Z5
+	VADDPS         Z5, Z9, Z5
+	VMULPS.BCST    wide<>+148(SB), Z5, Z5
+	VMOVUPS        4416(CX), Z9
+	VMAXPS.BCST    wide<>+152(SB), Z9, Z11
+	VMOVUPS        4480(CX), Z16
+	VMAXPS.BCST    wide<>+156(SB), Z16, Z22
+	VSUBPS         Z11, Z22, Z24
+	VMAXPS         Z15, Z24, Z24
+	VMOVUPS        4544(CX), Z25
+	VMAXPS.BCST    wide<>+160(SB), Z25, Z28
 	PREFETCHT0     13376(CX)
+	VSUBPS         Z22, Z28, Z31
+	VMAXPS         Z15, Z31, Z31
+	VCMPPS         $0x01, Z5, Z22, K4
+	VBLENDMPS      Z22, Z11, K4, Z11
+	VBLENDMPS      Z31, Z24, K4, Z22
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z24
+	VCMPPS         $0x01, Z5, Z28, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z24, K4, Z24
+	VBLENDMPS      Z28, Z11, K4, Z11
+	VMAXPS.BCST    wide<>+168(SB), Z31, Z28
+	VMINPS         Z28, Z4, Z28
+	VBLENDMPS      Z28, Z22, K4, Z22
+	VSUBPS         Z11, Z5, Z11
+	VDIVPS         Z22, Z11, Z11
+	VADDPS         Z11, Z24, Z11
+	VCMPPS         $0x01, Z4, Z11, K4
+	VSUBPS         Z4, Z11, Z22
+	VMULPS.BCST    wide<>+84(SB), Z22, Z22
+	VMAXPS.BCST    wide<>+88(SB), Z22, Z22
+	VADDPS         Z22, Z23, Z24
+	PREFETCHT0     13440(CX)
+	VSUBPS         Z23, Z24, Z28
 	VSUBPS         Z28, Z22, Z22
 	VMULPS         Z22, Z26, Z28
 	VADDPS         Z28, Z29, Z28
@@ -5880,1662 +5904,1685 @@ block:
 	VADDPS         Z22, Z4, Z22
 	VPSLLD         $0x17, Z24, Z24
 	VPADDD         Z24, Z22, Z22
-	VBLENDMPS      Z22, Z10, K4, Z10
-	VBROADCASTSS   wide<>+204(SB), Z22
-	VMINPS         Z10, Z22, Z10
-	VMULPS.BCST    wide<>+176(SB), Z10, Z10
-	VADDPS         Z10, Z23, Z24
+	VBLENDMPS      Z22, Z11, K4, Z11
+	VBROADCASTSS   wide<>+200(SB), Z22
+	VMINPS         Z11, Z22, Z11
+	VMULPS.BCST    wide<>+172(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z24
 	VSUBPS         Z23, Z24, Z28
-	VSUBPS         Z28, Z10, Z10
-	VMULPS         Z10, Z26, Z28
+	VSUBPS         Z28, Z11, Z11
+	VMULPS         Z11, Z26, Z28
 	VADDPS         Z28, Z29, Z28
-	VMULPS         Z28, Z10, Z28
-	PREFETCHT0     13440(CX)
+	PREFETCHT0     13504(CX)
+	VMULPS         Z28, Z11, Z28
 	VADDPS         Z28, Z27, Z28
-	VMULPS         Z28, Z10, Z28
+	VMULPS         Z28, Z11, Z28
 	VADDPS         Z28, Z6, Z28
-	VMULPS         Z28, Z10, Z10
-	VADDPS         Z10, Z4, Z10
+	VMULPS         Z28, Z11, Z11
+	VADDPS         Z11, Z4, Z11
 	VPSLLD         $0x17, Z24, Z24
-	VPADDD         Z24, Z10, Z10
-	VADDPS         Z10, Z1, Z1
-	VSUBPS         Z8, Z14, Z10
-	VMAXPS         Z30, Z10, Z10
-	VMINPS         Z10, Z4, Z10
-	VSUBPS         Z14, Z25, Z24
+	VPADDD         Z24, Z11, Z11
+	VADDPS         Z11, Z1, Z1
+	VSUBPS         Z9, Z16, Z11
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VSUBPS         Z16, Z25, Z24
 	VMAXPS         Z30, Z24, Z24
 	VMINPS         Z24, Z4, Z24
-	VMULPS         Z10, Z19, Z28
-	VCMPPS         $0x01, Z5, Z8, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z31
+	VMULPS         Z11, Z19, Z28
+	VCMPPS         $0x01, Z5, Z9, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z31
 	VMULPS         Z31, Z28, Z28
-	VADDPS         Z28, Z8, Z8
-	VMOVUPS        Z8, K1, 4416(CX)
-	PREFETCHT0     13504(CX)
-	VMULPS         Z10, Z20, Z10
-	VMINPS         Z10, Z15, Z10
-	VCMPPS         $0x01, Z5, Z14, K4
-	VBLENDMPS      Z21, Z17, K4, Z28
-	VMULPS         Z28, Z10, Z10
-	VADDPS         Z10, Z14, Z10
-	VRANGEPS       $0x05, Z10, Z8, Z8
-	VMOVUPS        Z8, K1, 4480(CX)
-	VMULPS         Z24, Z18, Z10
+	VADDPS         Z28, Z9, Z9
+	PREFETCHT0     13568(CX)
+	VMOVUPS        Z9, K1, 4416(CX)
+	VMULPS         Z11, Z20, Z11
+	VMINPS         Z11, Z17, Z11
+	VCMPPS         $0x01, Z5, Z16, K4
+	VBLENDMPS      Z21, Z8, K4, Z28
+	VMULPS         Z28, Z11, Z11
+	VADDPS         Z11, Z16, Z11
+	VRANGEPS       $0x05, Z11, Z9, Z9
+	VMOVUPS        Z9, K1, 4480(CX)
+	VMULPS         Z24, Z18, Z11
 	VCMPPS         $0x01, Z5, Z25, K4
-	VBLENDMPS      Z12, Z0, K4, Z5
-	VMULPS         Z5, Z10, Z5
+	VBLENDMPS      Z13, Z0, K4, Z5
+	VMULPS         Z5, Z11, Z5
 	VADDPS         Z5, Z25, Z5
-	VRANGEPS       $0x05, Z5, Z8, Z5
+	VRANGEPS       $0x05, Z5, Z9, Z5
 	VMOVUPS        Z5, K1, 4544(CX)
 	VMOVUPS        1152(AX), Z5
 	VPANDD.BCST    wide<>+12(SB), Z5, Z5
-	VMOVUPS        2368(AX), Z8
-	VDIVPS         Z8, Z5, Z8
-	VADDPS.BCST    wide<>+16(SB), Z8, Z8
-	VPSUBD.BCST    wide<>+124(SB), Z8, Z10
-	VPSRAD         $0x17, Z10, Z10
-	PREFETCHT0     13568(CX)
-	VPSLLD         $0x17, Z10, Z14
-	VPSUBD         Z14, Z8, Z8
-	VSUBPS         Z4, Z8, Z8
-	VMULPS.BCST    wide<>+128(SB), Z8, Z14
-	VSUBPS         Z14, Z11, Z14
-	VMULPS         Z14, Z8, Z14
-	VADDPS.BCST    wide<>+136(SB), Z14, Z14
-	VMULPS         Z14, Z8, Z14
-	VADDPS.BCST    wide<>+140(SB), Z14, Z14
-	VMULPS         Z14, Z8, Z14
-	VADDPS.BCST    wide<>+144(SB), Z14, Z14
-	VMULPS         Z14, Z8, Z14
-	VADDPS.BCST    wide<>+148(SB), Z14, Z14
-	VCVTDQ2PS      Z10, Z10
-	VMULPS         Z14, Z8, Z8
-	VADDPS         Z8, Z10, Z8
-	VMULPS.BCST    wide<>+152(SB), Z8, Z8
-	VMOVUPS        3072(CX), Z10
-	VMAXPS.BCST    wide<>+156(SB), Z10, Z14
-	VMOVUPS        3136(CX), Z24
-	VMAXPS.BCST    wide<>+160(SB), Z24, Z25
+	VMOVUPS        1664(AX), Z9
+	VDIVPS         Z9, Z5, Z9
+	VADDPS.BCST    wide<>+16(SB), Z9, Z9
+	VPSUBD.BCST    wide<>+120(SB), Z9, Z11
 	PREFETCHT0     13632(CX)
-	VSUBPS         Z14, Z25, Z28
-	VMAXPS         Z16, Z28, Z28
+	VPSRAD         $0x17, Z11, Z11
+	VPSLLD         $0x17, Z11, Z16
+	VPSUBD         Z16, Z9, Z9
+	VSUBPS         Z4, Z9, Z9
+	VMULPS.BCST    wide<>+124(SB), Z9, Z16
+	VSUBPS         Z16, Z14, Z16
+	VMULPS         Z16, Z9, Z16
+	VADDPS.BCST    wide<>+132(SB), Z16, Z16
+	VMULPS         Z16, Z9, Z16
+	VADDPS.BCST    wide<>+136(SB), Z16, Z16
+	VMULPS         Z16, Z9, Z16
+	VADDPS.BCST    wide<>+140(SB), Z16, Z16
+	VMULPS         Z16, Z9, Z16
+	VADDPS.BCST    wide<>+144(SB), Z16, Z16
+	VCVTDQ2PS      Z11, Z11
+	VMULPS         Z16, Z9, Z9
+	VADDPS         Z9, Z11, Z9
+	VMULPS.BCST    wide<>+148(SB), Z9, Z9
+	VMOVUPS        3072(CX), Z11
+	VMAXPS.BCST    wide<>+152(SB), Z11, Z16
+	PREFETCHT0     13696(CX)
+	VMOVUPS        3136(CX), Z24
+	VMAXPS.BCST    wide<>+156(SB), Z24, Z25
+	VSUBPS         Z16, Z25, Z28
+	VMAXPS         Z15, Z28, Z28
 	VMOVUPS        3200(CX), Z31
-	VMAXPS.BCST    wide<>+164(SB), Z31, Z3
+	VMAXPS.BCST    wide<>+160(SB), Z31, Z3
 	VSUBPS         Z25, Z3, Z22
-	VMAXPS         Z16, Z22, Z22
-	VCMPPS         $0x01, Z8, Z25, K4
-	VBLENDMPS      Z25, Z14, K4, Z14
+	VMAXPS         Z15, Z22, Z22
+	VCMPPS         $0x01, Z9, Z25, K4
+	VBLENDMPS      Z25, Z16, K4, Z16
 	VBLENDMPS      Z22, Z28, K4, Z25
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z28
-	VCMPPS         $0x01, Z8, Z3, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z28, K4, Z28
-	VBLENDMPS      Z3, Z14, K4, Z3
-	VMAXPS.BCST    wide<>+172(SB), Z22, Z14
-	VMINPS         Z14, Z4, Z14
-	VBLENDMPS      Z14, Z25, K4, Z14
-	VSUBPS         Z3, Z8, Z3
-	VDIVPS         Z14, Z3, Z3
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z28
+	VCMPPS         $0x01, Z9, Z3, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z28, K4, Z28
+	VBLENDMPS      Z3, Z16, K4, Z3
+	VMAXPS.BCST    wide<>+168(SB), Z22, Z16
+	VMINPS         Z16, Z4, Z16
+	VBLENDMPS      Z16, Z25, K4, Z16
+	VSUBPS         Z3, Z9, Z3
+	VDIVPS         Z16, Z3, Z3
 	VADDPS         Z3, Z28, Z3
 	VCMPPS         $0x01, Z4, Z3, K4
-	VSUBPS         Z4, Z3, Z14
-	PREFETCHT0     13696(CX)
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
-	VADDPS         Z14, Z23, Z22
-	VSUBPS         Z23, Z22, Z25
-	VSUBPS         Z25, Z14, Z14
-	VMULPS         Z14, Z26, Z25
-	VADDPS         Z25, Z29, Z25
-	VMULPS         Z25, Z14, Z25
-	VADDPS         Z25, Z27, Z25
-	VMULPS         Z25, Z14, Z25
-	VADDPS         Z25, Z6, Z25
-	VMULPS         Z25, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z14, Z14
-	VBLENDMPS      Z14, Z3, K4, Z3
-	VMINPS         Z3, Z13, Z3
-	VMULPS.BCST    wide<>+176(SB), Z3, Z3
-	VADDPS         Z3, Z23, Z13
-	VSUBPS         Z23, Z13, Z14
 	PREFETCHT0     13760(CX)
-	VSUBPS         Z14, Z3, Z3
-	VMULPS         Z3, Z26, Z14
-	VADDPS         Z14, Z29, Z14
-	VMULPS         Z14, Z3, Z14
-	VADDPS         Z14, Z27, Z14
-	VMULPS         Z14, Z3, Z14
-	VADDPS         Z14, Z6, Z14
-	VMULPS         Z14, Z3, Z3
+	VSUBPS         Z4, Z3, Z16
+	VMULPS.BCST    wide<>+84(SB), Z16, Z16
+	VMAXPS.BCST    wide<>+88(SB), Z16, Z16
+	VADDPS         Z16, Z23, Z22
+	VSUBPS         Z23, Z22, Z25
+	VSUBPS         Z25, Z16, Z16
+	VMULPS         Z16, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z16, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z16, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z16, Z16
+	VADDPS         Z16, Z4, Z16
+	VPSLLD         $0x17, Z22, Z22
+	VPADDD         Z22, Z16, Z16
+	VBLENDMPS      Z16, Z3, K4, Z3
+	VMINPS         Z3, Z12, Z3
+	VMULPS.BCST    wide<>+172(SB), Z3, Z3
+	VADDPS         Z3, Z23, Z12
+	PREFETCHT0     13824(CX)
+	VSUBPS         Z23, Z12, Z16
+	VSUBPS         Z16, Z3, Z3
+	VMULPS         Z3, Z26, Z16
+	VADDPS         Z16, Z29, Z16
+	VMULPS         Z16, Z3, Z16
+	VADDPS         Z16, Z27, Z16
+	VMULPS         Z16, Z3, Z16
+	VADDPS         Z16, Z6, Z16
+	VMULPS         Z16, Z3, Z3
 	VADDPS         Z3, Z4, Z3
-	VPSLLD         $0x17, Z13, Z13
-	VPADDD         Z13, Z3, Z3
+	VPSLLD         $0x17, Z12, Z12
+	VPADDD         Z12, Z3, Z3
 	VADDPS         Z3, Z2, Z2
-	VSUBPS         Z10, Z24, Z3
+	VSUBPS         Z11, Z24, Z3
 	VMAXPS         Z30, Z3, Z3
 	VMINPS         Z3, Z4, Z3
-	VSUBPS         Z24, Z31, Z13
-	VMAXPS         Z30, Z13, Z13
-	VMINPS         Z13, Z4, Z13
-	VMULPS         Z3, Z19, Z14
-	VCMPPS         $0x01, Z8, Z10, K4
-	PREFETCHT0     13824(CX)
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
-	VMULPS         Z22, Z14, Z14
-	VADDPS         Z14, Z10, Z10
-	VMOVUPS        Z10, K1, 3072(CX)
-	VMULPS         Z3, Z20, Z3
-	VMINPS         Z3, Z15, Z3
-	VCMPPS         $0x01, Z8, Z24, K4
-	VBLENDMPS      Z21, Z17, K4, Z14
-	VMULPS         Z14, Z3, Z3
-	VADDPS         Z3, Z24, Z3
-	VRANGEPS       $0x05, Z3, Z10, Z3
-	VMOVUPS        Z3, K1, 3136(CX)
-	VMULPS         Z13, Z18, Z10
-	VCMPPS         $0x01, Z8, Z31, K4
-	VBLENDMPS      Z12, Z0, K4, Z8
-	VMULPS         Z8, Z10, Z8
-	VADDPS         Z8, Z31, Z8
-	VRANGEPS       $0x05, Z8, Z3, Z3
-	VMOVUPS        Z3, K1, 3200(CX)
-	VDIVPS         Z7, Z5, Z3
+	VSUBPS         Z24, Z31, Z12
+	VMAXPS         Z30, Z12, Z12
+	VMINPS         Z12, Z4, Z12
+	VMULPS         Z3, Z19, Z16
 	PREFETCHT0     13888(CX)
+	VCMPPS         $0x01, Z9, Z11, K4
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z22
+	VMULPS         Z22, Z16, Z16
+	VADDPS         Z16, Z11, Z11
+	VMOVUPS        Z11, K1, 3072(CX)
+	VMULPS         Z3, Z20, Z3
+	VMINPS         Z3, Z17, Z3
+	VCMPPS         $0x01, Z9, Z24, K4
+	VBLENDMPS      Z21, Z8, K4, Z16
+	VMULPS         Z16, Z3, Z3
+	VADDPS         Z3, Z24, Z3
+	VRANGEPS       $0x05, Z3, Z11, Z3
+	VMOVUPS        Z3, K1, 3136(CX)
+	VMULPS         Z12, Z18, Z11
+	VCMPPS         $0x01, Z9, Z31, K4
+	VBLENDMPS      Z13, Z0, K4, Z9
+	VMULPS         Z9, Z11, Z9
+	VADDPS         Z9, Z31, Z9
+	VRANGEPS       $0x05, Z9, Z3, Z3
+	VMOVUPS        Z3, K1, 3200(CX)
+	PREFETCHT0     13952(CX)
+	VDIVPS         Z7, Z5, Z3
 	VADDPS.BCST    wide<>+16(SB), Z3, Z3
-	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
+	VPSUBD.BCST    wide<>+120(SB), Z3, Z5
 	VPSRAD         $0x17, Z5, Z5
 	VPSLLD         $0x17, Z5, Z7
 	VPSUBD         Z7, Z3, Z3
 	VSUBPS         Z4, Z3, Z3
-	VMULPS.BCST    wide<>+128(SB), Z3, Z7
-	VSUBPS         Z7, Z11, Z7
+	VMULPS.BCST    wide<>+124(SB), Z3, Z7
+	VSUBPS         Z7, Z14, Z7
+	VMULPS         Z7, Z3, Z7
+	VADDPS.BCST    wide<>+132(SB), Z7, Z7
 	VMULPS         Z7, Z3, Z7
 	VADDPS.BCST    wide<>+136(SB), Z7, Z7
 	VMULPS         Z7, Z3, Z7
 	VADDPS.BCST    wide<>+140(SB), Z7, Z7
 	VMULPS         Z7, Z3, Z7
 	VADDPS.BCST    wide<>+144(SB), Z7, Z7
-	VMULPS         Z7, Z3, Z7
-	VADDPS.BCST    wide<>+148(SB), Z7, Z7
 	VCVTDQ2PS      Z5, Z5
 	VMULPS         Z7, Z3, Z3
-	VADDPS         Z3, Z5, Z3
-	VMULPS.BCST    wide<>+152(SB), Z3, Z3
-	PREFETCHT0     13952(CX)
-	VMOVUPS        4608(CX), Z5
-	VMAXPS.BCST    wide<>+156(SB), Z5, Z7
-	VMOVUPS        4672(CX), Z8
-	VMAXPS.BCST    wide<>+160(SB), Z8, Z10
-	VSUBPS         Z7, Z10, Z13
-	VMAXPS         Z16, Z13, Z13
-	VMOVUPS        4736(CX), Z14
-	VMAXPS.BCST    wide<>+164(SB), Z14, Z22
-	VSUBPS         Z10, Z22, Z24
-	VMAXPS         Z16, Z24, Z24
-	VCMPPS         $0x01, Z3, Z10, K4
-	VBLENDMPS      Z10, Z7, K4, Z7
-	VBLENDMPS      Z24, Z13, K4, Z10
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z13
-	VCMPPS         $0x01, Z3, Z22, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z13, K4, Z13
-	VBLENDMPS      Z22, Z7, K4, Z7
-	VMAXPS.BCST    wide<>+172(SB), Z24, Z22
-	VMINPS         Z22, Z4, Z22
-	VBLENDMPS      Z22, Z10, K4, Z10
-	VSUBPS         Z7, Z3, Z7
-	VDIVPS         Z10, Z7, Z7
-	VADDPS         Z7, Z13, Z7
 	PREFETCHT0     14016(CX)
-	VCMPPS         $0x01, Z4, Z7, K4
-	VSUBPS         Z4, Z7, Z10
-	VMULPS.BCST    wide<>+88(SB), Z10, Z10
-	VMAXPS.BCST    wide<>+92(SB), Z10, Z10
-	VADDPS         Z10, Z23, Z13
-	VSUBPS         Z23, Z13, Z22
-	VSUBPS         Z22, Z10, Z10
-	VMULPS         Z10, Z26, Z22
-	VADDPS         Z22, Z29, Z22
-	VMULPS         Z22, Z10, Z22
-	VADDPS         Z22, Z27, Z22
-	VMULPS         Z22, Z10, Z22
-	VADDPS         Z22, Z6, Z22
-	VMULPS         Z22, Z10, Z10
-	VADDPS         Z10, Z4, Z10
-	VPSLLD         $0x17, Z13, Z13
-	VPADDD         Z13, Z10, Z10
-	VBLENDMPS      Z10, Z7, K4, Z7
-	VBROADCASTSS   wide<>+204(SB), Z10
-	VMINPS         Z7, Z10, Z7
+	VADDPS         Z3, Z5, Z3
+	VMULPS.BCST    wide<>+148(SB), Z3, Z3
+	VMOVUPS        4608(CX), Z5
+	VMAXPS.BCST    wide<>+152(SB), Z5, Z7
+	VMOVUPS        4672(CX), Z9
+	VMAXPS.BCST    wide<>+156(SB), Z9, Z11
+	VSUBPS         Z7, Z11, Z12
+	VMAXPS         Z15, Z12, Z12
+	VMOVUPS        4736(CX), Z16
+	VMAXPS.BCST    wide<>+160(SB), Z16, Z22
+	VSUBPS         Z11, Z22, Z24
+	VMAXPS         Z15, Z24, Z24
+	VCMPPS         $0x01, Z3, Z11, K4
+	VBLENDMPS      Z11, Z7, K4, Z7
+	VBLENDMPS      Z24, Z12, K4, Z11
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z12
+	VCMPPS         $0x01, Z3, Z22, K4
+	VBLENDMPS.BCST wide<>+164(SB), Z12, K4, Z12
+	VBLENDMPS      Z22, Z7, K4, Z7
+	VMAXPS.BCST    wide<>+168(SB), Z24, Z22
+	VMINPS         Z22, Z4, Z22
+	VBLENDMPS      Z22, Z11, K4, Z11
+	VSUBPS         Z7, Z3, Z7
 	PREFETCHT0     14080(CX)
-	VMULPS.BCST    wide<>+176(SB), Z7, Z7
-	VADDPS         Z7, Z23, Z10
-	VSUBPS         Z23, Z10, Z13
-	VSUBPS         Z13, Z7, Z7
-	VMULPS         Z7, Z26, Z13
-	VADDPS         Z13, Z29, Z13
-	VMULPS         Z13, Z7, Z13
-	VADDPS         Z13, Z27, Z13
-	VMULPS         Z13, Z7, Z13
-	VADDPS         Z13, Z6, Z13
-	VMULPS         Z13, Z7, Z7
+	VDIVPS         Z11, Z7, Z7
+	VADDPS         Z7, Z12, Z7
+	VCMPPS         $0x01, Z4, Z7, K4
+	VSUBPS         Z4, Z7, Z11
+	VMULPS.BCST    wide<>+84(SB), Z11, Z11
+	VMAXPS.BCST    wide<>+88(SB), Z11, Z11
+	VADDPS         Z11, Z23, Z12
+	VSUBPS         Z23, Z12, Z22
+	VSUBPS         Z22, Z11, Z11
+	VMULPS         Z11, Z26, Z22
+	VADDPS         Z22, Z29, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS         Z22, Z27, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS         Z22, Z6, Z22
+	VMULPS         Z22, Z11, Z11
+	VADDPS         Z11, Z4, Z11
+	VPSLLD         $0x17, Z12, Z12
+	VPADDD         Z12, Z11, Z11
+	VBLENDMPS      Z11, Z7, K4, Z7
+	PREFETCHT0     14144(CX)
+	VBROADCASTSS   wide<>+200(SB), Z11
+	VMINPS         Z7, Z11, Z7
+	VMULPS.BCST    wide<>+172(SB), Z7, Z7
+	VADDPS         Z7, Z23, Z11
+	VSUBPS         Z23, Z11, Z12
+	VSUBPS         Z12, Z7, Z7
+	VMULPS         Z7, Z26, Z12
+	VADDPS         Z12, Z29, Z12
+	VMULPS         Z12, Z7, Z12
+	VADDPS         Z12, Z27, Z12
+	VMULPS         Z12, Z7, Z12
+	VADDPS         Z12, Z6, Z12
+	VMULPS         Z12, Z7, Z7
 	VADDPS         Z7, Z4, Z7
-	VPSLLD         $0x17, Z10, Z10
-	VPADDD         Z10, Z7, Z7
+	VPSLLD         $0x17, Z11, Z11
+	VPADDD         Z11, Z7, Z7
 	VADDPS         Z7, Z1, Z1
-	VSUBPS         Z5, Z8, Z7
+	VSUBPS         Z5, Z9, Z7
 	VMAXPS         Z30, Z7, Z7
 	VMINPS         Z7, Z4, Z7
-	VSUBPS         Z8, Z14, Z10
-	VMAXPS         Z30, Z10, Z10
-	PREFETCHT0     14144(CX)
-	VMINPS         Z10, Z4, Z10
-	VMULPS         Z7, Z19, Z13
+	VSUBPS         Z9, Z16, Z11
+	PREFETCHT0     14208(CX)
+	VMAXPS         Z30, Z11, Z11
+	VMINPS         Z11, Z4, Z11
+	VMULPS         Z7, Z19, Z12
 	VCMPPS         $0x01, Z3, Z5, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z22
-	VMULPS         Z22, Z13, Z13
-	VADDPS         Z13, Z5, Z5
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z22
+	VMULPS         Z22, Z12, Z12
+	VADDPS         Z12, Z5, Z5
 	VMOVUPS        Z5, K1, 4608(CX)
 	VMULPS         Z7, Z20, Z7
-	VMINPS         Z7, Z15, Z7
-	VCMPPS         $0x01, Z3, Z8, K4
-	VBLENDMPS      Z21, Z17, K4, Z13
-	VMULPS         Z13, Z7, Z7
-	VADDPS         Z7, Z8, Z7
+	VMINPS         Z7, Z17, Z7
+	VCMPPS         $0x01, Z3, Z9, K4
+	VBLENDMPS      Z21, Z8, K4, Z12
+	VMULPS         Z12, Z7, Z7
+	VADDPS         Z7, Z9, Z7
 	VRANGEPS       $0x05, Z7, Z5, Z5
 	VMOVUPS        Z5, K1, 4672(CX)
-	VMULPS         Z10, Z18, Z7
-	VCMPPS         $0x01, Z3, Z14, K4
-	VBLENDMPS      Z12, Z0, K4, Z3
+	VMULPS         Z11, Z18, Z7
+	VCMPPS         $0x01, Z3, Z16, K4
+	VBLENDMPS      Z13, Z0, K4, Z3
 	VMULPS         Z3, Z7, Z3
-	VADDPS         Z3, Z14, Z3
-	PREFETCHT0     14208(CX)
+	PREFETCHT0     14272(CX)
+	VADDPS         Z3, Z16, Z3
 	VRANGEPS       $0x05, Z3, Z5, Z3
 	VMOVUPS        Z3, K1, 4736(CX)
 	VMOVUPS        1088(AX), Z3
-	VMULPS.BCST    wide<>+44(SB), Z3, Z5
+	VMULPS.BCST    wide<>+40(SB), Z3, Z5
 	VMINPS         Z5, Z4, Z5
-	VMULPS.BCST    wide<>+208(SB), Z2, Z2
-	VPSUBD.BCST    wide<>+124(SB), Z2, Z7
+	VMULPS.BCST    wide<>+204(SB), Z2, Z2
+	VPSUBD.BCST    wide<>+120(SB), Z2, Z7
 	VPSRAD         $0x17, Z7, Z7
-	VPSLLD         $0x17, Z7, Z8
-	VPSUBD         Z8, Z2, Z2
+	VPSLLD         $0x17, Z7, Z9
+	VPSUBD         Z9, Z2, Z2
 	VSUBPS         Z4, Z2, Z2
-	VMULPS.BCST    wide<>+128(SB), Z2, Z8
-	VSUBPS         Z8, Z11, Z8
-	VMULPS         Z8, Z2, Z8
-	VADDPS.BCST    wide<>+136(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
-	VADDPS.BCST    wide<>+140(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
-	VADDPS.BCST    wide<>+144(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
-	VADDPS.BCST    wide<>+148(SB), Z8, Z8
-	PREFETCHT0     14272(CX)
+	VMULPS.BCST    wide<>+124(SB), Z2, Z9
+	VSUBPS         Z9, Z14, Z9
+	VMULPS         Z9, Z2, Z9
+	VADDPS.BCST    wide<>+132(SB), Z9, Z9
+	VMULPS         Z9, Z2, Z9
+	VADDPS.BCST    wide<>+136(SB), Z9, Z9
+	VMULPS         Z9, Z2, Z9
+	VADDPS.BCST    wide<>+140(SB), Z9, Z9
+	VMULPS         Z9, Z2, Z9
+	PREFETCHT0     14336(CX)
+	VADDPS.BCST    wide<>+144(SB), Z9, Z9
 	VCVTDQ2PS      Z7, Z7
-	VMULPS         Z8, Z2, Z2
+	VMULPS         Z9, Z2, Z2
 	VADDPS         Z2, Z7, Z2
-	VMULPS.BCST    wide<>+212(SB), Z2, Z2
+	VMULPS.BCST    wide<>+208(SB), Z2, Z2
 	VMULPS         Z2, Z5, Z2
 	VMOVUPS        3264(CX), Z7
-	VMAXPS.BCST    wide<>+216(SB), Z7, Z8
-	VMOVUPS        3328(CX), Z10
-	VMAXPS.BCST    wide<>+220(SB), Z10, Z13
-	VSUBPS         Z8, Z13, Z14
-	VMAXPS         Z16, Z14, Z14
+	VMAXPS.BCST    wide<>+212(SB), Z7, Z9
+	VMOVUPS        3328(CX), Z11
+	VMAXPS.BCST    wide<>+216(SB), Z11, Z12
+	VSUBPS         Z9, Z12, Z16
+	VMAXPS         Z15, Z16, Z16
 	VMOVUPS        3392(CX), Z22
-	VMAXPS.BCST    wide<>+224(SB), Z22, Z24
-	VSUBPS         Z13, Z24, Z25
-	VMAXPS         Z16, Z25, Z25
-	VCMPPS         $0x01, Z2, Z13, K4
-	VBLENDMPS      Z13, Z8, K4, Z8
-	VBLENDMPS      Z25, Z14, K4, Z13
-	VBLENDMPS.BCST wide<>+68(SB), Z4, K4, Z14
+	VMAXPS.BCST    wide<>+220(SB), Z22, Z24
+	VSUBPS         Z12, Z24, Z25
+	VMAXPS         Z15, Z25, Z25
+	VCMPPS         $0x01, Z2, Z12, K4
+	VBLENDMPS      Z12, Z9, K4, Z9
+	VBLENDMPS      Z25, Z16, K4, Z12
+	VBLENDMPS.BCST wide<>+64(SB), Z4, K4, Z16
 	VCMPPS         $0x01, Z2, Z24, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z14, K4, Z14
-	VBLENDMPS      Z24, Z8, K4, Z8
-	VMAXPS         Z4, Z25, Z24
-	PREFETCHT0     14336(CX)
-	VMINPS         Z24, Z4, Z24
-	VBLENDMPS      Z24, Z13, K4, Z13
-	VSUBPS         Z8, Z2, Z8
-	VDIVPS         Z13, Z8, Z8
-	VADDPS         Z8, Z14, Z8
-	VCMPPS         $0x01, Z4, Z8, K4
-	VSUBPS         Z4, Z8, Z13
-	VMULPS.BCST    wide<>+88(SB), Z13, Z13
-	VMAXPS.BCST    wide<>+92(SB), Z13, Z13
-	VADDPS         Z13, Z23, Z14
-	VSUBPS         Z23, Z14, Z24
-	VSUBPS         Z24, Z13, Z13
-	VMULPS         Z13, Z26, Z24
-	VADDPS         Z24, Z29, Z24
-	VMULPS         Z24, Z13, Z24
-	VADDPS         Z24, Z27, Z24
-	VMULPS         Z24, Z13, Z24
-	VADDPS         Z24, Z6, Z24
-	VMULPS         Z24, Z13, Z13
-	VADDPS         Z13, Z4, Z13
+	VBLENDMPS.BCST wide<>+164(SB), Z16, K4, Z16
 	PREFETCHT0     14400(CX)
-	VPSLLD         $0x17, Z14, Z14
-	VPADDD         Z14, Z13, Z13
-	VBLENDMPS      Z13, Z8, K4, Z8
-	VSUBPS         Z7, Z10, Z13
-	VMAXPS         Z30, Z13, Z13
-	VMINPS         Z13, Z4, Z13
-	VSUBPS         Z10, Z22, Z14
-	VMAXPS         Z30, Z14, Z14
-	VMINPS         Z14, Z4, Z14
-	VMULPS         Z13, Z19, Z24
+	VBLENDMPS      Z24, Z9, K4, Z9
+	VMAXPS         Z4, Z25, Z24
+	VMINPS         Z24, Z4, Z24
+	VBLENDMPS      Z24, Z12, K4, Z12
+	VSUBPS         Z9, Z2, Z9
+	VDIVPS         Z12, Z9, Z9
+	VADDPS         Z9, Z16, Z9
+	VCMPPS         $0x01, Z4, Z9, K4
+	VSUBPS         Z4, Z9, Z12
+	VMULPS.BCST    wide<>+84(SB), Z12, Z12
+	VMAXPS.BCST    wide<>+88(SB), Z12, Z12
+	VADDPS         Z12, Z23, Z16
+	VSUBPS         Z23, Z16, Z24
+	VSUBPS         Z24, Z12, Z12
+	VMULPS         Z12, Z26, Z24
+	VADDPS         Z24, Z29, Z24
+	VMULPS         Z24, Z12, Z24
+	VADDPS         Z24, Z27, Z24
+	VMULPS         Z24, Z12, Z24
+	VADDPS         Z24, Z6, Z24
+	PREFETCHT0     14464(CX)
+	VMULPS         Z24, Z12, Z12
+	VADDPS         Z12, Z4, Z12
+	VPSLLD         $0x17, Z16, Z16
+	VPADDD         Z16, Z12, Z12
+	VBLENDMPS      Z12, Z9, K4, Z9
+	VSUBPS         Z7, Z11, Z12
+	VMAXPS         Z30, Z12, Z12
+	VMINPS         Z12, Z4, Z12
+	VSUBPS         Z11, Z22, Z16
+	VMAXPS         Z30, Z16, Z16
+	VMINPS         Z16, Z4, Z16
+	VMULPS         Z12, Z19, Z24
 	VCMPPS         $0x01, Z2, Z7, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z25
 	VMULPS         Z25, Z24, Z24
 	VADDPS         Z24, Z7, Z7
 	VMOVUPS        Z7, K1, 3264(CX)
-	VMULPS         Z13, Z20, Z13
-	VMINPS         Z13, Z15, Z13
-	VCMPPS         $0x01, Z2, Z10, K4
-	VBLENDMPS      Z21, Z17, K4, Z24
-	VMULPS         Z24, Z13, Z13
-	PREFETCHT0     14464(CX)
-	VADDPS         Z13, Z10, Z10
-	VRANGEPS       $0x05, Z10, Z7, Z7
+	VMULPS         Z12, Z20, Z12
+	VMINPS         Z12, Z17, Z12
+	VCMPPS         $0x01, Z2, Z11, K4
+	PREFETCHT0     14528(CX)
+	VBLENDMPS      Z21, Z8, K4, Z24
+	VMULPS         Z24, Z12, Z12
+	VADDPS         Z12, Z11, Z11
+	VRANGEPS       $0x05, Z11, Z7, Z7
 	VMOVUPS        Z7, K1, 3328(CX)
-	VMULPS         Z14, Z18, Z10
+	VMULPS         Z16, Z18, Z11
 	VCMPPS         $0x01, Z2, Z22, K4
-	VBLENDMPS      Z12, Z0, K4, Z13
-	VMULPS         Z13, Z10, Z10
-	VADDPS         Z10, Z22, Z10
-	VRANGEPS       $0x05, Z10, Z7, Z7
+	VBLENDMPS      Z13, Z0, K4, Z12
+	VMULPS         Z12, Z11, Z11
+	VADDPS         Z11, Z22, Z11
+	VRANGEPS       $0x05, Z11, Z7, Z7
 	VMOVUPS        Z7, K1, 3392(CX)
-	VBROADCASTSS   wide<>+68(SB), Z7
+	VBROADCASTSS   wide<>+64(SB), Z7
 	VCMPPS         $0x01, Z2, Z7, K4
 	VMOVAPS.Z      Z4, K4, Z2
-	VMOVUPS        1728(CX), Z10
-	VSUBPS         Z10, Z2, Z2
-	VMULPS.BCST    wide<>+228(SB), Z2, Z2
-	VADDPS         Z2, Z10, Z2
-	VBROADCASTSS   wide<>+60(SB), Z10
-	VADDPS         Z2, Z10, Z2
-	VSUBPS         Z10, Z2, Z2
+	VMOVUPS        1728(CX), Z11
+	VSUBPS         Z11, Z2, Z2
+	VMULPS.BCST    wide<>+224(SB), Z2, Z2
+	VADDPS         Z2, Z11, Z2
+	VBROADCASTSS   wide<>+56(SB), Z11
+	VADDPS         Z2, Z11, Z2
+	VSUBPS         Z11, Z2, Z2
 	VMOVUPS        Z2, K1, 1728(CX)
-	VMULPS.BCST    wide<>+208(SB), Z1, Z1
-	PREFETCHT0     14528(CX)
-	VPSUBD.BCST    wide<>+124(SB), Z1, Z2
-	VPSRAD         $0x17, Z2, Z2
-	VPSLLD         $0x17, Z2, Z13
-	VPSUBD         Z13, Z1, Z1
-	VSUBPS         Z4, Z1, Z1
-	VMULPS.BCST    wide<>+128(SB), Z1, Z13
-	VSUBPS         Z13, Z11, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+136(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+140(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+144(SB), Z13, Z13
-	VMULPS         Z13, Z1, Z13
-	VADDPS.BCST    wide<>+148(SB), Z13, Z13
-	VCVTDQ2PS      Z2, Z2
-	VMULPS         Z13, Z1, Z1
-	VADDPS         Z1, Z2, Z1
-	VMULPS.BCST    wide<>+212(SB), Z1, Z1
-	VMULPS         Z1, Z5, Z1
 	PREFETCHT0     14592(CX)
+	VMULPS.BCST    wide<>+204(SB), Z1, Z1
+	VPSUBD.BCST    wide<>+120(SB), Z1, Z2
+	VPSRAD         $0x17, Z2, Z2
+	VPSLLD         $0x17, Z2, Z12
+	VPSUBD         Z12, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	VMULPS.BCST    wide<>+124(SB), Z1, Z12
+	VSUBPS         Z12, Z14, Z12
+	VMULPS         Z12, Z1, Z12
+	VADDPS.BCST    wide<>+132(SB), Z12, Z12
+	VMULPS         Z12, Z1, Z12
+	VADDPS.BCST    wide<>+136(SB), Z12, Z12
+	VMULPS         Z12, Z1, Z12
+	VADDPS.BCST    wide<>+140(SB), Z12, Z12
+	VMULPS         Z12, Z1, Z12
+	VADDPS.BCST    wide<>+144(SB), Z12, Z12
+	VCVTDQ2PS      Z2, Z2
+	VMULPS         Z12, Z1, Z1
+	VADDPS         Z1, Z2, Z1
+	VMULPS.BCST    wide<>+208(SB), Z1, Z1
+	PREFETCHT0     14656(CX)
+	VMULPS         Z1, Z5, Z1
 	VMOVUPS        4800(CX), Z2
-	VMAXPS.BCST    wide<>+216(SB), Z2, Z5
-	VMOVUPS        4864(CX), Z13
-	VMAXPS.BCST    wide<>+220(SB), Z13, Z14
-	VSUBPS         Z5, Z14, Z22
-	VMAXPS         Z16, Z22, Z22
+	VMAXPS.BCST    wide<>+212(SB), Z2, Z5
+	VMOVUPS        4864(CX), Z12
+	VMAXPS.BCST    wide<>+216(SB), Z12, Z16
+	VSUBPS         Z5, Z16, Z22
+	VMAXPS         Z15, Z22, Z22
 	VMOVUPS        4928(CX), Z24
-	VMAXPS.BCST    wide<>+224(SB), Z24, Z25
-	VSUBPS         Z14, Z25, Z28
-	VMAXPS         Z16, Z28, Z28
-	VCMPPS         $0x01, Z1, Z14, K4
-	VBLENDMPS      Z14, Z5, K4, Z5
-	VBLENDMPS      Z28, Z22, K4, Z14
+	VMAXPS.BCST    wide<>+220(SB), Z24, Z25
+	VSUBPS         Z16, Z25, Z28
+	VMAXPS         Z15, Z28, Z28
+	VCMPPS         $0x01, Z1, Z16, K4
+	VBLENDMPS      Z16, Z5, K4, Z5
+	VBLENDMPS      Z28, Z22, K4, Z16
 	VBLENDMPS      Z7, Z4, K4, Z22
 	VCMPPS         $0x01, Z1, Z25, K4
-	VBLENDMPS.BCST wide<>+168(SB), Z22, K4, Z22
+	VBLENDMPS.BCST wide<>+164(SB), Z22, K4, Z22
 	VBLENDMPS      Z25, Z5, K4, Z5
 	VMAXPS         Z4, Z28, Z25
 	VMINPS         Z25, Z4, Z25
-	VBLENDMPS      Z25, Z14, K4, Z14
+	VBLENDMPS      Z25, Z16, K4, Z16
 	VSUBPS         Z5, Z1, Z5
-	VDIVPS         Z14, Z5, Z5
-	VADDPS         Z5, Z22, Z5
-	PREFETCHT0     14656(CX)
-	VCMPPS         $0x01, Z4, Z5, K4
-	VSUBPS         Z4, Z5, Z14
-	VMULPS.BCST    wide<>+88(SB), Z14, Z14
-	VMAXPS.BCST    wide<>+92(SB), Z14, Z14
-	VADDPS         Z14, Z23, Z22
-	VSUBPS         Z23, Z22, Z25
-	VSUBPS         Z25, Z14, Z14
-	VMULPS         Z14, Z26, Z25
-	VADDPS         Z25, Z29, Z25
-	VMULPS         Z25, Z14, Z25
-	VADDPS         Z25, Z27, Z25
-	VMULPS         Z25, Z14, Z25
-	VADDPS         Z25, Z6, Z25
-	VMULPS         Z25, Z14, Z14
-	VADDPS         Z14, Z4, Z14
-	VPSLLD         $0x17, Z22, Z22
-	VPADDD         Z22, Z14, Z14
-	VBLENDMPS      Z14, Z5, K4, Z5
-	VSUBPS         Z2, Z13, Z14
-	VMAXPS         Z30, Z14, Z14
 	PREFETCHT0     14720(CX)
-	VMINPS         Z14, Z4, Z14
-	VSUBPS         Z13, Z24, Z22
+	VDIVPS         Z16, Z5, Z5
+	VADDPS         Z5, Z22, Z5
+	VCMPPS         $0x01, Z4, Z5, K4
+	VSUBPS         Z4, Z5, Z16
+	VMULPS.BCST    wide<>+84(SB), Z16, Z16
+	VMAXPS.BCST    wide<>+88(SB), Z16, Z16
+	VADDPS         Z16, Z23, Z22
+	VSUBPS         Z23, Z22, Z25
+	VSUBPS         Z25, Z16, Z16
+	VMULPS         Z16, Z26, Z25
+	VADDPS         Z25, Z29, Z25
+	VMULPS         Z25, Z16, Z25
+	VADDPS         Z25, Z27, Z25
+	VMULPS         Z25, Z16, Z25
+	VADDPS         Z25, Z6, Z25
+	VMULPS         Z25, Z16, Z16
+	VADDPS         Z16, Z4, Z16
+	VPSLLD         $0x17, Z22, Z22
+	VPADDD         Z22, Z16, Z16
+	VBLENDMPS      Z16, Z5, K4, Z5
+	PREFETCHT0     14784(CX)
+	VSUBPS         Z2, Z12, Z16
+	VMAXPS         Z30, Z16, Z16
+	VMINPS         Z16, Z4, Z16
+	VSUBPS         Z12, Z24, Z22
 	VMAXPS         Z30, Z22, Z22
 	VMINPS         Z22, Z4, Z22
-	VMULPS         Z14, Z19, Z19
+	VMULPS         Z16, Z19, Z19
 	VCMPPS         $0x01, Z1, Z2, K4
-	VBLENDMPS.BCST wide<>+72(SB), Z9, K4, Z25
+	VBLENDMPS.BCST wide<>+68(SB), Z10, K4, Z25
 	VMULPS         Z25, Z19, Z19
 	VADDPS         Z19, Z2, Z2
 	VMOVUPS        Z2, K1, 4800(CX)
-	VMULPS         Z14, Z20, Z14
-	VMINPS         Z14, Z15, Z14
-	VCMPPS         $0x01, Z1, Z13, K4
-	VBLENDMPS      Z21, Z17, K4, Z19
-	VMULPS         Z19, Z14, Z14
-	VADDPS         Z14, Z13, Z13
-	VRANGEPS       $0x05, Z13, Z2, Z2
+	VMULPS         Z16, Z20, Z16
+	VMINPS         Z16, Z17, Z16
+	VCMPPS         $0x01, Z1, Z12, K4
+	VBLENDMPS      Z21, Z8, K4, Z19
+	VMULPS         Z19, Z16, Z16
+	VADDPS         Z16, Z12, Z12
+	VRANGEPS       $0x05, Z12, Z2, Z2
 	VMOVUPS        Z2, K1, 4864(CX)
-	VMULPS         Z22, Z18, Z13
+	PREFETCHT0     14848(CX)
+	VMULPS         Z22, Z18, Z12
 	VCMPPS         $0x01, Z1, Z24, K4
-	PREFETCHT0     14784(CX)
-	VBLENDMPS      Z12, Z0, K4, Z0
-	VMULPS         Z0, Z13, Z0
+	VBLENDMPS      Z13, Z0, K4, Z0
+	VMULPS         Z0, Z12, Z0
 	VADDPS         Z0, Z24, Z0
 	VRANGEPS       $0x05, Z0, Z2, Z0
 	VMOVUPS        Z0, K1, 4928(CX)
 	VMOVUPS        1536(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
+	VMULPS.BCST    wide<>+164(SB), Z0, Z0
 	VMOVUPS        512(AX), Z1
-	VCMPPS.BCST    $0x01, wide<>+232(SB), Z1, K4
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
-	VMOVUPS        1984(AX), Z1
-	VCMPPS         $0x01, Z1, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z2
-	VMOVUPS        960(CX), Z12
-	VSUBPS         Z12, Z2, Z2
-	VMULPS.BCST    36(SI), Z2, Z2
-	VADDPS         Z2, Z12, Z2
-	VADDPS         Z2, Z10, Z2
-	VSUBPS         Z10, Z2, Z2
-	VMOVUPS        Z2, K1, 960(CX)
-	VMULPS         Z2, Z2, Z2
-	VMULPS         Z2, Z2, Z2
-	VMULPS.BCST    wide<>+240(SB), Z2, Z2
-	VADDPS         Z2, Z4, Z2
-	PREFETCHT0     14848(CX)
-	VMULPS         Z2, Z0, Z0
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z1, Z0
-	VMOVUPS        384(AX), Z1
-	VRANGEPS.BCST  $0x05, 16(SI), Z1, Z2
-	VMOVUPS        640(CX), Z12
-	VSUBPS         Z12, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z12, Z0
-	VADDPS         Z0, Z10, Z0
-	VSUBPS         Z10, Z0, Z0
+	VCMPPS.BCST    $0x01, wide<>+228(SB), Z1, K4
+	VBLENDMPS.BCST wide<>+232(SB), Z0, K4, Z0
+	VMOVUPS        1984(AX), Z2
+	VCMPPS         $0x01, Z2, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z12
+	VMOVUPS        960(CX), Z13
+	VSUBPS         Z13, Z12, Z12
+	VMULPS.BCST    36(SI), Z12, Z12
+	VADDPS         Z12, Z13, Z12
+	VADDPS         Z12, Z11, Z12
+	VSUBPS         Z11, Z12, Z12
+	VMOVUPS        Z12, K1, 960(CX)
+	VMULPS         Z12, Z12, Z12
+	VMULPS         Z12, Z12, Z12
+	PREFETCHT0     14912(CX)
+	VMULPS.BCST    wide<>+236(SB), Z12, Z12
+	VADDPS         Z12, Z4, Z12
+	VMULPS         Z12, Z0, Z0
+	VMULPS.BCST    wide<>+240(SB), Z0, Z0
+	VMINPS         Z0, Z2, Z0
+	VMOVUPS        384(AX), Z2
+	VRANGEPS.BCST  $0x05, 16(SI), Z2, Z12
+	VMOVUPS        640(CX), Z13
+	VSUBPS         Z13, Z0, Z0
+	VMULPS         Z0, Z12, Z0
+	VADDPS         Z0, Z13, Z0
+	VADDPS         Z0, Z11, Z0
+	VSUBPS         Z11, Z0, Z0
 	VMOVUPS        Z0, K1, 640(CX)
 	VMOVUPS        2176(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
-	VMOVUPS        2240(AX), Z2
-	VCMPPS         $0x01, Z2, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z12
-	VMOVUPS        1024(CX), Z13
-	VSUBPS         Z13, Z12, Z12
-	VMULPS.BCST    40(SI), Z12, Z12
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	PREFETCHT0     14912(CX)
-	VMOVUPS        Z12, K1, 1024(CX)
-	VMULPS         Z12, Z12, Z12
-	VMULPS         Z12, Z12, Z12
-	VMULPS.BCST    wide<>+240(SB), Z12, Z12
-	VADDPS         Z12, Z4, Z12
-	VMULPS         Z12, Z0, Z0
-	VRANGEPS.BCST  $0x05, (SI), Z1, Z12
-	VMOVUPS        2112(AX), Z13
-	VCMPPS         $0x01, Z13, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z14
-	VMAXPS         Z13, Z14, Z13
-	VBLENDMPS      Z0, Z13, K5, Z13
-	VMULPS         Z13, Z12, Z12
-	VMOVUPS        320(AX), Z13
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 384(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 20(SI), Z1, Z2
-	VMOVUPS        704(CX), Z12
-	VSUBPS         Z12, Z0, Z0
+	VMULPS.BCST    wide<>+164(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+232(SB), Z0, K4, Z0
+	VMOVUPS        2240(AX), Z12
+	VCMPPS         $0x01, Z12, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z13
+	VMOVUPS        1024(CX), Z16
+	VSUBPS         Z16, Z13, Z13
+	VMULPS.BCST    40(SI), Z13, Z13
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
 	PREFETCHT0     14976(CX)
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z12, Z0
-	VADDPS         Z0, Z10, Z0
-	VSUBPS         Z10, Z0, Z0
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 1024(CX)
+	VMULPS         Z13, Z13, Z13
+	VMULPS         Z13, Z13, Z13
+	VMULPS.BCST    wide<>+236(SB), Z13, Z13
+	VADDPS         Z13, Z4, Z13
+	VMULPS         Z13, Z0, Z0
+	VRANGEPS.BCST  $0x05, (SI), Z2, Z13
+	VMOVUPS        2112(AX), Z16
+	VCMPPS         $0x01, Z16, Z0, K5
+	VPXORD.BCST    wide<>+60(SB), Z0, Z18
+	VMAXPS         Z16, Z18, Z16
+	VBLENDMPS      Z0, Z16, K5, Z16
+	VMULPS         Z16, Z13, Z13
+	VMOVUPS        320(AX), Z16
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 384(CX)
+	VMULPS.BCST    wide<>+240(SB), Z0, Z0
+	VMINPS         Z0, Z12, Z0
+	PREFETCHT0     15040(CX)
+	VRANGEPS.BCST  $0x05, 20(SI), Z2, Z12
+	VMOVUPS        704(CX), Z13
+	VSUBPS         Z13, Z0, Z0
+	VMULPS         Z0, Z12, Z0
+	VADDPS         Z0, Z13, Z0
+	VADDPS         Z0, Z11, Z0
+	VSUBPS         Z11, Z0, Z0
 	VMOVUPS        Z0, K1, 704(CX)
 	VMOVUPS        1920(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
-	VMOVUPS        2304(AX), Z2
-	VCMPPS         $0x01, Z2, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z12
-	VMOVUPS        1088(CX), Z13
-	VSUBPS         Z13, Z12, Z12
-	VMULPS.BCST    44(SI), Z12, Z12
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 1088(CX)
-	VMULPS         Z12, Z12, Z12
-	VMULPS         Z12, Z12, Z12
-	VMULPS.BCST    wide<>+240(SB), Z12, Z12
-	VADDPS         Z12, Z4, Z12
-	VMULPS         Z12, Z0, Z0
-	PREFETCHT0     15040(CX)
-	VRANGEPS.BCST  $0x05, 4(SI), Z1, Z12
-	VMOVUPS        704(AX), Z13
-	VCMPPS         $0x01, Z13, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z14
-	VMAXPS         Z13, Z14, Z13
-	VBLENDMPS      Z0, Z13, K5, Z13
-	VMULPS         Z13, Z12, Z12
-	VMOVUPS        1472(AX), Z13
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 448(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 24(SI), Z1, Z2
-	VMOVUPS        768(CX), Z12
-	VSUBPS         Z12, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z12, Z0
-	VADDPS         Z0, Z10, Z0
-	VSUBPS         Z10, Z0, Z0
+	VMULPS.BCST    wide<>+164(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+232(SB), Z0, K4, Z0
+	VMOVUPS        2304(AX), Z12
+	VCMPPS         $0x01, Z12, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z13
+	VMOVUPS        1088(CX), Z16
+	VSUBPS         Z16, Z13, Z13
+	VMULPS.BCST    44(SI), Z13, Z13
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 1088(CX)
+	VMULPS         Z13, Z13, Z13
+	VMULPS         Z13, Z13, Z13
+	VMULPS.BCST    wide<>+236(SB), Z13, Z13
+	PREFETCHT0     15104(CX)
+	VADDPS         Z13, Z4, Z13
+	VMULPS         Z13, Z0, Z0
+	VRANGEPS.BCST  $0x05, 4(SI), Z2, Z13
+	VMOVUPS        704(AX), Z16
+	VCMPPS         $0x01, Z16, Z0, K5
+	VPXORD.BCST    wide<>+60(SB), Z0, Z18
+	VMAXPS         Z16, Z18, Z16
+	VBLENDMPS      Z0, Z16, K5, Z16
+	VMULPS         Z16, Z13, Z13
+	VMOVUPS        1472(AX), Z16
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 448(CX)
+	VMULPS.BCST    wide<>+240(SB), Z0, Z0
+	VMINPS         Z0, Z12, Z0
+	VRANGEPS.BCST  $0x05, 24(SI), Z2, Z12
+	VMOVUPS        768(CX), Z13
+	VSUBPS         Z13, Z0, Z0
+	VMULPS         Z0, Z12, Z0
+	VADDPS         Z0, Z13, Z0
+	VADDPS         Z0, Z11, Z0
+	VSUBPS         Z11, Z0, Z0
+	PREFETCHT0     15168(CX)
 	VMOVUPS        Z0, K1, 768(CX)
 	VMOVUPS        1856(AX), Z0
-	VMULPS.BCST    wide<>+168(SB), Z0, Z0
-	PREFETCHT0     15104(CX)
-	VBLENDMPS.BCST wide<>+236(SB), Z0, K4, Z0
-	VMOVUPS        2432(AX), Z2
-	VCMPPS         $0x01, Z2, Z0, K5
-	VMOVAPS.Z      Z4, K5, Z12
-	VMOVUPS        1152(CX), Z13
-	VSUBPS         Z13, Z12, Z12
-	VMULPS.BCST    48(SI), Z12, Z12
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 1152(CX)
-	VMULPS         Z12, Z12, Z12
-	VMULPS         Z12, Z12, Z12
-	VMULPS.BCST    wide<>+240(SB), Z12, Z12
-	VADDPS         Z12, Z4, Z12
-	VMULPS         Z12, Z0, Z0
-	VRANGEPS.BCST  $0x05, 8(SI), Z1, Z12
-	VMOVUPS        640(AX), Z13
-	VCMPPS         $0x01, Z13, Z0, K5
-	VPXORD.BCST    wide<>+64(SB), Z0, Z14
-	VMAXPS         Z13, Z14, Z13
-	VBLENDMPS      Z0, Z13, K5, Z13
-	VMULPS         Z13, Z12, Z12
-	PREFETCHT0     15168(CX)
-	VMOVUPS        256(AX), Z13
-	VADDPS         Z12, Z13, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 512(CX)
-	VMULPS.BCST    wide<>+244(SB), Z0, Z0
-	VMINPS         Z0, Z2, Z0
-	VRANGEPS.BCST  $0x05, 28(SI), Z1, Z2
-	VMOVUPS        832(CX), Z12
-	VSUBPS         Z12, Z0, Z0
-	VMULPS         Z0, Z2, Z0
-	VADDPS         Z0, Z12, Z0
-	VADDPS         Z0, Z10, Z0
-	VSUBPS         Z10, Z0, Z0
-	VMOVUPS        Z0, K1, 832(CX)
-	VMOVUPS        576(AX), Z2
-	VMULPS.BCST    wide<>+168(SB), Z2, Z2
-	VBLENDMPS.BCST wide<>+236(SB), Z2, K4, Z2
-	VMOVUPS        1728(AX), Z12
-	VCMPPS         $0x01, Z12, Z2, K4
-	VMOVAPS.Z      Z4, K4, Z13
-	VMOVUPS        1216(CX), Z14
-	VSUBPS         Z14, Z13, Z13
-	VMULPS.BCST    52(SI), Z13, Z13
-	VADDPS         Z13, Z14, Z13
-	PREFETCHT0     15232(CX)
-	VADDPS         Z13, Z10, Z13
-	VSUBPS         Z10, Z13, Z13
-	VMOVUPS        Z13, K1, 1216(CX)
+	VMULPS.BCST    wide<>+164(SB), Z0, Z0
+	VBLENDMPS.BCST wide<>+232(SB), Z0, K4, Z0
+	VMOVUPS        2432(AX), Z12
+	VCMPPS         $0x01, Z12, Z0, K5
+	VMOVAPS.Z      Z4, K5, Z13
+	VMOVUPS        1152(CX), Z16
+	VSUBPS         Z16, Z13, Z13
+	VMULPS.BCST    48(SI), Z13, Z13
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 1152(CX)
 	VMULPS         Z13, Z13, Z13
 	VMULPS         Z13, Z13, Z13
-	VMULPS.BCST    wide<>+240(SB), Z13, Z13
+	VMULPS.BCST    wide<>+236(SB), Z13, Z13
 	VADDPS         Z13, Z4, Z13
-	VMULPS         Z13, Z2, Z2
-	VRANGEPS.BCST  $0x05, 12(SI), Z1, Z13
-	VMOVUPS        1024(AX), Z14
-	VCMPPS         $0x01, Z14, Z2, K4
-	VPXORD.BCST    wide<>+64(SB), Z2, Z18
-	VMAXPS         Z14, Z18, Z14
-	VBLENDMPS      Z2, Z14, K4, Z14
-	VMULPS         Z14, Z13, Z13
-	VMOVUPS        192(AX), Z14
-	VADDPS         Z13, Z14, Z13
-	VADDPS         Z13, Z10, Z13
-	VSUBPS         Z10, Z13, Z13
-	VMOVUPS        Z13, K1, 576(CX)
-	VMULPS.BCST    wide<>+244(SB), Z2, Z2
-	VMINPS         Z2, Z12, Z2
+	VMULPS         Z13, Z0, Z0
+	VRANGEPS.BCST  $0x05, 8(SI), Z2, Z13
+	VMOVUPS        640(AX), Z16
+	VCMPPS         $0x01, Z16, Z0, K5
+	VPXORD.BCST    wide<>+60(SB), Z0, Z18
+	VMAXPS         Z16, Z18, Z16
+	PREFETCHT0     15232(CX)
+	VBLENDMPS      Z0, Z16, K5, Z16
+	VMULPS         Z16, Z13, Z13
+	VMOVUPS        256(AX), Z16
+	VADDPS         Z13, Z16, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 512(CX)
+	VMULPS.BCST    wide<>+240(SB), Z0, Z0
+	VMINPS         Z0, Z12, Z0
+	VRANGEPS.BCST  $0x05, 28(SI), Z2, Z12
+	VMOVUPS        832(CX), Z13
+	VSUBPS         Z13, Z0, Z0
+	VMULPS         Z0, Z12, Z0
+	VADDPS         Z0, Z13, Z0
+	VADDPS         Z0, Z11, Z0
+	VSUBPS         Z11, Z0, Z0
+	VMOVUPS        Z0, K1, 832(CX)
+	VMOVUPS        576(AX), Z12
+	VMULPS.BCST    wide<>+164(SB), Z12, Z12
+	VBLENDMPS.BCST wide<>+232(SB), Z12, K4, Z12
+	VMOVUPS        1728(AX), Z13
+	VCMPPS         $0x01, Z13, Z12, K4
+	VMOVAPS.Z      Z4, K4, Z16
+	VMOVUPS        1216(CX), Z18
+	VSUBPS         Z18, Z16, Z16
 	PREFETCHT0     15296(CX)
-	VRANGEPS.BCST  $0x05, 32(SI), Z1, Z1
-	VMOVUPS        896(CX), Z12
-	VSUBPS         Z12, Z2, Z2
-	VMULPS         Z2, Z1, Z1
-	VADDPS         Z1, Z12, Z1
-	VADDPS         Z1, Z10, Z1
-	VSUBPS         Z10, Z1, Z1
-	VMOVUPS        Z1, K1, 896(CX)
-	VMAXPS.BCST    wide<>+248(SB), Z0, Z0
-	VMOVUPS        1408(AX), Z1
-	VMULPS.BCST    wide<>+168(SB), Z1, Z1
-	VMOVUPS        2048(AX), Z2
-	VADDPS         Z1, Z2, Z1
-	VMULPS.BCST    104(SI), Z3, Z12
-	VBROADCASTSS   100(SI), Z13
-	VRANGEPS       $0x05, Z12, Z13, Z12
-	VADDPS         Z12, Z4, Z12
-	VDIVPS         Z12, Z4, Z12
-	VRANGEPS.BCST  $0x05, 96(SI), Z12, Z12
-	VMOVUPS        960(AX), Z13
-	VCMPPS         $0x01, Z13, Z1, K4
-	VPXORD.BCST    wide<>+64(SB), Z1, Z14
-	VMAXPS         Z13, Z14, Z18
-	VBLENDMPS      Z1, Z18, K4, Z18
+	VMULPS.BCST    52(SI), Z16, Z16
+	VADDPS         Z16, Z18, Z16
+	VADDPS         Z16, Z11, Z16
+	VSUBPS         Z11, Z16, Z16
+	VMOVUPS        Z16, K1, 1216(CX)
+	VMULPS         Z16, Z16, Z16
+	VMULPS         Z16, Z16, Z16
+	VMULPS.BCST    wide<>+236(SB), Z16, Z16
+	VADDPS         Z16, Z4, Z16
+	VMULPS         Z16, Z12, Z12
+	VRANGEPS.BCST  $0x05, 12(SI), Z2, Z16
+	VMOVUPS        1024(AX), Z18
+	VCMPPS         $0x01, Z18, Z12, K4
+	VPXORD.BCST    wide<>+60(SB), Z12, Z19
+	VMAXPS         Z18, Z19, Z18
+	VBLENDMPS      Z12, Z18, K4, Z18
+	VMULPS         Z18, Z16, Z16
+	VMOVUPS        192(AX), Z18
+	VADDPS         Z16, Z18, Z16
+	VADDPS         Z16, Z11, Z16
+	VSUBPS         Z11, Z16, Z16
 	PREFETCHT0     15360(CX)
-	VMOVUPS        896(AX), Z19
-	VSUBPS         Z19, Z13, Z20
-	VMULPS         Z18, Z12, Z21
-	VADDPS         (DX), Z21, Z21
-	VADDPS         Z21, Z10, Z21
-	VSUBPS         Z10, Z21, Z21
-	VMOVUPS        (BX), Z22
-	VBLENDMPS      Z21, Z22, K2, Z21
-	VMOVUPS        Z21, K1, (DX)
-	VPANDD.BCST    wide<>+12(SB), Z20, Z20
-	VMOVUPS        6144(DX), Z21
-	VMULPS.BCST    wide<>+252(SB), Z21, Z24
-	VADDPS         Z24, Z2, Z24
-	VMINPS         Z20, Z24, Z20
-	VSUBPS         Z21, Z20, Z20
-	VMULPS         Z20, Z12, Z12
-	VADDPS         Z12, Z21, Z12
-	VSUBPS         Z19, Z18, Z18
-	VMULPS         Z18, Z16, Z18
-	VADDPS         Z18, Z19, Z18
-	VADDPS         Z18, Z10, Z18
-	VSUBPS         Z10, Z18, Z18
-	VBLENDMPS      Z18, Z19, K2, Z18
+	VMOVUPS        Z16, K1, 576(CX)
+	VMULPS.BCST    wide<>+240(SB), Z12, Z12
+	VMINPS         Z12, Z13, Z12
+	VRANGEPS.BCST  $0x05, 32(SI), Z2, Z2
+	VMOVUPS        896(CX), Z13
+	VSUBPS         Z13, Z12, Z12
+	VMULPS         Z12, Z2, Z2
+	VADDPS         Z2, Z13, Z2
+	VADDPS         Z2, Z11, Z2
+	VSUBPS         Z11, Z2, Z2
+	VMOVUPS        Z2, K1, 896(CX)
+	VMAXPS.BCST    wide<>+244(SB), Z0, Z0
+	VMOVUPS        1408(AX), Z2
+	VMULPS.BCST    wide<>+164(SB), Z2, Z2
+	VMOVUPS        2048(AX), Z12
+	VADDPS         Z2, Z12, Z2
+	VMULPS.BCST    104(SI), Z3, Z13
+	VBROADCASTSS   100(SI), Z16
+	VRANGEPS       $0x05, Z13, Z16, Z13
+	VADDPS         Z13, Z4, Z13
+	VDIVPS         Z13, Z4, Z13
+	VRANGEPS.BCST  $0x05, 96(SI), Z13, Z13
+	VMOVUPS        960(AX), Z16
+	VCMPPS         $0x01, Z16, Z2, K4
+	VPXORD.BCST    wide<>+60(SB), Z2, Z18
 	PREFETCHT0     15424(CX)
-	VMOVUPS        Z18, K1, 1280(CX)
+	VMAXPS         Z16, Z18, Z19
+	VBLENDMPS      Z2, Z19, K4, Z19
+	VMOVUPS        896(AX), Z20
+	VSUBPS         Z20, Z16, Z21
+	VMULPS         Z19, Z13, Z22
+	VADDPS         (DX), Z22, Z22
+	VADDPS         Z22, Z11, Z22
+	VSUBPS         Z11, Z22, Z22
+	VMOVUPS        (BX), Z24
+	VBLENDMPS      Z22, Z24, K2, Z22
+	VMOVUPS        Z22, K1, (DX)
+	VPANDD.BCST    wide<>+12(SB), Z21, Z21
+	VMOVUPS        6144(DX), Z22
+	VMULPS.BCST    wide<>+248(SB), Z22, Z25
+	VADDPS         Z25, Z12, Z25
+	VMINPS         Z21, Z25, Z21
+	VSUBPS         Z22, Z21, Z21
+	VMULPS         Z21, Z13, Z13
+	VADDPS         Z13, Z22, Z13
+	VSUBPS         Z20, Z19, Z19
+	VMULPS         Z19, Z15, Z19
+	VADDPS         Z19, Z20, Z19
+	VADDPS         Z19, Z11, Z19
+	PREFETCHT0     15488(CX)
+	VSUBPS         Z11, Z19, Z19
+	VBLENDMPS      Z19, Z20, K2, Z19
+	VMOVUPS        Z19, K1, 1280(CX)
 	VCMPPS.BCST    $0x01, 112(SI), Z3, K4
-	VADDPS.BCST    120(SI), Z4, Z19
-	VDIVPS         Z19, Z4, Z19
-	VBROADCASTSS   116(SI), Z20
-	VBLENDMPS      Z19, Z20, K4, Z19
-	VMOVUPS        448(AX), Z20
-	VCMPPS         $0x01, Z20, Z1, K4
-	VMAXPS         Z20, Z14, Z14
-	VBLENDMPS      Z1, Z14, K4, Z1
-	VMULPS         Z1, Z19, Z1
-	VADDPS         12288(DI), Z1, Z1
-	VADDPS         Z1, Z10, Z1
-	VSUBPS         Z10, Z1, Z1
-	VMOVUPS        Z1, K3, 12288(DI)
-	VMAXPS.BCST    wide<>+248(SB), Z12, Z1
-	VBLENDMPS      Z1, Z0, K2, Z0
+	VADDPS.BCST    120(SI), Z4, Z20
+	VDIVPS         Z20, Z4, Z20
+	VBROADCASTSS   116(SI), Z21
+	VBLENDMPS      Z20, Z21, K4, Z20
+	VMOVUPS        448(AX), Z21
+	VCMPPS         $0x01, Z21, Z2, K4
+	VMAXPS         Z21, Z18, Z18
+	VBLENDMPS      Z2, Z18, K4, Z2
+	VMULPS         Z2, Z20, Z2
+	VADDPS         12288(DI), Z2, Z2
+	VADDPS         Z2, Z11, Z2
+	VSUBPS         Z11, Z2, Z2
+	VMOVUPS        Z2, K3, 12288(DI)
+	VMAXPS.BCST    wide<>+244(SB), Z13, Z2
+	VBLENDMPS      Z2, Z0, K2, Z0
 	VMOVUPS        Z0, K1, 6144(DX)
 	VCMPPS         $0x00, Z4, Z3, K2
-	VMOVUPS        5056(CX), Z0
-	VBLENDMPS      Z22, Z0, K2, Z0
-	VSUBPS         Z0, Z22, Z1
-	VPANDD.BCST    wide<>+12(SB), Z1, Z12
-	PREFETCHT0     15488(CX)
-	VCMPPS.BCST    $0x02, wide<>+168(SB), Z3, K3
-	VMOVUPS        320(CX), Z14
-	VMOVUPS        128(AX), Z19
-	VMOVUPS        Z19, K1, 320(CX)
-	VBLENDMPS      Z22, Z14, K3, Z14
-	VSUBPS         Z14, Z22, Z14
-	VMOVUPS        832(AX), Z19
-	VRANGEPS.BCST  $0x05, 56(SI), Z19, Z20
-	VMOVUPS        4992(CX), Z21
-	VBLENDMPS      Z22, Z21, K2, Z21
-	VSUBPS         Z21, Z22, Z24
-	VMULPS         Z24, Z20, Z20
-	VADDPS         Z20, Z21, Z20
-	VADDPS         Z20, Z10, Z20
-	VSUBPS         Z10, Z20, Z20
-	VMOVUPS        Z20, K1, 4992(CX)
-	VRANGEPS.BCST  $0x05, 60(SI), Z19, Z21
-	VMULPS         Z21, Z1, Z21
-	VADDPS         Z21, Z0, Z0
-	VADDPS         Z0, Z10, Z0
-	VSUBPS         Z10, Z0, Z0
-	VMOVUPS        Z0, K1, 5056(CX)
-	VSUBPS         Z0, Z20, Z21
-	VRANGEPS.BCST  $0x05, 64(SI), Z19, Z25
+	VMOVUPS        5184(CX), Z0
+	VBLENDMPS      Z24, Z0, K2, Z0
 	PREFETCHT0     15552(CX)
-	VMOVUPS        5120(CX), Z28
-	VBLENDMPS      Z22, Z28, K2, Z28
-	VSUBPS         Z28, Z22, Z31
-	VMULPS         Z31, Z25, Z25
-	VADDPS         Z25, Z28, Z25
-	VADDPS         Z25, Z10, Z25
-	VSUBPS         Z10, Z25, Z25
-	VMOVUPS        Z25, K1, 5120(CX)
-	VSUBPS         Z25, Z0, Z28
-	VRANGEPS.BCST  $0x05, 68(SI), Z19, Z17
-	VMOVUPS        5184(CX), Z9
-	VBLENDMPS      Z22, Z9, K2, Z9
-	VSUBPS         Z9, Z22, Z16
-	VMULPS         Z16, Z17, Z17
-	VADDPS         Z17, Z9, Z9
-	VADDPS         Z9, Z10, Z9
-	VSUBPS         Z10, Z9, Z9
-	VMOVUPS        Z9, K1, 5184(CX)
-	VSUBPS         Z9, Z25, Z17
-	VRANGEPS.BCST  $0x05, 72(SI), Z19, Z15
-	VMOVUPS        5248(CX), Z7
-	VBLENDMPS      Z22, Z7, K2, Z7
-	VSUBPS         Z7, Z22, Z6
+	VSUBPS         Z0, Z24, Z2
+	VMULPS         Z2, Z2, Z13
+	VMOVUPS        2368(AX), Z18
+	VMULPS         Z18, Z18, Z18
+	VMOVUPS        5312(CX), Z20
+	VADDPS         Z18, Z20, Z18
+	VDIVPS         Z18, Z13, Z18
+	VBROADCASTSS   wide<>+252(SB), Z21
+	VMINPS         Z18, Z21, Z18
+	VBROADCASTSS   wide<>+8(SB), Z21
+	VCMPPS         $0x01, Z1, Z21, K3
+	VMULPS         Z18, Z18, Z1
+	VMOVAPS.Z      Z1, K3, Z1
+	VMOVUPS        832(AX), Z18
+	VRANGEPS.BCST  $0x05, 68(SI), Z18, Z21
+	VSUBPS         Z20, Z13, Z13
+	VMULPS         Z13, Z21, Z13
+	VADDPS         Z13, Z20, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 5312(CX)
+	VMOVUPS        5056(CX), Z13
+	VBLENDMPS      Z24, Z13, K2, Z13
+	VSUBPS         Z13, Z24, Z20
+	VPANDD.BCST    wide<>+12(SB), Z20, Z22
+	VCMPPS.BCST    $0x02, wide<>+164(SB), Z3, K3
 	PREFETCHT0     15616(CX)
-	VMULPS         Z6, Z15, Z6
-	VADDPS         Z6, Z7, Z6
-	VADDPS         Z6, Z10, Z6
-	VSUBPS         Z10, Z6, Z6
-	VMOVUPS        Z6, K1, 5248(CX)
-	VSUBPS         Z6, Z9, Z6
-	VRANGEPS.BCST  $0x05, 76(SI), Z19, Z7
-	VMOVUPS        5312(CX), Z15
-	VSUBPS         Z15, Z12, Z27
-	VMULPS         Z27, Z7, Z7
-	VADDPS         Z7, Z15, Z7
-	VADDPS         Z7, Z10, Z7
-	VSUBPS         Z10, Z7, Z7
-	VMOVUPS        Z7, K1, 5312(CX)
-	VADDPS         Z7, Z2, Z7
-	VADDPS         (CX), Z7, Z7
-	VPSUBD.BCST    wide<>+124(SB), Z7, Z15
-	VPSRAD         $0x17, Z15, Z15
-	VPSLLD         $0x17, Z15, Z27
-	VPSUBD         Z27, Z7, Z7
-	VSUBPS         Z4, Z7, Z7
+	VMOVUPS        320(CX), Z25
+	VMOVUPS        128(AX), Z28
+	VMOVUPS        Z28, K1, 320(CX)
+	VBLENDMPS      Z24, Z25, K3, Z25
+	VSUBPS         Z25, Z24, Z25
+	VRANGEPS.BCST  $0x05, 56(SI), Z18, Z28
+	VMOVUPS        4992(CX), Z31
+	VBLENDMPS      Z24, Z31, K2, Z31
+	VSUBPS         Z31, Z24, Z8
+	VMULPS         Z8, Z28, Z28
+	VADDPS         Z28, Z31, Z28
+	VADDPS         Z28, Z11, Z28
+	VSUBPS         Z11, Z28, Z28
+	VMOVUPS        Z28, K1, 4992(CX)
+	VRANGEPS.BCST  $0x05, 60(SI), Z18, Z31
+	VMULPS         Z31, Z20, Z31
+	VADDPS         Z31, Z13, Z13
+	VADDPS         Z13, Z11, Z13
+	VSUBPS         Z11, Z13, Z13
+	VMOVUPS        Z13, K1, 5056(CX)
+	VSUBPS         Z13, Z28, Z31
+	VRANGEPS.BCST  $0x05, 64(SI), Z18, Z10
+	VMOVUPS        5120(CX), Z15
+	VBLENDMPS      Z24, Z15, K2, Z15
 	PREFETCHT0     15680(CX)
-	VMULPS.BCST    wide<>+128(SB), Z7, Z27
-	VSUBPS         Z27, Z11, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS.BCST    wide<>+136(SB), Z27, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS.BCST    wide<>+140(SB), Z27, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS.BCST    wide<>+144(SB), Z27, Z27
-	VMULPS         Z27, Z7, Z27
-	VADDPS.BCST    wide<>+148(SB), Z27, Z27
-	VCVTDQ2PS      Z15, Z15
+	VSUBPS         Z15, Z24, Z17
+	VMULPS         Z17, Z10, Z10
+	VADDPS         Z10, Z15, Z10
+	VADDPS         Z10, Z11, Z10
+	VSUBPS         Z11, Z10, Z10
+	VMOVUPS        Z10, K1, 5120(CX)
+	VSUBPS         Z10, Z13, Z15
+	VMULPS         Z21, Z2, Z21
+	VADDPS         Z21, Z0, Z0
+	VADDPS         Z0, Z11, Z0
+	VSUBPS         Z11, Z0, Z0
+	VMOVUPS        Z0, K1, 5184(CX)
+	VSUBPS         Z0, Z10, Z21
+	VRANGEPS.BCST  $0x05, 72(SI), Z18, Z7
+	VMOVUPS        5248(CX), Z6
+	VBLENDMPS      Z24, Z6, K2, Z6
+	VSUBPS         Z6, Z24, Z27
 	VMULPS         Z27, Z7, Z7
-	VADDPS         Z7, Z15, Z7
-	VMULPS.BCST    wide<>+152(SB), Z7, Z7
-	VRANGEPS.BCST  $0x05, 80(SI), Z19, Z15
-	VMOVUPS        5376(CX), Z27
-	VSUBPS         Z27, Z12, Z29
-	VMULPS         Z29, Z15, Z15
-	VADDPS         Z15, Z27, Z15
-	VADDPS         Z15, Z10, Z15
-	VSUBPS         Z10, Z15, Z15
+	VADDPS         Z7, Z6, Z6
+	VADDPS         Z6, Z11, Z6
 	PREFETCHT0     15744(CX)
-	VMOVUPS        Z15, K1, 5376(CX)
-	VADDPS         Z15, Z2, Z15
-	VADDPS         (CX), Z15, Z15
-	VPSUBD.BCST    wide<>+124(SB), Z15, Z27
+	VSUBPS         Z11, Z6, Z6
+	VMOVUPS        Z6, K1, 5248(CX)
+	VSUBPS         Z6, Z0, Z6
+	VRANGEPS.BCST  $0x05, 76(SI), Z18, Z7
+	VMOVUPS        5376(CX), Z27
+	VSUBPS         Z27, Z22, Z29
+	VMULPS         Z29, Z7, Z7
+	VADDPS         Z7, Z27, Z7
+	VADDPS         Z7, Z11, Z7
+	VSUBPS         Z11, Z7, Z7
+	VMOVUPS        Z7, K1, 5376(CX)
+	VADDPS         Z7, Z12, Z7
+	VADDPS         (CX), Z7, Z7
+	VPSUBD.BCST    wide<>+120(SB), Z7, Z27
 	VPSRAD         $0x17, Z27, Z27
 	VPSLLD         $0x17, Z27, Z29
-	VPSUBD         Z29, Z15, Z15
-	VSUBPS         Z4, Z15, Z15
-	VMULPS.BCST    wide<>+128(SB), Z15, Z29
-	VSUBPS         Z29, Z11, Z29
-	VMULPS         Z29, Z15, Z29
-	VADDPS.BCST    wide<>+136(SB), Z29, Z29
-	VMULPS         Z29, Z15, Z29
-	VADDPS.BCST    wide<>+140(SB), Z29, Z29
-	VMULPS         Z29, Z15, Z29
-	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z15, Z29
-	VADDPS.BCST    wide<>+148(SB), Z29, Z29
-	VCVTDQ2PS      Z27, Z27
+	VPSUBD         Z29, Z7, Z7
+	VSUBPS         Z4, Z7, Z7
+	VMULPS.BCST    wide<>+124(SB), Z7, Z29
+	VSUBPS         Z29, Z14, Z29
+	VMULPS         Z29, Z7, Z29
 	PREFETCHT0     15808(CX)
-	VMULPS         Z29, Z15, Z15
-	VADDPS         Z15, Z27, Z15
-	VMULPS.BCST    wide<>+152(SB), Z15, Z15
-	VRANGEPS.BCST  $0x05, 84(SI), Z19, Z27
+	VADDPS.BCST    wide<>+132(SB), Z29, Z29
+	VMULPS         Z29, Z7, Z29
+	VADDPS.BCST    wide<>+136(SB), Z29, Z29
+	VMULPS         Z29, Z7, Z29
+	VADDPS.BCST    wide<>+140(SB), Z29, Z29
+	VMULPS         Z29, Z7, Z29
+	VADDPS.BCST    wide<>+144(SB), Z29, Z29
+	VCVTDQ2PS      Z27, Z27
+	VMULPS         Z29, Z7, Z7
+	VADDPS         Z7, Z27, Z7
+	VMULPS.BCST    wide<>+148(SB), Z7, Z7
+	VRANGEPS.BCST  $0x05, 80(SI), Z18, Z27
 	VMOVUPS        5440(CX), Z29
-	VSUBPS         Z29, Z12, Z26
+	VSUBPS         Z29, Z22, Z26
 	VMULPS         Z26, Z27, Z26
 	VADDPS         Z26, Z29, Z26
-	VADDPS         Z26, Z10, Z26
-	VSUBPS         Z10, Z26, Z26
+	VADDPS         Z26, Z11, Z26
+	VSUBPS         Z11, Z26, Z26
 	VMOVUPS        Z26, K1, 5440(CX)
-	VADDPS         Z26, Z2, Z26
+	VADDPS         Z26, Z12, Z26
 	VADDPS         (CX), Z26, Z26
-	VPSUBD.BCST    wide<>+124(SB), Z26, Z27
+	PREFETCHT0     15872(CX)
+	VPSUBD.BCST    wide<>+120(SB), Z26, Z27
 	VPSRAD         $0x17, Z27, Z27
 	VPSLLD         $0x17, Z27, Z29
 	VPSUBD         Z29, Z26, Z26
 	VSUBPS         Z4, Z26, Z26
-	VMULPS.BCST    wide<>+128(SB), Z26, Z29
-	VSUBPS         Z29, Z11, Z29
+	VMULPS.BCST    wide<>+124(SB), Z26, Z29
+	VSUBPS         Z29, Z14, Z29
 	VMULPS         Z29, Z26, Z29
-	PREFETCHT0     15872(CX)
+	VADDPS.BCST    wide<>+132(SB), Z29, Z29
+	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+136(SB), Z29, Z29
 	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+140(SB), Z29, Z29
 	VMULPS         Z29, Z26, Z29
 	VADDPS.BCST    wide<>+144(SB), Z29, Z29
-	VMULPS         Z29, Z26, Z29
-	VADDPS.BCST    wide<>+148(SB), Z29, Z29
 	VCVTDQ2PS      Z27, Z27
 	VMULPS         Z29, Z26, Z26
 	VADDPS         Z26, Z27, Z26
-	VMULPS.BCST    wide<>+152(SB), Z26, Z26
-	VRANGEPS.BCST  $0x05, 88(SI), Z19, Z27
-	VMOVUPS        5504(CX), Z29
-	VSUBPS         Z29, Z12, Z12
-	VMULPS         Z12, Z27, Z12
-	VADDPS         Z12, Z29, Z12
-	VADDPS         Z12, Z10, Z12
-	VSUBPS         Z10, Z12, Z12
-	VMOVUPS        Z12, K1, 5504(CX)
-	VADDPS         Z12, Z2, Z12
-	VMOVUPS        (CX), Z27
-	VADDPS         Z12, Z27, Z12
+	VMULPS.BCST    wide<>+148(SB), Z26, Z26
+	VRANGEPS.BCST  $0x05, 84(SI), Z18, Z27
 	PREFETCHT0     15936(CX)
-	VPSUBD.BCST    wide<>+124(SB), Z12, Z29
-	VPSRAD         $0x17, Z29, Z29
-	VPSLLD         $0x17, Z29, Z10
-	VPSUBD         Z10, Z12, Z10
-	VSUBPS         Z4, Z10, Z10
-	VMULPS.BCST    wide<>+128(SB), Z10, Z12
-	VSUBPS         Z12, Z11, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+136(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+140(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+144(SB), Z12, Z12
-	VMULPS         Z12, Z10, Z12
-	VADDPS.BCST    wide<>+148(SB), Z12, Z12
-	VCVTDQ2PS      Z29, Z29
-	VMULPS         Z12, Z10, Z10
-	VADDPS         Z10, Z29, Z10
-	VMULPS.BCST    wide<>+152(SB), Z10, Z10
-	VSUBPS         Z26, Z7, Z12
+	VMOVUPS        5504(CX), Z29
+	VSUBPS         Z29, Z22, Z23
+	VMULPS         Z23, Z27, Z23
+	VADDPS         Z23, Z29, Z23
+	VADDPS         Z23, Z11, Z23
+	VSUBPS         Z11, Z23, Z23
+	VMOVUPS        Z23, K1, 5504(CX)
+	VADDPS         Z23, Z12, Z23
+	VADDPS         (CX), Z23, Z23
+	VPSUBD.BCST    wide<>+120(SB), Z23, Z27
+	VPSRAD         $0x17, Z27, Z27
+	VPSLLD         $0x17, Z27, Z29
+	VPSUBD         Z29, Z23, Z23
+	VSUBPS         Z4, Z23, Z23
+	VMULPS.BCST    wide<>+124(SB), Z23, Z29
+	VSUBPS         Z29, Z14, Z29
+	VMULPS         Z29, Z23, Z29
+	VADDPS.BCST    wide<>+132(SB), Z29, Z29
+	VMULPS         Z29, Z23, Z29
+	VADDPS.BCST    wide<>+136(SB), Z29, Z29
+	VMULPS         Z29, Z23, Z29
 	PREFETCHT0     16000(CX)
-	VSUBPS         Z10, Z15, Z29
-	VMOVUPS        64(AX), Z11
-	VADDPS         Z11, Z2, Z11
-	VADDPS         Z11, Z27, Z11
-	VMOVUPS        5568(CX), Z23
-	VSUBPS         Z23, Z22, Z4
-	VMOVUPS        7104(CX), Z19
-	VSUBPS         Z22, Z19, Z13
-	VRANGEPS       $0x05, Z13, Z4, Z4
-	VXORPS         X13, X13, X13
-	VMAXPS         Z13, Z4, Z4
-	VMINPS         Z4, Z11, Z4
-	VMULPS         Z11, Z30, Z11
-	VADDPS         Z11, Z4, Z11
+	VADDPS.BCST    wide<>+140(SB), Z29, Z29
+	VMULPS         Z29, Z23, Z29
+	VADDPS.BCST    wide<>+144(SB), Z29, Z29
+	VCVTDQ2PS      Z27, Z27
+	VMULPS         Z29, Z23, Z23
+	VADDPS         Z23, Z27, Z23
+	VMULPS.BCST    wide<>+148(SB), Z23, Z23
+	VRANGEPS.BCST  $0x05, 88(SI), Z18, Z27
+	VMOVUPS        5568(CX), Z29
+	VSUBPS         Z29, Z22, Z22
+	VMULPS         Z22, Z27, Z22
+	VADDPS         Z22, Z29, Z22
+	VADDPS         Z22, Z11, Z22
+	VSUBPS         Z11, Z22, Z22
+	VMOVUPS        Z22, K1, 5568(CX)
+	VADDPS         Z22, Z12, Z22
+	VMOVUPS        (CX), Z27
+	VADDPS         Z22, Z27, Z22
+	VPSUBD.BCST    wide<>+120(SB), Z22, Z29
+	VPSRAD         $0x17, Z29, Z29
+	VPSLLD         $0x17, Z29, Z11
+	PREFETCHT0     16064(CX)
+	VPSUBD         Z11, Z22, Z11
+	VSUBPS         Z4, Z11, Z11
+	VMULPS.BCST    wide<>+124(SB), Z11, Z22
+	VSUBPS         Z22, Z14, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS.BCST    wide<>+132(SB), Z22, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS.BCST    wide<>+136(SB), Z22, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS.BCST    wide<>+140(SB), Z22, Z22
+	VMULPS         Z22, Z11, Z22
+	VADDPS.BCST    wide<>+144(SB), Z22, Z22
+	VCVTDQ2PS      Z29, Z29
+	VMULPS         Z22, Z11, Z11
+	VADDPS         Z11, Z29, Z11
+	VMULPS.BCST    wide<>+148(SB), Z11, Z11
+	VSUBPS         Z23, Z7, Z22
+	VSUBPS         Z11, Z26, Z29
+	VMOVUPS        64(AX), Z14
+	VADDPS         Z14, Z12, Z14
+	VADDPS         Z14, Z27, Z14
+	PREFETCHT0     16128(CX)
+	VMOVUPS        5632(CX), Z4
+	VSUBPS         Z4, Z24, Z18
+	VMOVUPS        7168(CX), Z16
 	VMOVUPS        Z5, 64(AX)
-	VPXORD         Z5, Z5, Z5
-	VCMPPS         $0x04, Z5, Z4, K3
+	VSUBPS         Z24, Z16, Z5
+	VRANGEPS       $0x05, Z5, Z18, Z5
+	VPXORD         Z18, Z18, Z18
+	VMAXPS         Z18, Z5, Z5
+	VMINPS         Z5, Z14, Z5
+	VMULPS         Z14, Z30, Z14
+	VADDPS         Z14, Z5, Z14
+	VMOVUPS        Z1, 128(AX)
+	VPXORD         Z1, Z1, Z1
+	VCMPPS         $0x04, Z1, Z5, K3
 	KORTESTW       K3, K3
-	JZ             none2390
-	VDIVPS.Z       Z11, Z4, K3, Z5
+	JZ             none2402
+	VDIVPS.Z       Z14, Z5, K3, Z1
 
-none2390:
-	VADDPS       Z5, Z13, Z4
+none2402:
+	VADDPS       Z1, Z18, Z1
 	VBROADCASTSS wide<>+256(SB), Z5
 	VCMPPS       $0x01, Z3, Z5, K3
 	KANDW        K3, K1, K3
-	VRANGEPS     $0x05, Z23, Z22, Z5
-	VMOVUPS      Z5, K1, 5568(CX)
-	VRANGEPS     $0x04, Z19, Z22, Z5
-	VMOVUPS      Z5, K1, 7104(CX)
-	VMOVUPS      5632(CX), Z5
-	VMOVUPS      7168(CX), Z11
-	VSUBPS       Z11, Z5, Z19
-	VADDPS       Z19, Z2, Z19
-	PREFETCHT0   16064(CX)
-	VADDPS       Z19, Z27, Z19
-	VMOVUPS      1344(AX), Z23
-	VSUBPS       Z5, Z23, Z22
-	VSUBPS       Z23, Z11, Z3
-	VRANGEPS     $0x05, Z3, Z22, Z3
-	VMAXPS       Z13, Z3, Z3
-	VMINPS       Z3, Z19, Z3
-	VMULPS       Z19, Z30, Z19
-	VADDPS       Z19, Z3, Z19
-	VPXORD       Z22, Z22, Z22
-	VCMPPS       $0x04, Z22, Z3, K4
+	VRANGEPS     $0x05, Z4, Z24, Z4
+	VMOVUPS      Z4, K1, 5632(CX)
+	VRANGEPS     $0x04, Z16, Z24, Z4
+	VMOVUPS      Z4, K1, 7168(CX)
+	VMOVUPS      5696(CX), Z4
+	VMOVUPS      7232(CX), Z5
+	VSUBPS       Z5, Z4, Z14
+	VADDPS       Z14, Z12, Z14
+	VADDPS       Z14, Z27, Z14
+	VMOVUPS      1344(AX), Z16
+	VSUBPS       Z4, Z16, Z24
+	VSUBPS       Z16, Z5, Z3
+	PREFETCHT0   16192(CX)
+	VRANGEPS     $0x05, Z3, Z24, Z3
+	VMAXPS       Z18, Z3, Z3
+	VMINPS       Z3, Z14, Z3
+	VMULPS       Z14, Z30, Z14
+	VADDPS       Z14, Z3, Z14
+	VPXORD       Z24, Z24, Z24
+	VCMPPS       $0x04, Z24, Z3, K4
 	KORTESTW     K4, K4
-	JZ           none2410
-	VDIVPS.Z     Z19, Z3, K4, Z22
+	JZ           none2422
+	VDIVPS.Z     Z14, Z3, K4, Z24
 
-none2410:
-	VADDPS     Z22, Z4, Z3
-	VRANGEPS   $0x05, Z5, Z23, Z4
-	VMOVUPS    Z4, K3, 5632(CX)
-	VRANGEPS   $0x04, Z11, Z23, Z4
-	VMOVUPS    Z4, K3, 7168(CX)
-	VMOVUPS    5696(CX), Z4
-	VMOVUPS    7232(CX), Z5
-	VSUBPS     Z5, Z4, Z11
-	VADDPS     Z11, Z2, Z11
-	VADDPS     Z11, Z27, Z11
-	VSUBPS     Z4, Z14, Z19
-	VSUBPS     Z14, Z5, Z22
-	VRANGEPS   $0x05, Z22, Z19, Z19
-	PREFETCHT0 16128(CX)
-	VMAXPS     Z13, Z19, Z19
-	VMINPS     Z19, Z11, Z19
-	VMULPS     Z11, Z30, Z11
-	VADDPS     Z11, Z19, Z11
-	VPXORD     Z22, Z22, Z22
-	VCMPPS     $0x04, Z22, Z19, K4
-	KORTESTW   K4, K4
-	JZ         none2430
-	VDIVPS.Z   Z11, Z19, K4, Z22
-
-none2430:
-	VADDPS     Z22, Z3, Z3
-	VRANGEPS   $0x05, Z4, Z14, Z4
-	VMOVUPS    Z4, K3, 5696(CX)
-	VRANGEPS   $0x04, Z5, Z14, Z4
-	VMOVUPS    Z4, K3, 7232(CX)
-	VMOVUPS    5760(CX), Z4
-	VMOVUPS    7296(CX), Z5
-	VSUBPS     Z5, Z4, Z11
-	VADDPS     Z11, Z2, Z11
-	VADDPS     Z11, Z27, Z11
-	VSUBPS     Z4, Z24, Z14
-	VSUBPS     Z24, Z5, Z19
-	VRANGEPS   $0x05, Z19, Z14, Z14
-	VMAXPS     Z13, Z14, Z14
-	VMINPS     Z14, Z11, Z14
-	VMULPS     Z11, Z30, Z11
-	VADDPS     Z11, Z14, Z11
-	PREFETCHT0 16192(CX)
-	VPXORD     Z19, Z19, Z19
-	VCMPPS     $0x04, Z19, Z14, K4
-	KORTESTW   K4, K4
-	JZ         none2450
-	VDIVPS.Z   Z11, Z14, K4, Z19
-
-none2450:
-	VADDPS   Z19, Z3, Z3
-	VRANGEPS $0x05, Z4, Z24, Z4
-	VMOVUPS  Z4, K3, 5760(CX)
-	VRANGEPS $0x04, Z5, Z24, Z4
-	VMOVUPS  Z4, K3, 7296(CX)
-	VMOVUPS  5824(CX), Z4
-	VMOVUPS  7360(CX), Z5
-	VSUBPS   Z5, Z4, Z11
-	VADDPS   Z11, Z2, Z11
-	VADDPS   Z11, Z27, Z11
-	VSUBPS   Z4, Z1, Z14
-	VSUBPS   Z1, Z5, Z19
-	VRANGEPS $0x05, Z19, Z14, Z14
-	VMAXPS   Z13, Z14, Z14
-	VMINPS   Z14, Z11, Z14
-	VMULPS   Z11, Z30, Z11
-	VADDPS   Z11, Z14, Z11
-	VPXORD   Z19, Z19, Z19
-	VCMPPS   $0x04, Z19, Z14, K4
-	KORTESTW K4, K4
-	JZ       none2470
-	VDIVPS.Z Z11, Z14, K4, Z19
-
-none2470:
-	VADDPS     Z19, Z3, Z3
-	VRANGEPS   $0x05, Z4, Z1, Z4
+none2422:
+	VADDPS     Z24, Z1, Z1
+	VRANGEPS   $0x05, Z4, Z16, Z3
+	VMOVUPS    Z3, K3, 5696(CX)
+	VRANGEPS   $0x04, Z5, Z16, Z3
+	VMOVUPS    Z3, K3, 7232(CX)
+	VMOVUPS    5760(CX), Z3
+	VMOVUPS    7296(CX), Z4
+	VSUBPS     Z4, Z3, Z5
+	VADDPS     Z5, Z12, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z3, Z25, Z14
+	VSUBPS     Z25, Z4, Z16
+	VRANGEPS   $0x05, Z16, Z14, Z14
+	VMAXPS     Z18, Z14, Z14
+	VMINPS     Z14, Z5, Z14
+	VMULPS     Z5, Z30, Z5
 	PREFETCHT0 16256(CX)
-	VMOVUPS    Z4, K3, 5824(CX)
-	VRANGEPS   $0x04, Z5, Z1, Z1
-	VMOVUPS    Z1, K3, 7360(CX)
-	VMOVUPS    5888(CX), Z1
-	VMOVUPS    7424(CX), Z4
-	VSUBPS     Z4, Z1, Z5
-	VADDPS     Z5, Z2, Z5
-	VADDPS     Z5, Z27, Z5
-	VSUBPS     Z1, Z31, Z11
-	VSUBPS     Z31, Z4, Z14
-	VRANGEPS   $0x05, Z14, Z11, Z11
-	VMAXPS     Z13, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z30, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K4
+	VADDPS     Z5, Z14, Z5
+	VPXORD     Z16, Z16, Z16
+	VCMPPS     $0x04, Z16, Z14, K4
 	KORTESTW   K4, K4
-	JZ         none2490
-	VDIVPS.Z   Z5, Z11, K4, Z14
+	JZ         none2442
+	VDIVPS.Z   Z5, Z14, K4, Z16
 
-none2490:
-	VADDPS     Z14, Z3, Z3
-	VRANGEPS   $0x05, Z1, Z31, Z1
-	VMOVUPS    Z1, K3, 5888(CX)
-	VRANGEPS   $0x04, Z4, Z31, Z1
-	VMOVUPS    Z1, K3, 7424(CX)
-	VMOVUPS    5952(CX), Z1
-	VMOVUPS    7488(CX), Z4
-	VSUBPS     Z4, Z1, Z5
+none2442:
+	VADDPS   Z16, Z1, Z1
+	VRANGEPS $0x05, Z3, Z25, Z3
+	VMOVUPS  Z3, K3, 5760(CX)
+	VRANGEPS $0x04, Z4, Z25, Z3
+	VMOVUPS  Z3, K3, 7296(CX)
+	VMOVUPS  5824(CX), Z3
+	VMOVUPS  7360(CX), Z4
+	VSUBPS   Z4, Z3, Z5
+	VADDPS   Z5, Z12, Z5
+	VADDPS   Z5, Z27, Z5
+	VSUBPS   Z3, Z8, Z14
+	VSUBPS   Z8, Z4, Z16
+	VRANGEPS $0x05, Z16, Z14, Z14
+	VMAXPS   Z18, Z14, Z14
+	VMINPS   Z14, Z5, Z14
+	VMULPS   Z5, Z30, Z5
+	VADDPS   Z5, Z14, Z5
+	VPXORD   Z16, Z16, Z16
+	VCMPPS   $0x04, Z16, Z14, K4
+	KORTESTW K4, K4
+	JZ       none2462
+	VDIVPS.Z Z5, Z14, K4, Z16
+
+none2462:
+	VADDPS     Z16, Z1, Z1
+	VRANGEPS   $0x05, Z3, Z8, Z3
 	PREFETCHT0 16320(CX)
-	VADDPS     Z5, Z2, Z5
+	VMOVUPS    Z3, K3, 5824(CX)
+	VRANGEPS   $0x04, Z4, Z8, Z3
+	VMOVUPS    Z3, K3, 7360(CX)
+	VMOVUPS    5888(CX), Z3
+	VMOVUPS    7424(CX), Z4
+	VSUBPS     Z4, Z3, Z5
+	VADDPS     Z5, Z12, Z5
 	VADDPS     Z5, Z27, Z5
-	VSUBPS     Z1, Z16, Z11
-	VSUBPS     Z16, Z4, Z14
-	VRANGEPS   $0x05, Z14, Z11, Z11
-	VMAXPS     Z13, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z30, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K4
-	KORTESTW   K4, K4
-	JZ         none2510
-	VDIVPS.Z   Z5, Z11, K4, Z14
-
-none2510:
-	VADDPS     Z14, Z3, Z3
-	VRANGEPS   $0x05, Z1, Z16, Z1
-	VMOVUPS    Z1, K3, 5952(CX)
-	VRANGEPS   $0x04, Z4, Z16, Z1
-	VMOVUPS    Z1, K3, 7488(CX)
-	VMOVUPS    6016(CX), Z1
-	VMOVUPS    7552(CX), Z4
-	VSUBPS     Z4, Z1, Z5
-	VADDPS     Z5, Z2, Z5
-	VADDPS     Z5, Z27, Z5
-	VSUBPS     Z1, Z20, Z11
+	VSUBPS     Z3, Z20, Z8
 	VSUBPS     Z20, Z4, Z14
+	VRANGEPS   $0x05, Z14, Z8, Z8
+	VMAXPS     Z18, Z8, Z8
+	VMINPS     Z8, Z5, Z8
+	VMULPS     Z5, Z30, Z5
+	VADDPS     Z5, Z8, Z5
+	VPXORD     Z14, Z14, Z14
+	VCMPPS     $0x04, Z14, Z8, K4
+	KORTESTW   K4, K4
+	JZ         none2482
+	VDIVPS.Z   Z5, Z8, K4, Z14
+
+none2482:
+	VADDPS     Z14, Z1, Z1
+	VRANGEPS   $0x05, Z3, Z20, Z3
+	VMOVUPS    Z3, K3, 5888(CX)
+	VRANGEPS   $0x04, Z4, Z20, Z3
+	VMOVUPS    Z3, K3, 7424(CX)
 	PREFETCHT0 16384(CX)
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z13, Z11, Z11
-	VMINPS     Z11, Z5, Z11
-	VMULPS     Z5, Z30, Z5
-	VADDPS     Z5, Z11, Z5
-	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K4
-	KORTESTW   K4, K4
-	JZ         none2530
-	VDIVPS.Z   Z5, Z11, K4, Z14
-
-none2530:
-	VADDPS     Z14, Z3, Z3
-	VMAXPS     Z20, Z1, Z1
-	VMOVUPS    Z1, K3, 6016(CX)
-	VMINPS     Z4, Z20, Z1
-	VMOVUPS    Z1, K3, 7552(CX)
-	VMOVUPS    6080(CX), Z1
-	VMOVUPS    7616(CX), Z4
-	VSUBPS     Z4, Z1, Z5
-	VADDPS     Z5, Z2, Z5
+	VMOVUPS    5952(CX), Z3
+	VMOVUPS    7488(CX), Z4
+	VSUBPS     Z4, Z3, Z5
+	VADDPS     Z5, Z12, Z5
 	VADDPS     Z5, Z27, Z5
-	VSUBPS     Z1, Z0, Z11
-	VSUBPS     Z0, Z4, Z14
-	VMAXPS     Z11, Z14, Z11
-	VMAXPS     Z13, Z11, Z11
-	VMINPS     Z11, Z5, Z11
+	VSUBPS     Z3, Z17, Z8
+	VSUBPS     Z17, Z4, Z14
+	VRANGEPS   $0x05, Z14, Z8, Z8
+	VMAXPS     Z18, Z8, Z8
+	VMINPS     Z8, Z5, Z8
 	VMULPS     Z5, Z30, Z5
-	PREFETCHT0 16448(CX)
-	VADDPS     Z5, Z11, Z5
+	VADDPS     Z5, Z8, Z5
 	VPXORD     Z14, Z14, Z14
-	VCMPPS     $0x04, Z14, Z11, K4
+	VCMPPS     $0x04, Z14, Z8, K4
 	KORTESTW   K4, K4
-	JZ         none2550
-	VDIVPS.Z   Z5, Z11, K4, Z14
+	JZ         none2502
+	VDIVPS.Z   Z5, Z8, K4, Z14
 
-none2550:
-	VADDPS   Z14, Z3, Z3
-	VMAXPS   Z0, Z1, Z1
-	VMOVUPS  Z1, K3, 6080(CX)
-	VMINPS   Z4, Z0, Z0
-	VMOVUPS  Z0, K3, 7616(CX)
-	VMOVUPS  6144(CX), Z0
-	VMOVUPS  7680(CX), Z1
-	VSUBPS   Z1, Z0, Z4
-	VADDPS   Z4, Z2, Z4
+none2502:
+	VADDPS     Z14, Z1, Z1
+	VRANGEPS   $0x05, Z3, Z17, Z3
+	VMOVUPS    Z3, K3, 5952(CX)
+	VRANGEPS   $0x04, Z4, Z17, Z3
+	VMOVUPS    Z3, K3, 7488(CX)
+	VMOVUPS    6016(CX), Z3
+	VMOVUPS    7552(CX), Z4
+	VSUBPS     Z4, Z3, Z5
+	VADDPS     Z5, Z12, Z5
+	VADDPS     Z5, Z27, Z5
+	VSUBPS     Z3, Z2, Z8
+	PREFETCHT0 16448(CX)
+	VSUBPS     Z2, Z4, Z14
+	VRANGEPS   $0x05, Z14, Z8, Z8
+	VMAXPS     Z18, Z8, Z8
+	VMINPS     Z8, Z5, Z8
+	VMULPS     Z5, Z30, Z5
+	VADDPS     Z5, Z8, Z5
+	VPXORD     Z14, Z14, Z14
+	VCMPPS     $0x04, Z14, Z8, K4
+	KORTESTW   K4, K4
+	JZ         none2522
+	VDIVPS.Z   Z5, Z8, K4, Z14
+
+none2522:
+	VADDPS     Z14, Z1, Z1
+	VRANGEPS   $0x05, Z3, Z2, Z3
+	VMOVUPS    Z3, K3, 6016(CX)
+	VRANGEPS   $0x04, Z4, Z2, Z2
+	VMOVUPS    Z2, K3, 7552(CX)
+	VMOVUPS    6080(CX), Z2
+	VMOVUPS    7616(CX), Z3
+	VSUBPS     Z3, Z2, Z4
+	VADDPS     Z4, Z12, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z2, Z28, Z5
+	VSUBPS     Z28, Z3, Z8
+	VMAXPS     Z5, Z8, Z5
+	VMAXPS     Z18, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	PREFETCHT0 16512(CX)
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z8, Z8, Z8
+	VCMPPS     $0x04, Z8, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2542
+	VDIVPS.Z   Z4, Z5, K4, Z8
+
+none2542:
+	VADDPS   Z8, Z1, Z1
+	VMAXPS   Z28, Z2, Z2
+	VMOVUPS  Z2, K3, 6080(CX)
+	VMINPS   Z3, Z28, Z2
+	VMOVUPS  Z2, K3, 7616(CX)
+	VMOVUPS  6144(CX), Z2
+	VMOVUPS  7680(CX), Z3
+	VSUBPS   Z3, Z2, Z4
+	VADDPS   Z4, Z12, Z4
 	VADDPS   Z4, Z27, Z4
-	VSUBPS   Z0, Z25, Z5
-	VSUBPS   Z25, Z1, Z11
-	VMAXPS   Z5, Z11, Z5
-	VMAXPS   Z13, Z5, Z5
+	VSUBPS   Z2, Z13, Z5
+	VSUBPS   Z13, Z3, Z8
+	VMAXPS   Z5, Z8, Z5
+	VMAXPS   Z18, Z5, Z5
 	VMINPS   Z5, Z4, Z5
 	VMULPS   Z4, Z30, Z4
 	VADDPS   Z4, Z5, Z4
-	VPXORD   Z11, Z11, Z11
-	VCMPPS   $0x04, Z11, Z5, K4
+	VPXORD   Z8, Z8, Z8
+	VCMPPS   $0x04, Z8, Z5, K4
 	KORTESTW K4, K4
-	JZ       none2570
-	VDIVPS.Z Z4, Z5, K4, Z11
+	JZ       none2562
+	VDIVPS.Z Z4, Z5, K4, Z8
 
-none2570:
-	VADDPS     Z11, Z3, Z3
-	VMAXPS     Z25, Z0, Z0
-	PREFETCHT0 16512(CX)
-	VMOVUPS    Z0, K3, 6144(CX)
-	VMINPS     Z1, Z25, Z0
-	VMOVUPS    Z0, K3, 7680(CX)
-	VMOVUPS    6208(CX), Z0
-	VMOVUPS    7744(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z9, Z5
-	VSUBPS     Z9, Z1, Z11
-	VMAXPS     Z5, Z11, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z11, Z11, Z11
-	VCMPPS     $0x04, Z11, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2590
-	VDIVPS.Z   Z4, Z5, K4, Z11
-
-none2590:
-	VADDPS     Z11, Z3, Z3
-	VMAXPS     Z9, Z0, Z0
-	VMOVUPS    Z0, K3, 6208(CX)
-	VMINPS     Z1, Z9, Z0
-	VMOVUPS    Z0, K3, 7744(CX)
-	VMOVUPS    6272(CX), Z0
-	VMOVUPS    7808(CX), Z1
-	VSUBPS     Z1, Z0, Z4
+none2562:
+	VADDPS     Z8, Z1, Z1
 	PREFETCHT0 16576(CX)
-	VADDPS     Z4, Z2, Z4
+	VMAXPS     Z13, Z2, Z2
+	VMOVUPS    Z2, K3, 6144(CX)
+	VMINPS     Z3, Z13, Z2
+	VMOVUPS    Z2, K3, 7680(CX)
+	VMOVUPS    6208(CX), Z2
+	VMOVUPS    7744(CX), Z3
+	VSUBPS     Z3, Z2, Z4
+	VADDPS     Z4, Z12, Z4
 	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z21, Z5
-	VSUBPS     Z21, Z1, Z9
-	VMAXPS     Z5, Z9, Z5
-	VMAXPS     Z13, Z5, Z5
+	VSUBPS     Z2, Z10, Z5
+	VSUBPS     Z10, Z3, Z8
+	VMAXPS     Z5, Z8, Z5
+	VMAXPS     Z18, Z5, Z5
 	VMINPS     Z5, Z4, Z5
 	VMULPS     Z4, Z30, Z4
 	VADDPS     Z4, Z5, Z4
-	VPXORD     Z9, Z9, Z9
-	VCMPPS     $0x04, Z9, Z5, K4
+	VPXORD     Z8, Z8, Z8
+	VCMPPS     $0x04, Z8, Z5, K4
 	KORTESTW   K4, K4
-	JZ         none2610
-	VDIVPS.Z   Z4, Z5, K4, Z9
+	JZ         none2582
+	VDIVPS.Z   Z4, Z5, K4, Z8
 
-none2610:
-	VADDPS     Z9, Z3, Z3
-	VMAXPS     Z21, Z0, Z0
-	VMOVUPS    Z0, K3, 6272(CX)
-	VMINPS     Z1, Z21, Z0
+none2582:
+	VADDPS     Z8, Z1, Z1
+	VMAXPS     Z10, Z2, Z2
+	VMOVUPS    Z2, K3, 6208(CX)
+	VMINPS     Z3, Z10, Z2
+	VMOVUPS    Z2, K3, 7744(CX)
+	PREFETCHT0 16640(CX)
+	VMOVUPS    6272(CX), Z2
+	VMOVUPS    7808(CX), Z3
+	VSUBPS     Z3, Z2, Z4
+	VADDPS     Z4, Z12, Z4
+	VADDPS     Z4, Z27, Z4
+	VSUBPS     Z2, Z0, Z5
+	VSUBPS     Z0, Z3, Z8
+	VMAXPS     Z5, Z8, Z5
+	VMAXPS     Z18, Z5, Z5
+	VMINPS     Z5, Z4, Z5
+	VMULPS     Z4, Z30, Z4
+	VADDPS     Z4, Z5, Z4
+	VPXORD     Z8, Z8, Z8
+	VCMPPS     $0x04, Z8, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2602
+	VDIVPS.Z   Z4, Z5, K4, Z8
+
+none2602:
+	VADDPS     Z8, Z1, Z1
+	VMAXPS     Z0, Z2, Z2
+	VMOVUPS    Z2, K3, 6272(CX)
+	VMINPS     Z3, Z0, Z0
 	VMOVUPS    Z0, K3, 7808(CX)
 	VMOVUPS    6336(CX), Z0
-	VMOVUPS    7872(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z28, Z5
-	PREFETCHT0 16640(CX)
-	VSUBPS     Z28, Z1, Z9
-	VMAXPS     Z5, Z9, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z9, Z9, Z9
-	VCMPPS     $0x04, Z9, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2630
-	VDIVPS.Z   Z4, Z5, K4, Z9
-
-none2630:
-	VADDPS     Z9, Z3, Z3
-	VMAXPS     Z28, Z0, Z0
-	VMOVUPS    Z0, K3, 6336(CX)
-	VMINPS     Z1, Z28, Z0
-	VMOVUPS    Z0, K3, 7872(CX)
-	VMOVUPS    6400(CX), Z0
-	VMOVUPS    7936(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z17, Z5
-	VSUBPS     Z17, Z1, Z9
-	VMAXPS     Z5, Z9, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
+	VMOVUPS    7872(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
 	PREFETCHT0 16704(CX)
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z9, Z9, Z9
-	VCMPPS     $0x04, Z9, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2650
-	VDIVPS.Z   Z4, Z5, K4, Z9
-
-none2650:
-	VADDPS   Z9, Z3, Z3
-	VMAXPS   Z17, Z0, Z0
-	VMOVUPS  Z0, K3, 6400(CX)
-	VMINPS   Z1, Z17, Z0
-	VMOVUPS  Z0, K3, 7936(CX)
-	VMOVUPS  6464(CX), Z0
-	VMOVUPS  8000(CX), Z1
-	VSUBPS   Z1, Z0, Z4
-	VADDPS   Z4, Z2, Z4
-	VADDPS   Z4, Z27, Z4
-	VSUBPS   Z0, Z6, Z5
-	VSUBPS   Z6, Z1, Z9
-	VMAXPS   Z5, Z9, Z5
-	VMAXPS   Z13, Z5, Z5
-	VMINPS   Z5, Z4, Z5
-	VMULPS   Z4, Z30, Z4
-	VADDPS   Z4, Z5, Z4
-	VPXORD   Z9, Z9, Z9
-	VCMPPS   $0x04, Z9, Z5, K4
-	KORTESTW K4, K4
-	JZ       none2670
-	VDIVPS.Z Z4, Z5, K4, Z9
-
-none2670:
-	VADDPS     Z9, Z3, Z3
-	PREFETCHT0 16768(CX)
-	VMAXPS     Z6, Z0, Z0
-	VMOVUPS    Z0, K3, 6464(CX)
-	VMINPS     Z1, Z6, Z0
-	VMOVUPS    Z0, K3, 8000(CX)
-	VMOVUPS    6528(CX), Z0
-	VMOVUPS    8064(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z7, Z5
-	VSUBPS     Z7, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2690
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2690:
-	VADDPS     Z6, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z7, Z0
-	VMOVUPS    Z0, K3, 6528(CX)
-	VRANGEPS   $0x04, Z1, Z7, Z0
-	VMOVUPS    Z0, K3, 8064(CX)
-	PREFETCHT0 16832(CX)
-	VMOVUPS    6592(CX), Z0
-	VMOVUPS    8128(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z15, Z5
-	VSUBPS     Z15, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2710
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2710:
-	VADDPS     Z6, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z15, Z0
-	VMOVUPS    Z0, K3, 6592(CX)
-	VRANGEPS   $0x04, Z1, Z15, Z0
-	VMOVUPS    Z0, K3, 8128(CX)
-	VMOVUPS    6656(CX), Z0
-	VMOVUPS    8192(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z26, Z5
-	PREFETCHT0 16896(CX)
-	VSUBPS     Z26, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2730
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2730:
-	VADDPS     Z6, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z26, Z0
-	VMOVUPS    Z0, K3, 6656(CX)
-	VRANGEPS   $0x04, Z1, Z26, Z0
-	VMOVUPS    Z0, K3, 8192(CX)
-	VMOVUPS    6720(CX), Z0
-	VMOVUPS    8256(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z10, Z5
-	VSUBPS     Z10, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	PREFETCHT0 16960(CX)
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2750
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2750:
-	VADDPS   Z6, Z3, Z3
-	VRANGEPS $0x05, Z0, Z10, Z0
-	VMOVUPS  Z0, K3, 6720(CX)
-	VRANGEPS $0x04, Z1, Z10, Z0
-	VMOVUPS  Z0, K3, 8256(CX)
-	VMOVUPS  6784(CX), Z0
-	VMOVUPS  8320(CX), Z1
-	VSUBPS   Z1, Z0, Z4
-	VADDPS   Z4, Z2, Z4
-	VADDPS   Z4, Z27, Z4
-	VMOVUPS  960(AX), Z5
-	VSUBPS   Z0, Z5, Z6
-	VSUBPS   Z5, Z1, Z7
-	VRANGEPS $0x05, Z7, Z6, Z6
-	VMAXPS   Z13, Z6, Z6
-	VMINPS   Z6, Z4, Z6
-	VMULPS   Z4, Z30, Z4
-	VADDPS   Z4, Z6, Z4
-	VPXORD   Z7, Z7, Z7
-	VCMPPS   $0x04, Z7, Z6, K4
-	KORTESTW K4, K4
-	JZ       none2770
-	VDIVPS.Z Z4, Z6, K4, Z7
-
-none2770:
-	VADDPS     Z7, Z3, Z3
-	PREFETCHT0 17024(CX)
-	VRANGEPS   $0x05, Z0, Z5, Z0
-	VMOVUPS    Z0, K3, 6784(CX)
-	VRANGEPS   $0x04, Z1, Z5, Z0
-	VMOVUPS    Z0, K3, 8320(CX)
-	VMOVUPS    6848(CX), Z0
-	VMOVUPS    8384(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VMOVUPS    768(AX), Z5
-	VSUBPS     Z0, Z5, Z6
-	VSUBPS     Z5, Z1, Z7
-	VRANGEPS   $0x05, Z7, Z6, Z6
-	VMAXPS     Z13, Z6, Z6
-	VMINPS     Z6, Z4, Z6
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z6, Z4
-	VPXORD     Z7, Z7, Z7
-	VCMPPS     $0x04, Z7, Z6, K4
-	KORTESTW   K4, K4
-	JZ         none2790
-	VDIVPS.Z   Z4, Z6, K4, Z7
-
-none2790:
-	VADDPS     Z7, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z5, Z0
-	VMOVUPS    Z0, K3, 6848(CX)
-	VRANGEPS   $0x04, Z1, Z5, Z0
-	PREFETCHT0 17088(CX)
-	VMOVUPS    Z0, K3, 8384(CX)
-	VMOVUPS    6912(CX), Z0
-	VMOVUPS    8448(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	VSUBPS     Z0, Z18, Z5
-	VSUBPS     Z18, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2810
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2810:
-	VADDPS     Z6, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z18, Z0
-	VMOVUPS    Z0, K3, 6912(CX)
-	VRANGEPS   $0x04, Z1, Z18, Z0
-	VMOVUPS    Z0, K3, 8448(CX)
-	VMOVUPS    6976(CX), Z0
-	VMOVUPS    8512(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z4
-	VADDPS     Z4, Z27, Z4
-	PREFETCHT0 17152(CX)
-	VSUBPS     Z0, Z12, Z5
-	VSUBPS     Z12, Z1, Z6
-	VRANGEPS   $0x05, Z6, Z5, Z5
-	VMAXPS     Z13, Z5, Z5
-	VMINPS     Z5, Z4, Z5
-	VMULPS     Z4, Z30, Z4
-	VADDPS     Z4, Z5, Z4
-	VPXORD     Z6, Z6, Z6
-	VCMPPS     $0x04, Z6, Z5, K4
-	KORTESTW   K4, K4
-	JZ         none2830
-	VDIVPS.Z   Z4, Z5, K4, Z6
-
-none2830:
-	VADDPS     Z6, Z3, Z3
-	VRANGEPS   $0x05, Z0, Z12, Z0
-	VMOVUPS    Z0, K3, 6976(CX)
-	VRANGEPS   $0x04, Z1, Z12, Z0
-	VMOVUPS    Z0, K3, 8512(CX)
-	VMOVUPS    7040(CX), Z0
-	VMOVUPS    8576(CX), Z1
-	VSUBPS     Z1, Z0, Z4
-	VADDPS     Z4, Z2, Z2
-	VADDPS     Z2, Z27, Z2
-	VSUBPS     Z0, Z29, Z4
-	VSUBPS     Z29, Z1, Z5
-	VRANGEPS   $0x05, Z5, Z4, Z4
-	VMAXPS     Z13, Z4, Z4
-	PREFETCHT0 17216(CX)
-	VMINPS     Z4, Z2, Z4
-	VMULPS     Z2, Z30, Z2
-	VADDPS     Z2, Z4, Z2
+	VSUBPS     Z0, Z31, Z4
+	VSUBPS     Z31, Z2, Z5
+	VMAXPS     Z4, Z5, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
 	VPXORD     Z5, Z5, Z5
 	VCMPPS     $0x04, Z5, Z4, K4
 	KORTESTW   K4, K4
-	JZ         none2850
-	VDIVPS.Z   Z2, Z4, K4, Z5
+	JZ         none2622
+	VDIVPS.Z   Z3, Z4, K4, Z5
 
-none2850:
-	VADDPS         Z5, Z3, Z2
+none2622:
+	VADDPS     Z5, Z1, Z1
+	VMAXPS     Z31, Z0, Z0
+	VMOVUPS    Z0, K3, 6336(CX)
+	VMINPS     Z2, Z31, Z0
+	VMOVUPS    Z0, K3, 7872(CX)
+	VMOVUPS    6400(CX), Z0
+	VMOVUPS    7936(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z15, Z4
+	VSUBPS     Z15, Z2, Z5
+	VMAXPS     Z4, Z5, Z4
+	VMAXPS     Z18, Z4, Z4
+	PREFETCHT0 16768(CX)
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2642
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2642:
+	VADDPS   Z5, Z1, Z1
+	VMAXPS   Z15, Z0, Z0
+	VMOVUPS  Z0, K3, 6400(CX)
+	VMINPS   Z2, Z15, Z0
+	VMOVUPS  Z0, K3, 7936(CX)
+	VMOVUPS  6464(CX), Z0
+	VMOVUPS  8000(CX), Z2
+	VSUBPS   Z2, Z0, Z3
+	VADDPS   Z3, Z12, Z3
+	VADDPS   Z3, Z27, Z3
+	VSUBPS   Z0, Z21, Z4
+	VSUBPS   Z21, Z2, Z5
+	VMAXPS   Z4, Z5, Z4
+	VMAXPS   Z18, Z4, Z4
+	VMINPS   Z4, Z3, Z4
+	VMULPS   Z3, Z30, Z3
+	VADDPS   Z3, Z4, Z3
+	VPXORD   Z5, Z5, Z5
+	VCMPPS   $0x04, Z5, Z4, K4
+	KORTESTW K4, K4
+	JZ       none2662
+	VDIVPS.Z Z3, Z4, K4, Z5
+
+none2662:
+	PREFETCHT0 16832(CX)
+	VADDPS     Z5, Z1, Z1
+	VMAXPS     Z21, Z0, Z0
+	VMOVUPS    Z0, K3, 6464(CX)
+	VMINPS     Z2, Z21, Z0
+	VMOVUPS    Z0, K3, 8000(CX)
+	VMOVUPS    6528(CX), Z0
+	VMOVUPS    8064(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z6, Z4
+	VSUBPS     Z6, Z2, Z5
+	VMAXPS     Z4, Z5, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2682
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2682:
+	VADDPS     Z5, Z1, Z1
+	VMAXPS     Z6, Z0, Z0
+	VMOVUPS    Z0, K3, 6528(CX)
+	VMINPS     Z2, Z6, Z0
+	PREFETCHT0 16896(CX)
+	VMOVUPS    Z0, K3, 8064(CX)
+	VMOVUPS    6592(CX), Z0
+	VMOVUPS    8128(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z7, Z4
+	VSUBPS     Z7, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2702
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2702:
+	VADDPS     Z5, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z7, Z0
+	VMOVUPS    Z0, K3, 6592(CX)
+	VRANGEPS   $0x04, Z2, Z7, Z0
+	VMOVUPS    Z0, K3, 8128(CX)
+	VMOVUPS    6656(CX), Z0
+	VMOVUPS    8192(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	PREFETCHT0 16960(CX)
+	VSUBPS     Z0, Z26, Z4
+	VSUBPS     Z26, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2722
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2722:
+	VADDPS     Z5, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z26, Z0
+	VMOVUPS    Z0, K3, 6656(CX)
+	VRANGEPS   $0x04, Z2, Z26, Z0
+	VMOVUPS    Z0, K3, 8192(CX)
+	VMOVUPS    6720(CX), Z0
+	VMOVUPS    8256(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z23, Z4
+	VSUBPS     Z23, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	PREFETCHT0 17024(CX)
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2742
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2742:
+	VADDPS     Z5, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z23, Z0
+	VMOVUPS    Z0, K3, 6720(CX)
+	VRANGEPS   $0x04, Z2, Z23, Z0
+	VMOVUPS    Z0, K3, 8256(CX)
+	VMOVUPS    6784(CX), Z0
+	VMOVUPS    8320(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z11, Z4
+	VSUBPS     Z11, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	PREFETCHT0 17088(CX)
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2762
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2762:
+	VADDPS   Z5, Z1, Z1
+	VRANGEPS $0x05, Z0, Z11, Z0
+	VMOVUPS  Z0, K3, 6784(CX)
+	VRANGEPS $0x04, Z2, Z11, Z0
+	VMOVUPS  Z0, K3, 8320(CX)
+	VMOVUPS  6848(CX), Z0
+	VMOVUPS  8384(CX), Z2
+	VSUBPS   Z2, Z0, Z3
+	VADDPS   Z3, Z12, Z3
+	VADDPS   Z3, Z27, Z3
+	VMOVUPS  960(AX), Z4
+	VSUBPS   Z0, Z4, Z5
+	VSUBPS   Z4, Z2, Z6
+	VRANGEPS $0x05, Z6, Z5, Z5
+	VMAXPS   Z18, Z5, Z5
+	VMINPS   Z5, Z3, Z5
+	VMULPS   Z3, Z30, Z3
+	VADDPS   Z3, Z5, Z3
+	VPXORD   Z6, Z6, Z6
+	VCMPPS   $0x04, Z6, Z5, K4
+	KORTESTW K4, K4
+	JZ       none2782
+	VDIVPS.Z Z3, Z5, K4, Z6
+
+none2782:
+	VADDPS     Z6, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z4, Z0
+	VMOVUPS    Z0, K3, 6848(CX)
+	PREFETCHT0 17152(CX)
+	VRANGEPS   $0x04, Z2, Z4, Z0
+	VMOVUPS    Z0, K3, 8384(CX)
+	VMOVUPS    6912(CX), Z0
+	VMOVUPS    8448(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VMOVUPS    768(AX), Z4
+	VSUBPS     Z0, Z4, Z5
+	VSUBPS     Z4, Z2, Z6
+	VRANGEPS   $0x05, Z6, Z5, Z5
+	VMAXPS     Z18, Z5, Z5
+	VMINPS     Z5, Z3, Z5
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z5, Z3
+	VPXORD     Z6, Z6, Z6
+	VCMPPS     $0x04, Z6, Z5, K4
+	KORTESTW   K4, K4
+	JZ         none2802
+	VDIVPS.Z   Z3, Z5, K4, Z6
+
+none2802:
+	VADDPS     Z6, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z4, Z0
+	VMOVUPS    Z0, K3, 6912(CX)
+	VRANGEPS   $0x04, Z2, Z4, Z0
+	VMOVUPS    Z0, K3, 8448(CX)
+	VMOVUPS    6976(CX), Z0
+	VMOVUPS    8512(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	PREFETCHT0 17216(CX)
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z19, Z4
+	VSUBPS     Z19, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2822
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2822:
+	VADDPS     Z5, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z19, Z0
+	VMOVUPS    Z0, K3, 6976(CX)
+	VRANGEPS   $0x04, Z2, Z19, Z0
+	VMOVUPS    Z0, K3, 8512(CX)
+	VMOVUPS    7040(CX), Z0
+	VMOVUPS    8576(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z22, Z4
+	VSUBPS     Z22, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	PREFETCHT0 17280(CX)
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2842
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2842:
+	VADDPS     Z5, Z1, Z1
+	VRANGEPS   $0x05, Z0, Z22, Z0
+	VMOVUPS    Z0, K3, 7040(CX)
+	VRANGEPS   $0x04, Z2, Z22, Z0
+	VMOVUPS    Z0, K3, 8576(CX)
+	VMOVUPS    7104(CX), Z0
+	VMOVUPS    8640(CX), Z2
+	VSUBPS     Z2, Z0, Z3
+	VADDPS     Z3, Z12, Z3
+	VADDPS     Z3, Z27, Z3
+	VSUBPS     Z0, Z29, Z4
+	VSUBPS     Z29, Z2, Z5
+	VRANGEPS   $0x05, Z5, Z4, Z4
+	VMAXPS     Z18, Z4, Z4
+	VMINPS     Z4, Z3, Z4
+	VMULPS     Z3, Z30, Z3
+	VADDPS     Z3, Z4, Z3
+	PREFETCHT0 17344(CX)
+	VPXORD     Z5, Z5, Z5
+	VCMPPS     $0x04, Z5, Z4, K4
+	KORTESTW   K4, K4
+	JZ         none2862
+	VDIVPS.Z   Z3, Z4, K4, Z5
+
+none2862:
+	VADDPS         Z5, Z1, Z1
 	VRANGEPS       $0x05, Z0, Z29, Z0
-	VMOVUPS        Z0, K3, 7040(CX)
-	VRANGEPS       $0x04, Z1, Z29, Z0
-	VMOVUPS        Z0, K3, 8576(CX)
-	VBROADCASTSS   wide<>+56(SB), Z0
-	VMOVUPS        1088(AX), Z1
-	VCMPPS         $0x01, Z1, Z0, K3
-	VMOVAPS.Z      Z2, K3, Z0
-	VMOVUPS        832(AX), Z2
-	VMULPS.BCST    128(SI), Z2, Z2
-	VMAXPS.BCST    wide<>+260(SB), Z2, Z2
-	VBROADCASTSS   wide<>+240(SB), Z3
-	VMINPS         Z2, Z3, Z2
-	VMULPS.BCST    wide<>+264(SB), Z1, Z3
+	VMOVUPS        Z0, K3, 7104(CX)
+	VRANGEPS       $0x04, Z2, Z29, Z0
+	VMOVUPS        Z0, K3, 8640(CX)
+	VBROADCASTSS   wide<>+52(SB), Z0
+	VMOVUPS        1088(AX), Z2
+	VCMPPS         $0x01, Z2, Z0, K3
+	VMOVAPS.Z      Z1, K3, Z0
+	VMOVUPS        832(AX), Z1
+	VMULPS.BCST    128(SI), Z1, Z1
+	VMAXPS.BCST    wide<>+260(SB), Z1, Z1
+	VBROADCASTSS   wide<>+236(SB), Z3
+	VMINPS         Z1, Z3, Z1
+	VMULPS.BCST    wide<>+264(SB), Z2, Z3
 	VBROADCASTSS   wide<>+0(SB), Z4
 	VADDPS         Z3, Z4, Z3
-	VDIVPS         Z3, Z1, Z3
-	VMULPS.BCST    wide<>+176(SB), Z8, Z5
-	VMAXPS.BCST    wide<>+92(SB), Z5, Z5
-	VBROADCASTSS   wide<>+96(SB), Z6
+	VDIVPS         Z3, Z2, Z3
+	VMULPS.BCST    wide<>+172(SB), Z9, Z5
+	VMAXPS.BCST    wide<>+88(SB), Z5, Z5
+	VBROADCASTSS   wide<>+92(SB), Z6
 	VMINPS         Z5, Z6, Z5
-	PREFETCHT0     17280(CX)
-	VBROADCASTSS   wide<>+100(SB), Z7
+	VBROADCASTSS   wide<>+96(SB), Z7
 	VADDPS         Z5, Z7, Z8
 	VSUBPS         Z7, Z8, Z9
+	PREFETCHT0     17408(CX)
 	VSUBPS         Z9, Z5, Z5
-	VMULPS.BCST    wide<>+104(SB), Z5, Z9
+	VMULPS.BCST    wide<>+100(SB), Z5, Z9
+	VADDPS.BCST    wide<>+104(SB), Z9, Z9
+	VMULPS         Z9, Z5, Z9
 	VADDPS.BCST    wide<>+108(SB), Z9, Z9
 	VMULPS         Z9, Z5, Z9
 	VADDPS.BCST    wide<>+112(SB), Z9, Z9
-	VMULPS         Z9, Z5, Z9
-	VADDPS.BCST    wide<>+116(SB), Z9, Z9
 	VMULPS         Z9, Z5, Z5
 	VADDPS         Z5, Z4, Z5
 	VPSLLD         $0x17, Z8, Z8
 	VPADDD         Z8, Z5, Z5
 	VMULPS.BCST    wide<>+268(SB), Z5, Z5
-	VMULPS         Z2, Z0, Z0
+	VMULPS         Z1, Z0, Z0
 	VADDPS         Z0, Z5, Z0
+	VMOVUPS        128(AX), Z1
+	VMULPS.BCST    132(SI), Z1, Z1
+	VADDPS         Z1, Z0, Z0
 	VMULPS         Z0, Z3, Z0
-	VADDPS.BCST    wide<>+48(SB), Z0, Z2
-	VPSUBD.BCST    wide<>+124(SB), Z2, Z5
+	VADDPS.BCST    wide<>+44(SB), Z0, Z1
+	VPSUBD.BCST    wide<>+120(SB), Z1, Z5
 	VPSRAD         $0x17, Z5, Z5
-	PREFETCHT0     17344(CX)
+	PREFETCHT0     17472(CX)
 	VPSLLD         $0x17, Z5, Z8
-	VPSUBD         Z8, Z2, Z2
-	VSUBPS         Z4, Z2, Z2
-	VMULPS.BCST    wide<>+128(SB), Z2, Z8
-	VBROADCASTSS   wide<>+132(SB), Z9
+	VPSUBD         Z8, Z1, Z1
+	VSUBPS         Z4, Z1, Z1
+	VMULPS.BCST    wide<>+124(SB), Z1, Z8
+	VBROADCASTSS   wide<>+128(SB), Z9
 	VSUBPS         Z8, Z9, Z8
-	VMULPS         Z8, Z2, Z8
+	VMULPS         Z8, Z1, Z8
+	VADDPS.BCST    wide<>+132(SB), Z8, Z8
+	VMULPS         Z8, Z1, Z8
 	VADDPS.BCST    wide<>+136(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
+	VMULPS         Z8, Z1, Z8
 	VADDPS.BCST    wide<>+140(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
+	VMULPS         Z8, Z1, Z8
 	VADDPS.BCST    wide<>+144(SB), Z8, Z8
-	VMULPS         Z8, Z2, Z8
-	VADDPS.BCST    wide<>+148(SB), Z8, Z8
 	VCVTDQ2PS      Z5, Z5
-	VMULPS         Z8, Z2, Z2
-	VADDPS         Z2, Z5, Z2
-	VMULPS.BCST    wide<>+212(SB), Z2, Z2
-	VMOVUPS        8640(CX), Z5
+	VMULPS         Z8, Z1, Z1
+	VADDPS         Z1, Z5, Z1
+	VMULPS.BCST    wide<>+208(SB), Z1, Z1
+	VMOVUPS        8704(CX), Z5
 	VCMPPS         $0x01, Z0, Z5, K3
 	VBROADCASTSS   wide<>+272(SB), Z8
-	VBLENDMPS      Z2, Z8, K3, Z8
+	VBLENDMPS      Z1, Z8, K3, Z8
 	VMULPS.BCST    92(SI), Z5, Z5
-	PREFETCHT0     17408(CX)
+	PREFETCHT0     17536(CX)
 	VRANGEPS       $0x05, Z5, Z0, Z0
-	VBROADCASTSS   wide<>+60(SB), Z5
+	VBROADCASTSS   wide<>+56(SB), Z5
 	VADDPS         Z0, Z5, Z0
 	VSUBPS         Z5, Z0, Z0
-	VMOVUPS        Z0, K1, 8640(CX)
-	VBROADCASTSS   wide<>+68(SB), Z0
+	VMOVUPS        Z0, K1, 8704(CX)
+	VBROADCASTSS   wide<>+64(SB), Z0
 	VMOVUPS        64(AX), Z5
 	VMULPS         Z5, Z0, Z5
-	VADDPS         Z5, Z2, Z5
+	VADDPS         Z5, Z1, Z5
 	VSUBPS         Z0, Z5, Z5
 	VMULPS.BCST    wide<>+276(SB), Z5, Z5
-	VMULPS.BCST    wide<>+184(SB), Z5, Z10
+	VMULPS.BCST    wide<>+180(SB), Z5, Z10
 	VADDPS         Z10, Z4, Z10
 	VMINPS         Z5, Z10, Z5
-	VMOVUPS        Z5, K1, 8832(CX)
+	VMOVUPS        Z5, K1, 8896(CX)
 	VMULPS.BCST    wide<>+268(SB), Z3, Z3
-	VPSUBD.BCST    wide<>+124(SB), Z3, Z5
+	VPSUBD.BCST    wide<>+120(SB), Z3, Z5
 	VPSRAD         $0x17, Z5, Z5
 	VPSLLD         $0x17, Z5, Z10
 	VPSUBD         Z10, Z3, Z3
 	VSUBPS         Z4, Z3, Z3
-	VMULPS.BCST    wide<>+128(SB), Z3, Z10
+	VMULPS.BCST    wide<>+124(SB), Z3, Z10
 	VSUBPS         Z10, Z9, Z9
-	PREFETCHT0     17472(CX)
+	PREFETCHT0     17600(CX)
+	VMULPS         Z9, Z3, Z9
+	VADDPS.BCST    wide<>+132(SB), Z9, Z9
 	VMULPS         Z9, Z3, Z9
 	VADDPS.BCST    wide<>+136(SB), Z9, Z9
 	VMULPS         Z9, Z3, Z9
 	VADDPS.BCST    wide<>+140(SB), Z9, Z9
 	VMULPS         Z9, Z3, Z9
 	VADDPS.BCST    wide<>+144(SB), Z9, Z9
-	VMULPS         Z9, Z3, Z9
-	VADDPS.BCST    wide<>+148(SB), Z9, Z9
 	VCVTDQ2PS      Z5, Z5
 	VMULPS         Z9, Z3, Z3
 	VADDPS         Z3, Z5, Z3
-	VMULPS.BCST    wide<>+212(SB), Z3, Z3
-	VMOVUPS        8704(CX), Z5
-	VBLENDMPS.BCST wide<>+76(SB), Z5, K2, Z5
+	VMULPS.BCST    wide<>+208(SB), Z3, Z3
+	VMOVUPS        8768(CX), Z5
+	VBLENDMPS.BCST wide<>+72(SB), Z5, K2, Z5
 	VADDPS         Z5, Z3, Z9
-	VMOVUPS        8768(CX), Z10
+	VMOVUPS        8832(CX), Z10
 	VBLENDMPS.BCST wide<>+280(SB), Z10, K2, Z10
 	VADDPS         Z10, Z3, Z11
-	VBROADCASTSS   152(SI), Z12
-	VSUBPS.BCST    wide<>+284(SB), Z12, Z14
-	VRANGEPS       $0x04, Z14, Z9, Z9
-	VCMPPS.BCST    $0x01, 156(SI), Z13, K2
-	PREFETCHT0     17536(CX)
-	VSUBPS.BCST    wide<>+32(SB), Z12, Z12
+	VBROADCASTSS   156(SI), Z12
+	VSUBPS.BCST    wide<>+284(SB), Z12, Z13
+	VRANGEPS       $0x04, Z13, Z9, Z9
+	VCMPPS.BCST    $0x01, 160(SI), Z18, K2
+	VSUBPS.BCST    wide<>+28(SB), Z12, Z12
+	PREFETCHT0     17664(CX)
 	VRANGEPS       $0x04, Z12, Z11, Z11
-	VADDPS.BCST    wide<>+44(SB), Z9, Z12
+	VADDPS.BCST    wide<>+40(SB), Z9, Z12
 	VMAXPS         Z12, Z11, Z11
-	VBROADCASTSS   136(SI), Z12
+	VBROADCASTSS   140(SI), Z12
 	VBLENDMPS      Z11, Z12, K2, Z11
 	VSUBPS         Z9, Z11, Z12
 	VCMPPS         $0x01, Z8, Z11, K2
 	VBLENDMPS      Z11, Z9, K2, Z13
-	VBROADCASTSS   140(SI), Z14
+	VBROADCASTSS   144(SI), Z14
 	VSUBPS         Z11, Z14, Z15
 	VBLENDMPS      Z15, Z12, K2, Z16
 	VBLENDMPS      Z0, Z4, K2, Z17
 	VCMPPS         $0x01, Z8, Z14, K2
-	VBLENDMPS.BCST wide<>+168(SB), Z17, K2, Z17
+	VBLENDMPS.BCST wide<>+164(SB), Z17, K2, Z17
 	VBLENDMPS      Z14, Z13, K2, Z13
-	VBROADCASTSS   144(SI), Z18
+	VBROADCASTSS   148(SI), Z18
 	VSUBPS         Z14, Z18, Z19
 	VBLENDMPS      Z19, Z16, K2, Z16
 	VCMPPS         $0x01, Z8, Z18, K2
 	VBLENDMPS.BCST wide<>+288(SB), Z17, K2, Z17
 	VBLENDMPS      Z18, Z13, K2, Z13
-	VBROADCASTSS   148(SI), Z20
+	VBROADCASTSS   152(SI), Z20
 	VSUBPS         Z18, Z20, Z20
-	PREFETCHT0     17600(CX)
+	PREFETCHT0     17728(CX)
 	VBLENDMPS      Z20, Z16, K2, Z16
 	VSUBPS         Z13, Z8, Z13
 	VDIVPS         Z16, Z13, Z13
@@ -7543,117 +7590,117 @@ none2850:
 	VCMPPS         $0x01, Z4, Z13, K2
 	VSUBPS         Z9, Z8, Z16
 	VMULPS         Z16, Z0, Z16
-	VMULPS.BCST    wide<>+88(SB), Z16, Z16
-	VMAXPS.BCST    wide<>+92(SB), Z16, Z16
+	VMULPS.BCST    wide<>+84(SB), Z16, Z16
+	VMAXPS.BCST    wide<>+88(SB), Z16, Z16
 	VMINPS         Z16, Z6, Z16
 	VADDPS         Z16, Z7, Z17
 	VSUBPS         Z7, Z17, Z21
 	VSUBPS         Z21, Z16, Z16
-	VMULPS.BCST    wide<>+104(SB), Z16, Z21
+	VMULPS.BCST    wide<>+100(SB), Z16, Z21
+	VADDPS.BCST    wide<>+104(SB), Z21, Z21
+	VMULPS         Z21, Z16, Z21
 	VADDPS.BCST    wide<>+108(SB), Z21, Z21
 	VMULPS         Z21, Z16, Z21
 	VADDPS.BCST    wide<>+112(SB), Z21, Z21
-	VMULPS         Z21, Z16, Z21
-	VADDPS.BCST    wide<>+116(SB), Z21, Z21
 	VMULPS         Z21, Z16, Z16
-	PREFETCHT0     17664(CX)
+	PREFETCHT0     17792(CX)
 	VADDPS         Z16, Z4, Z16
 	VPSLLD         $0x17, Z17, Z17
 	VPADDD         Z17, Z16, Z16
 	VBLENDMPS      Z16, Z13, K2, Z13
-	VCMPPS         $0x01, Z2, Z11, K2
+	VCMPPS         $0x01, Z1, Z11, K2
 	VBLENDMPS      Z11, Z9, K2, Z11
 	VBLENDMPS      Z15, Z12, K2, Z12
 	VBLENDMPS      Z0, Z4, K2, Z15
-	VCMPPS         $0x01, Z2, Z14, K2
-	VBLENDMPS.BCST wide<>+168(SB), Z15, K2, Z15
+	VCMPPS         $0x01, Z1, Z14, K2
+	VBLENDMPS.BCST wide<>+164(SB), Z15, K2, Z15
 	VBLENDMPS      Z14, Z11, K2, Z11
 	VBLENDMPS      Z19, Z12, K2, Z12
-	VCMPPS         $0x01, Z2, Z18, K2
+	VCMPPS         $0x01, Z1, Z18, K2
 	VBLENDMPS.BCST wide<>+288(SB), Z15, K2, Z14
 	VBLENDMPS      Z18, Z11, K2, Z11
 	VBLENDMPS      Z20, Z12, K2, Z12
-	VSUBPS         Z11, Z2, Z11
+	VSUBPS         Z11, Z1, Z11
 	VDIVPS         Z12, Z11, Z11
 	VADDPS         Z11, Z14, Z11
 	VCMPPS         $0x01, Z4, Z11, K2
 	PREFETCHT0     92160(DX)
-	VSUBPS         Z9, Z2, Z2
-	VMULPS         Z2, Z0, Z0
-	VMULPS.BCST    wide<>+88(SB), Z0, Z0
-	VMAXPS.BCST    wide<>+92(SB), Z0, Z0
+	VSUBPS         Z9, Z1, Z1
+	VMULPS         Z1, Z0, Z0
+	VMULPS.BCST    wide<>+84(SB), Z0, Z0
+	VMAXPS.BCST    wide<>+88(SB), Z0, Z0
 	VMINPS         Z0, Z6, Z0
-	VADDPS         Z0, Z7, Z2
-	VSUBPS         Z7, Z2, Z6
+	VADDPS         Z0, Z7, Z1
+	VSUBPS         Z7, Z1, Z6
 	VSUBPS         Z6, Z0, Z0
-	VMULPS.BCST    wide<>+104(SB), Z0, Z6
+	VMULPS.BCST    wide<>+100(SB), Z0, Z6
+	VADDPS.BCST    wide<>+104(SB), Z6, Z6
+	VMULPS         Z6, Z0, Z6
 	VADDPS.BCST    wide<>+108(SB), Z6, Z6
 	VMULPS         Z6, Z0, Z6
 	VADDPS.BCST    wide<>+112(SB), Z6, Z6
-	VMULPS         Z6, Z0, Z6
-	VADDPS.BCST    wide<>+116(SB), Z6, Z6
 	VMULPS         Z6, Z0, Z0
 	VADDPS         Z0, Z4, Z0
-	VPSLLD         $0x17, Z2, Z2
-	VPADDD         Z2, Z0, Z0
+	VPSLLD         $0x17, Z1, Z1
+	VPADDD         Z1, Z0, Z0
 	VBLENDMPS      Z0, Z11, K2, Z0
-	VMOVUPS        (AX), Z2
-	VADDPS.BCST    wide<>+292(SB), Z2, Z2
+	VMOVUPS        (AX), Z1
+	VADDPS.BCST    wide<>+292(SB), Z1, Z1
 	PREFETCHT0     98304(DX)
 	VSUBPS         Z5, Z10, Z6
 	VMAXPS.BCST    wide<>+296(SB), Z6, Z6
-	VBROADCASTSS   wide<>+184(SB), Z7
+	VBROADCASTSS   wide<>+180(SB), Z7
 	VMINPS         Z6, Z7, Z6
 	VSUBPS         Z3, Z8, Z3
-	VMULPS         Z2, Z30, Z7
+	VMULPS         Z1, Z30, Z7
 	VADDPS         Z7, Z4, Z7
-	VBROADCASTSS   wide<>+76(SB), Z8
+	VBROADCASTSS   wide<>+72(SB), Z8
 	VDIVPS         Z7, Z8, Z7
 	VCMPPS         $0x01, Z3, Z5, K2
-	VBROADCASTSS   wide<>+180(SB), Z8
-	VBLENDMPS.BCST wide<>+72(SB), Z8, K2, Z8
+	VBROADCASTSS   wide<>+176(SB), Z8
+	VBLENDMPS.BCST wide<>+68(SB), Z8, K2, Z8
 	VMULPS         Z8, Z7, Z7
 	VADDPS         Z7, Z5, Z5
-	VMOVUPS        Z5, K1, 8704(CX)
-	VMULPS.BCST    wide<>+44(SB), Z2, Z2
-	VADDPS         Z2, Z4, Z2
-	VDIVPS         Z2, Z6, Z2
+	VMOVUPS        Z5, K1, 8768(CX)
+	VMULPS.BCST    wide<>+40(SB), Z1, Z1
+	VADDPS         Z1, Z4, Z1
+	VDIVPS         Z1, Z6, Z1
 	VCMPPS         $0x01, Z3, Z10, K2
-	VBROADCASTSS   wide<>+192(SB), Z3
-	VBLENDMPS.BCST wide<>+188(SB), Z3, K2, Z3
-	VMULPS         Z3, Z2, Z2
-	VADDPS         Z2, Z10, Z2
-	VRANGEPS       $0x05, Z2, Z5, Z2
+	VBROADCASTSS   wide<>+188(SB), Z3
+	VBLENDMPS.BCST wide<>+184(SB), Z3, K2, Z3
+	VMULPS         Z3, Z1, Z1
+	VADDPS         Z1, Z10, Z1
+	VRANGEPS       $0x05, Z1, Z5, Z1
 	PREFETCHT0     104448(DI)
-	VMOVUPS        Z2, K1, 8768(CX)
-	VMOVUPS        1280(AX), Z2
+	VMOVUPS        Z1, K1, 8832(CX)
+	VMOVUPS        1280(AX), Z1
 	VMOVUPS        1216(AX), Z3
-	VSUBPS         Z3, Z2, Z4
-	VADDPS         Z3, Z2, Z3
-	VCMPPS.BCST    $0x02, 160(SI), Z1, K2
-	VBROADCASTSS   wide<>+300(SB), Z1
-	VBLENDMPS      Z1, Z13, K2, Z5
-	VBLENDMPS      Z1, Z0, K2, Z0
-	VBLENDMPS      Z1, Z2, K2, Z2
-	VBLENDMPS      Z1, Z4, K2, Z4
-	VBLENDMPS      Z1, Z3, K2, Z1
+	VSUBPS         Z3, Z1, Z4
+	VADDPS         Z3, Z1, Z3
+	VCMPPS.BCST    $0x02, 164(SI), Z2, K2
+	VBROADCASTSS   wide<>+300(SB), Z2
+	VBLENDMPS      Z2, Z13, K2, Z5
+	VBLENDMPS      Z2, Z0, K2, Z0
+	VBLENDMPS      Z2, Z1, K2, Z1
+	VBLENDMPS      Z2, Z4, K2, Z4
+	VBLENDMPS      Z2, Z3, K2, Z2
 	VMOVUPS        (BX), Z3
 	VBLENDMPS      Z5, Z3, K1, Z5
 	VBLENDMPS      Z0, Z3, K1, Z0
-	VBLENDMPS      Z2, Z3, K1, Z2
-	VBLENDMPS      Z4, Z3, K1, Z4
 	VBLENDMPS      Z1, Z3, K1, Z1
+	VBLENDMPS      Z4, Z3, K1, Z4
+	VBLENDMPS      Z2, Z3, K1, Z2
 	VMOVUPS        Z5, (R8)
 	VMOVUPS        Z0, (R9)
-	VMOVUPS        Z2, (R10)
+	VMOVUPS        Z1, (R10)
 	VMOVUPS        Z4, (R11)
-	VMOVUPS        Z1, (R12)
+	VMOVUPS        Z2, (R12)
 	ADDQ           $+64, R8
 	ADDQ           $+64, R9
 	ADDQ           $+64, R10
 	ADDQ           $+64, R11
 	ADDQ           $+64, R12
-	ADDQ           $+8896, CX
+	ADDQ           $+8960, CX
 	ADDQ           $+23040, DX
 	ADDQ           $+23040, DI
 	ADDQ           $+64, BX
@@ -7687,428 +7734,431 @@ TEXT ·tickFloor(SB), $88-80
 	ANDQ   $-64, AX
 
 block:
-	PREFETCHT0   8896(BX)
+	PREFETCHT0   8960(BX)
 	VBROADCASTSS wide<>+0(SB), Z0
 	VADDPS       (BX), Z0, Z0
 	VADDPS       (CX), Z0, Z0
 	VMOVUPS      Z0, (DX)
-	PREFETCHT0   8960(BX)
+	PREFETCHT0   9024(BX)
 	VMOVUPS      Z0, (SI)
 	VMOVUPS      Z0, (DI)
-	PREFETCHT0   9024(BX)
+	PREFETCHT0   9088(BX)
 	VMOVUPS      Z0, (R8)
 	VMOVUPS      Z0, (R9)
-	PREFETCHT0   9088(BX)
-	VMOVUPS      Z0, 8832(BX)
+	PREFETCHT0   9152(BX)
+	VMOVUPS      Z0, 8896(BX)
 	VXORPS       X0, X0, X0
 	VADDPS       64(BX), Z0, Z1
-	PREFETCHT0   9152(BX)
+	PREFETCHT0   9216(BX)
 	VMOVUPS      Z1, 64(BX)
 	VADDPS       128(BX), Z0, Z1
-	PREFETCHT0   9216(BX)
+	PREFETCHT0   9280(BX)
 	VMOVUPS      Z1, 128(BX)
 	VADDPS       192(BX), Z0, Z1
-	PREFETCHT0   9280(BX)
+	PREFETCHT0   9344(BX)
 	VMOVUPS      Z1, 192(BX)
 	VADDPS       256(BX), Z0, Z1
-	PREFETCHT0   9344(BX)
+	PREFETCHT0   9408(BX)
 	VMOVUPS      Z1, 256(BX)
 	VADDPS       320(BX), Z0, Z1
-	PREFETCHT0   9408(BX)
+	PREFETCHT0   9472(BX)
 	VMOVUPS      Z1, 320(BX)
 	VADDPS       384(BX), Z0, Z1
-	PREFETCHT0   9472(BX)
+	PREFETCHT0   9536(BX)
 	VMOVUPS      Z1, 384(BX)
 	VADDPS       448(BX), Z0, Z1
-	PREFETCHT0   9536(BX)
+	PREFETCHT0   9600(BX)
 	VMOVUPS      Z1, 448(BX)
 	VADDPS       512(BX), Z0, Z1
-	PREFETCHT0   9600(BX)
+	PREFETCHT0   9664(BX)
 	VMOVUPS      Z1, 512(BX)
 	VADDPS       576(BX), Z0, Z1
-	PREFETCHT0   9664(BX)
+	PREFETCHT0   9728(BX)
 	VMOVUPS      Z1, 576(BX)
 	VADDPS       640(BX), Z0, Z1
-	PREFETCHT0   9728(BX)
+	PREFETCHT0   9792(BX)
 	VMOVUPS      Z1, 640(BX)
 	VADDPS       704(BX), Z0, Z1
-	PREFETCHT0   9792(BX)
+	PREFETCHT0   9856(BX)
 	VMOVUPS      Z1, 704(BX)
 	VADDPS       768(BX), Z0, Z1
-	PREFETCHT0   9856(BX)
+	PREFETCHT0   9920(BX)
 	VMOVUPS      Z1, 768(BX)
 	VADDPS       832(BX), Z0, Z1
-	PREFETCHT0   9920(BX)
+	PREFETCHT0   9984(BX)
 	VMOVUPS      Z1, 832(BX)
 	VADDPS       896(BX), Z0, Z1
-	PREFETCHT0   9984(BX)
+	PREFETCHT0   10048(BX)
 	VMOVUPS      Z1, 896(BX)
 	VADDPS       960(BX), Z0, Z1
-	PREFETCHT0   10048(BX)
+	PREFETCHT0   10112(BX)
 	VMOVUPS      Z1, 960(BX)
 	VADDPS       1024(BX), Z0, Z1
-	PREFETCHT0   10112(BX)
+	PREFETCHT0   10176(BX)
 	VMOVUPS      Z1, 1024(BX)
 	VADDPS       1088(BX), Z0, Z1
-	PREFETCHT0   10176(BX)
+	PREFETCHT0   10240(BX)
 	VMOVUPS      Z1, 1088(BX)
 	VADDPS       1152(BX), Z0, Z1
-	PREFETCHT0   10240(BX)
+	PREFETCHT0   10304(BX)
 	VMOVUPS      Z1, 1152(BX)
 	VADDPS       1216(BX), Z0, Z1
-	PREFETCHT0   10304(BX)
+	PREFETCHT0   10368(BX)
 	VMOVUPS      Z1, 1216(BX)
 	VADDPS       1280(BX), Z0, Z1
-	PREFETCHT0   10368(BX)
+	PREFETCHT0   10432(BX)
 	VMOVUPS      Z1, 1280(BX)
 	VADDPS       1344(BX), Z0, Z1
 	VMOVUPS      Z1, 1344(BX)
-	PREFETCHT0   10432(BX)
+	PREFETCHT0   10496(BX)
 	VADDPS       1408(BX), Z0, Z1
 	VMOVUPS      Z1, 1408(BX)
-	PREFETCHT0   10496(BX)
+	PREFETCHT0   10560(BX)
 	VADDPS       1472(BX), Z0, Z1
 	VMOVUPS      Z1, 1472(BX)
-	PREFETCHT0   10560(BX)
+	PREFETCHT0   10624(BX)
 	VADDPS       1536(BX), Z0, Z1
 	VMOVUPS      Z1, 1536(BX)
-	PREFETCHT0   10624(BX)
+	PREFETCHT0   10688(BX)
 	VADDPS       1600(BX), Z0, Z1
 	VMOVUPS      Z1, 1600(BX)
-	PREFETCHT0   10688(BX)
+	PREFETCHT0   10752(BX)
 	VADDPS       1664(BX), Z0, Z1
 	VMOVUPS      Z1, 1664(BX)
-	PREFETCHT0   10752(BX)
+	PREFETCHT0   10816(BX)
 	VADDPS       1728(BX), Z0, Z1
 	VMOVUPS      Z1, 1728(BX)
-	PREFETCHT0   10816(BX)
+	PREFETCHT0   10880(BX)
 	VADDPS       1792(BX), Z0, Z1
 	VMOVUPS      Z1, 1792(BX)
-	PREFETCHT0   10880(BX)
+	PREFETCHT0   10944(BX)
 	VADDPS       1856(BX), Z0, Z1
 	VMOVUPS      Z1, 1856(BX)
-	PREFETCHT0   10944(BX)
+	PREFETCHT0   11008(BX)
 	VADDPS       1920(BX), Z0, Z1
 	VMOVUPS      Z1, 1920(BX)
-	PREFETCHT0   11008(BX)
+	PREFETCHT0   11072(BX)
 	VADDPS       1984(BX), Z0, Z1
 	VMOVUPS      Z1, 1984(BX)
-	PREFETCHT0   11072(BX)
+	PREFETCHT0   11136(BX)
 	VADDPS       2048(BX), Z0, Z1
 	VMOVUPS      Z1, 2048(BX)
-	PREFETCHT0   11136(BX)
+	PREFETCHT0   11200(BX)
 	VADDPS       2112(BX), Z0, Z1
 	VMOVUPS      Z1, 2112(BX)
-	PREFETCHT0   11200(BX)
+	PREFETCHT0   11264(BX)
 	VADDPS       2176(BX), Z0, Z1
 	VMOVUPS      Z1, 2176(BX)
-	PREFETCHT0   11264(BX)
+	PREFETCHT0   11328(BX)
 	VADDPS       2240(BX), Z0, Z1
 	VMOVUPS      Z1, 2240(BX)
-	PREFETCHT0   11328(BX)
+	PREFETCHT0   11392(BX)
 	VADDPS       2304(BX), Z0, Z1
 	VMOVUPS      Z1, 2304(BX)
-	PREFETCHT0   11392(BX)
+	PREFETCHT0   11456(BX)
 	VADDPS       2368(BX), Z0, Z1
 	VMOVUPS      Z1, 2368(BX)
-	PREFETCHT0   11456(BX)
+	PREFETCHT0   11520(BX)
 	VADDPS       2432(BX), Z0, Z1
 	VMOVUPS      Z1, 2432(BX)
-	PREFETCHT0   11520(BX)
+	PREFETCHT0   11584(BX)
 	VADDPS       2496(BX), Z0, Z1
 	VMOVUPS      Z1, 2496(BX)
-	PREFETCHT0   11584(BX)
+	PREFETCHT0   11648(BX)
 	VADDPS       2560(BX), Z0, Z1
 	VMOVUPS      Z1, 2560(BX)
-	PREFETCHT0   11648(BX)
+	PREFETCHT0   11712(BX)
 	VADDPS       2624(BX), Z0, Z1
 	VMOVUPS      Z1, 2624(BX)
-	PREFETCHT0   11712(BX)
+	PREFETCHT0   11776(BX)
 	VADDPS       2688(BX), Z0, Z1
 	VMOVUPS      Z1, 2688(BX)
-	PREFETCHT0   11776(BX)
+	PREFETCHT0   11840(BX)
 	VADDPS       2752(BX), Z0, Z1
 	VMOVUPS      Z1, 2752(BX)
-	PREFETCHT0   11840(BX)
+	PREFETCHT0   11904(BX)
 	VADDPS       2816(BX), Z0, Z1
 	VMOVUPS      Z1, 2816(BX)
-	PREFETCHT0   11904(BX)
+	PREFETCHT0   11968(BX)
 	VADDPS       2880(BX), Z0, Z1
 	VMOVUPS      Z1, 2880(BX)
 	VADDPS       2944(BX), Z0, Z1
-	PREFETCHT0   11968(BX)
+	PREFETCHT0   12032(BX)
 	VMOVUPS      Z1, 2944(BX)
 	VADDPS       3008(BX), Z0, Z1
-	PREFETCHT0   12032(BX)
+	PREFETCHT0   12096(BX)
 	VMOVUPS      Z1, 3008(BX)
 	VADDPS       3072(BX), Z0, Z1
-	PREFETCHT0   12096(BX)
+	PREFETCHT0   12160(BX)
 	VMOVUPS      Z1, 3072(BX)
 	VADDPS       3136(BX), Z0, Z1
-	PREFETCHT0   12160(BX)
+	PREFETCHT0   12224(BX)
 	VMOVUPS      Z1, 3136(BX)
 	VADDPS       3200(BX), Z0, Z1
-	PREFETCHT0   12224(BX)
+	PREFETCHT0   12288(BX)
 	VMOVUPS      Z1, 3200(BX)
 	VADDPS       3264(BX), Z0, Z1
-	PREFETCHT0   12288(BX)
+	PREFETCHT0   12352(BX)
 	VMOVUPS      Z1, 3264(BX)
 	VADDPS       3328(BX), Z0, Z1
-	PREFETCHT0   12352(BX)
+	PREFETCHT0   12416(BX)
 	VMOVUPS      Z1, 3328(BX)
 	VADDPS       3392(BX), Z0, Z1
-	PREFETCHT0   12416(BX)
+	PREFETCHT0   12480(BX)
 	VMOVUPS      Z1, 3392(BX)
 	VADDPS       3456(BX), Z0, Z1
-	PREFETCHT0   12480(BX)
+	PREFETCHT0   12544(BX)
 	VMOVUPS      Z1, 3456(BX)
 	VADDPS       3520(BX), Z0, Z1
-	PREFETCHT0   12544(BX)
+	PREFETCHT0   12608(BX)
 	VMOVUPS      Z1, 3520(BX)
 	VADDPS       3584(BX), Z0, Z1
-	PREFETCHT0   12608(BX)
+	PREFETCHT0   12672(BX)
 	VMOVUPS      Z1, 3584(BX)
 	VADDPS       3648(BX), Z0, Z1
-	PREFETCHT0   12672(BX)
+	PREFETCHT0   12736(BX)
 	VMOVUPS      Z1, 3648(BX)
 	VADDPS       3712(BX), Z0, Z1
-	PREFETCHT0   12736(BX)
+	PREFETCHT0   12800(BX)
 	VMOVUPS      Z1, 3712(BX)
 	VADDPS       3776(BX), Z0, Z1
-	PREFETCHT0   12800(BX)
+	PREFETCHT0   12864(BX)
 	VMOVUPS      Z1, 3776(BX)
 	VADDPS       3840(BX), Z0, Z1
-	PREFETCHT0   12864(BX)
+	PREFETCHT0   12928(BX)
 	VMOVUPS      Z1, 3840(BX)
 	VADDPS       3904(BX), Z0, Z1
-	PREFETCHT0   12928(BX)
+	PREFETCHT0   12992(BX)
 	VMOVUPS      Z1, 3904(BX)
 	VADDPS       3968(BX), Z0, Z1
-	PREFETCHT0   12992(BX)
+	PREFETCHT0   13056(BX)
 	VMOVUPS      Z1, 3968(BX)
 	VADDPS       4032(BX), Z0, Z1
-	PREFETCHT0   13056(BX)
+	PREFETCHT0   13120(BX)
 	VMOVUPS      Z1, 4032(BX)
 	VADDPS       4096(BX), Z0, Z1
-	PREFETCHT0   13120(BX)
+	PREFETCHT0   13184(BX)
 	VMOVUPS      Z1, 4096(BX)
 	VADDPS       4160(BX), Z0, Z1
-	PREFETCHT0   13184(BX)
+	PREFETCHT0   13248(BX)
 	VMOVUPS      Z1, 4160(BX)
 	VADDPS       4224(BX), Z0, Z1
-	PREFETCHT0   13248(BX)
+	PREFETCHT0   13312(BX)
 	VMOVUPS      Z1, 4224(BX)
 	VADDPS       4288(BX), Z0, Z1
-	PREFETCHT0   13312(BX)
+	PREFETCHT0   13376(BX)
 	VMOVUPS      Z1, 4288(BX)
 	VADDPS       4352(BX), Z0, Z1
-	PREFETCHT0   13376(BX)
+	PREFETCHT0   13440(BX)
 	VMOVUPS      Z1, 4352(BX)
 	VADDPS       4416(BX), Z0, Z1
+	PREFETCHT0   13504(BX)
 	VMOVUPS      Z1, 4416(BX)
-	PREFETCHT0   13440(BX)
 	VADDPS       4480(BX), Z0, Z1
 	VMOVUPS      Z1, 4480(BX)
-	PREFETCHT0   13504(BX)
+	PREFETCHT0   13568(BX)
 	VADDPS       4544(BX), Z0, Z1
 	VMOVUPS      Z1, 4544(BX)
-	PREFETCHT0   13568(BX)
+	PREFETCHT0   13632(BX)
 	VADDPS       4608(BX), Z0, Z1
 	VMOVUPS      Z1, 4608(BX)
-	PREFETCHT0   13632(BX)
+	PREFETCHT0   13696(BX)
 	VADDPS       4672(BX), Z0, Z1
 	VMOVUPS      Z1, 4672(BX)
-	PREFETCHT0   13696(BX)
+	PREFETCHT0   13760(BX)
 	VADDPS       4736(BX), Z0, Z1
 	VMOVUPS      Z1, 4736(BX)
-	PREFETCHT0   13760(BX)
+	PREFETCHT0   13824(BX)
 	VADDPS       4800(BX), Z0, Z1
 	VMOVUPS      Z1, 4800(BX)
-	PREFETCHT0   13824(BX)
+	PREFETCHT0   13888(BX)
 	VADDPS       4864(BX), Z0, Z1
 	VMOVUPS      Z1, 4864(BX)
-	PREFETCHT0   13888(BX)
+	PREFETCHT0   13952(BX)
 	VADDPS       4928(BX), Z0, Z1
 	VMOVUPS      Z1, 4928(BX)
-	PREFETCHT0   13952(BX)
+	PREFETCHT0   14016(BX)
 	VADDPS       4992(BX), Z0, Z1
 	VMOVUPS      Z1, 4992(BX)
-	PREFETCHT0   14016(BX)
+	PREFETCHT0   14080(BX)
 	VADDPS       5056(BX), Z0, Z1
 	VMOVUPS      Z1, 5056(BX)
-	PREFETCHT0   14080(BX)
+	PREFETCHT0   14144(BX)
 	VADDPS       5120(BX), Z0, Z1
 	VMOVUPS      Z1, 5120(BX)
-	PREFETCHT0   14144(BX)
+	PREFETCHT0   14208(BX)
 	VADDPS       5184(BX), Z0, Z1
 	VMOVUPS      Z1, 5184(BX)
-	PREFETCHT0   14208(BX)
+	PREFETCHT0   14272(BX)
 	VADDPS       5248(BX), Z0, Z1
 	VMOVUPS      Z1, 5248(BX)
-	PREFETCHT0   14272(BX)
+	PREFETCHT0   14336(BX)
 	VADDPS       5312(BX), Z0, Z1
 	VMOVUPS      Z1, 5312(BX)
-	PREFETCHT0   14336(BX)
+	PREFETCHT0   14400(BX)
 	VADDPS       5376(BX), Z0, Z1
 	VMOVUPS      Z1, 5376(BX)
-	PREFETCHT0   14400(BX)
+	PREFETCHT0   14464(BX)
 	VADDPS       5440(BX), Z0, Z1
 	VMOVUPS      Z1, 5440(BX)
-	PREFETCHT0   14464(BX)
+	PREFETCHT0   14528(BX)
 	VADDPS       5504(BX), Z0, Z1
 	VMOVUPS      Z1, 5504(BX)
-	PREFETCHT0   14528(BX)
+	PREFETCHT0   14592(BX)
 	VADDPS       5568(BX), Z0, Z1
 	VMOVUPS      Z1, 5568(BX)
-	PREFETCHT0   14592(BX)
+	PREFETCHT0   14656(BX)
 	VADDPS       5632(BX), Z0, Z1
 	VMOVUPS      Z1, 5632(BX)
-	PREFETCHT0   14656(BX)
+	PREFETCHT0   14720(BX)
 	VADDPS       5696(BX), Z0, Z1
 	VMOVUPS      Z1, 5696(BX)
-	PREFETCHT0   14720(BX)
+	PREFETCHT0   14784(BX)
 	VADDPS       5760(BX), Z0, Z1
 	VMOVUPS      Z1, 5760(BX)
-	PREFETCHT0   14784(BX)
+	PREFETCHT0   14848(BX)
 	VADDPS       5824(BX), Z0, Z1
 	VMOVUPS      Z1, 5824(BX)
-	PREFETCHT0   14848(BX)
+	PREFETCHT0   14912(BX)
 	VADDPS       5888(BX), Z0, Z1
 	VMOVUPS      Z1, 5888(BX)
-	PREFETCHT0   14912(BX)
+	PREFETCHT0   14976(BX)
 	VADDPS       5952(BX), Z0, Z1
 	VMOVUPS      Z1, 5952(BX)
 	VADDPS       6016(BX), Z0, Z1
-	PREFETCHT0   14976(BX)
+	PREFETCHT0   15040(BX)
 	VMOVUPS      Z1, 6016(BX)
 	VADDPS       6080(BX), Z0, Z1
-	PREFETCHT0   15040(BX)
+	PREFETCHT0   15104(BX)
 	VMOVUPS      Z1, 6080(BX)
 	VADDPS       6144(BX), Z0, Z1
-	PREFETCHT0   15104(BX)
+	PREFETCHT0   15168(BX)
 	VMOVUPS      Z1, 6144(BX)
 	VADDPS       6208(BX), Z0, Z1
-	PREFETCHT0   15168(BX)
+	PREFETCHT0   15232(BX)
 	VMOVUPS      Z1, 6208(BX)
 	VADDPS       6272(BX), Z0, Z1
-	PREFETCHT0   15232(BX)
+	PREFETCHT0   15296(BX)
 	VMOVUPS      Z1, 6272(BX)
 	VADDPS       6336(BX), Z0, Z1
-	PREFETCHT0   15296(BX)
+	PREFETCHT0   15360(BX)
 	VMOVUPS      Z1, 6336(BX)
 	VADDPS       6400(BX), Z0, Z1
-	PREFETCHT0   15360(BX)
+	PREFETCHT0   15424(BX)
 	VMOVUPS      Z1, 6400(BX)
 	VADDPS       6464(BX), Z0, Z1
-	PREFETCHT0   15424(BX)
+	PREFETCHT0   15488(BX)
 	VMOVUPS      Z1, 6464(BX)
 	VADDPS       6528(BX), Z0, Z1
-	PREFETCHT0   15488(BX)
+	PREFETCHT0   15552(BX)
 	VMOVUPS      Z1, 6528(BX)
 	VADDPS       6592(BX), Z0, Z1
-	PREFETCHT0   15552(BX)
+	PREFETCHT0   15616(BX)
 	VMOVUPS      Z1, 6592(BX)
 	VADDPS       6656(BX), Z0, Z1
-	PREFETCHT0   15616(BX)
+	PREFETCHT0   15680(BX)
 	VMOVUPS      Z1, 6656(BX)
 	VADDPS       6720(BX), Z0, Z1
-	PREFETCHT0   15680(BX)
+	PREFETCHT0   15744(BX)
 	VMOVUPS      Z1, 6720(BX)
 	VADDPS       6784(BX), Z0, Z1
-	PREFETCHT0   15744(BX)
+	PREFETCHT0   15808(BX)
 	VMOVUPS      Z1, 6784(BX)
 	VADDPS       6848(BX), Z0, Z1
-	PREFETCHT0   15808(BX)
+	PREFETCHT0   15872(BX)
 	VMOVUPS      Z1, 6848(BX)
 	VADDPS       6912(BX), Z0, Z1
-	PREFETCHT0   15872(BX)
+	PREFETCHT0   15936(BX)
 	VMOVUPS      Z1, 6912(BX)
 	VADDPS       6976(BX), Z0, Z1
-	PREFETCHT0   15936(BX)
+	PREFETCHT0   16000(BX)
 	VMOVUPS      Z1, 6976(BX)
 	VADDPS       7040(BX), Z0, Z1
-	PREFETCHT0   16000(BX)
+	PREFETCHT0   16064(BX)
 	VMOVUPS      Z1, 7040(BX)
 	VADDPS       7104(BX), Z0, Z1
-	PREFETCHT0   16064(BX)
+	PREFETCHT0   16128(BX)
 	VMOVUPS      Z1, 7104(BX)
 	VADDPS       7168(BX), Z0, Z1
-	PREFETCHT0   16128(BX)
+	PREFETCHT0   16192(BX)
 	VMOVUPS      Z1, 7168(BX)
 	VADDPS       7232(BX), Z0, Z1
-	PREFETCHT0   16192(BX)
+	PREFETCHT0   16256(BX)
 	VMOVUPS      Z1, 7232(BX)
 	VADDPS       7296(BX), Z0, Z1
-	PREFETCHT0   16256(BX)
+	PREFETCHT0   16320(BX)
 	VMOVUPS      Z1, 7296(BX)
 	VADDPS       7360(BX), Z0, Z1
-	PREFETCHT0   16320(BX)
+	PREFETCHT0   16384(BX)
 	VMOVUPS      Z1, 7360(BX)
 	VADDPS       7424(BX), Z0, Z1
-	PREFETCHT0   16384(BX)
+	PREFETCHT0   16448(BX)
 	VMOVUPS      Z1, 7424(BX)
 	VADDPS       7488(BX), Z0, Z1
+	PREFETCHT0   16512(BX)
 	VMOVUPS      Z1, 7488(BX)
-	PREFETCHT0   16448(BX)
 	VADDPS       7552(BX), Z0, Z1
 	VMOVUPS      Z1, 7552(BX)
-	PREFETCHT0   16512(BX)
+	PREFETCHT0   16576(BX)
 	VADDPS       7616(BX), Z0, Z1
 	VMOVUPS      Z1, 7616(BX)
-	PREFETCHT0   16576(BX)
+	PREFETCHT0   16640(BX)
 	VADDPS       7680(BX), Z0, Z1
 	VMOVUPS      Z1, 7680(BX)
-	PREFETCHT0   16640(BX)
+	PREFETCHT0   16704(BX)
 	VADDPS       7744(BX), Z0, Z1
 	VMOVUPS      Z1, 7744(BX)
-	PREFETCHT0   16704(BX)
+	PREFETCHT0   16768(BX)
 	VADDPS       7808(BX), Z0, Z1
 	VMOVUPS      Z1, 7808(BX)
-	PREFETCHT0   16768(BX)
+	PREFETCHT0   16832(BX)
 	VADDPS       7872(BX), Z0, Z1
 	VMOVUPS      Z1, 7872(BX)
-	PREFETCHT0   16832(BX)
+	PREFETCHT0   16896(BX)
 	VADDPS       7936(BX), Z0, Z1
 	VMOVUPS      Z1, 7936(BX)
-	PREFETCHT0   16896(BX)
+	PREFETCHT0   16960(BX)
 	VADDPS       8000(BX), Z0, Z1
 	VMOVUPS      Z1, 8000(BX)
-	PREFETCHT0   16960(BX)
+	PREFETCHT0   17024(BX)
 	VADDPS       8064(BX), Z0, Z1
 	VMOVUPS      Z1, 8064(BX)
-	PREFETCHT0   17024(BX)
+	PREFETCHT0   17088(BX)
 	VADDPS       8128(BX), Z0, Z1
 	VMOVUPS      Z1, 8128(BX)
-	PREFETCHT0   17088(BX)
+	PREFETCHT0   17152(BX)
 	VADDPS       8192(BX), Z0, Z1
 	VMOVUPS      Z1, 8192(BX)
-	PREFETCHT0   17152(BX)
+	PREFETCHT0   17216(BX)
 	VADDPS       8256(BX), Z0, Z1
 	VMOVUPS      Z1, 8256(BX)
-	PREFETCHT0   17216(BX)
+	PREFETCHT0   17280(BX)
 	VADDPS       8320(BX), Z0, Z1
 	VMOVUPS      Z1, 8320(BX)
-	PREFETCHT0   17280(BX)
+	PREFETCHT0   17344(BX)
 	VADDPS       8384(BX), Z0, Z1
 	VMOVUPS      Z1, 8384(BX)
-	PREFETCHT0   17344(BX)
+	PREFETCHT0   17408(BX)
 	VADDPS       8448(BX), Z0, Z1
 	VMOVUPS      Z1, 8448(BX)
-	PREFETCHT0   17408(BX)
+	PREFETCHT0   17472(BX)
 	VADDPS       8512(BX), Z0, Z1
 	VMOVUPS      Z1, 8512(BX)
-	PREFETCHT0   17472(BX)
+	PREFETCHT0   17536(BX)
 	VADDPS       8576(BX), Z0, Z1
 	VMOVUPS      Z1, 8576(BX)
-	PREFETCHT0   17536(BX)
+	PREFETCHT0   17600(BX)
 	VADDPS       8640(BX), Z0, Z1
 	VMOVUPS      Z1, 8640(BX)
-	PREFETCHT0   17600(BX)
+	PREFETCHT0   17664(BX)
 	VADDPS       8704(BX), Z0, Z1
 	VMOVUPS      Z1, 8704(BX)
-	PREFETCHT0   17664(BX)
+	PREFETCHT0   17728(BX)
 	VADDPS       8768(BX), Z0, Z1
 	VMOVUPS      Z1, 8768(BX)
+	PREFETCHT0   17792(BX)
+	VADDPS       8832(BX), Z0, Z1
+	VMOVUPS      Z1, 8832(BX)
 	PREFETCHT0   92160(R10)
 	VADDPS       (R10), Z0, Z1
 	VMOVUPS      Z1, (R10)
@@ -8123,7 +8173,7 @@ block:
 	ADDQ         $+64, DI
 	ADDQ         $+64, R8
 	ADDQ         $+64, R9
-	ADDQ         $+8896, BX
+	ADDQ         $+8960, BX
 	ADDQ         $+23040, R10
 	ADDQ         $+23040, R11
 	ADDQ         $+64, CX
@@ -8168,46 +8218,64 @@ block:
 	VMAXPS       Y8, Y0, Y9
 	VMAXPS       Y0, Y8, Y10
 	VANDPS       Y10, Y9, Y9
-	VBROADCASTSS narrow<>+480(SB), Y8
+	VBROADCASTSS narrow<>+448(SB), Y8
 	VADDPS       Y8, Y9, Y9
-	VSUBPS       Y8, Y9, Y8
-	VBLENDVPS    Y1, Y8, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VBLENDVPS    Y1, Y9, Y2, Y2
 	VMOVUPS      Y2, 128(DX)(BX*4)
-	VBROADCASTSS 4(SI), Y2
+	VBROADCASTSS 8(SI), Y2
 	VMULPS       Y2, Y6, Y2
 	VMINPS       Y2, Y5, Y2
 	VSQRTPS      Y2, Y2
 	VMULPS       narrow<>+2432(SB), Y2, Y2
-	VANDPS       Y0, Y7, Y3
-	VMULPS       Y2, Y3, Y2
-	VMOVUPS      64(DX)(BX*4), Y7
-	VMOVUPS      (DI)(BX*4), Y8
-	VBLENDVPS    Y4, Y8, Y7, Y4
-	VMAXPS       Y4, Y8, Y9
-	VMAXPS       Y8, Y4, Y10
-	VANDPS       Y10, Y9, Y9
-	VDIVPS       Y9, Y2, Y2
+	VMULPS       Y2, Y0, Y2
+	VMOVUPS      64(DX)(BX*4), Y9
+	VMOVUPS      (DI)(BX*4), Y10
+	VBLENDVPS    Y4, Y10, Y9, Y4
+	VMAXPS       Y4, Y10, Y11
+	VMAXPS       Y10, Y4, Y12
+	VANDPS       Y12, Y11, Y11
+	VDIVPS       Y11, Y2, Y2
+	VMOVUPS      192(DX)(BX*4), Y10
+	VBROADCASTSS 4(SI), Y11
+	VMULPS       Y11, Y10, Y11
+	VMAXPS       Y11, Y2, Y12
+	VMAXPS       Y2, Y11, Y13
+	VANDPS       Y13, Y12, Y12
+	VADDPS       Y12, Y8, Y11
+	VSUBPS       Y8, Y11, Y8
+	VBLENDVPS    Y1, Y8, Y10, Y8
+	VANDPS       Y0, Y7, Y7
+	VCMPPS       $0x01, Y7, Y3, Y11
+	VMULPS       narrow<>+2464(SB), Y10, Y10
+	VMOVUPS      Y8, 192(DX)(BX*4)
+	VSUBPS       Y10, Y2, Y8
+	VMULPS       narrow<>+2496(SB), Y2, Y2
+	VMAXPS       Y2, Y8, Y10
+	VMAXPS       Y8, Y2, Y12
+	VANDPS       Y12, Y10, Y10
+	VANDPS       Y10, Y11, Y2
 	VBLENDVPS    Y1, Y2, Y0, Y0
 	VMOVUPS      Y0, (R8)(BX*4)
-	VBROADCASTSS narrow<>+288(SB), Y0
+	VBROADCASTSS narrow<>+256(SB), Y0
 	VMINPS       Y6, Y0, Y0
 	VBROADCASTSS narrow<>+192(SB), Y2
 	VMULPS       Y2, Y0, Y0
 	VADDPS       Y0, Y5, Y0
-	VBROADCASTSS narrow<>+608(SB), Y5
-	VDIVPS       Y0, Y5, Y0
+	VBROADCASTSS narrow<>+576(SB), Y3
+	VDIVPS       Y0, Y3, Y0
 	VMINPS       Y0, Y2, Y0
-	VCMPPS       $0x01, Y3, Y4, Y2
-	VBROADCASTSS narrow<>+1440(SB), Y3
-	VBLENDVPS    Y2, narrow<>+576(SB), Y3, Y2
+	VCMPPS       $0x01, Y7, Y4, Y2
+	VBROADCASTSS narrow<>+1408(SB), Y3
+	VBLENDVPS    Y2, narrow<>+544(SB), Y3, Y2
 	VMULPS       Y2, Y0, Y0
 	VADDPS       Y0, Y4, Y0
-	VBLENDVPS    Y1, Y0, Y7, Y0
+	VBLENDVPS    Y1, Y0, Y9, Y0
 	VMOVUPS      Y0, 64(DX)(BX*4)
 	XORQ         $+8, BX
 	JNZ          block
 	ADDQ         $+64, R8
-	ADDQ         $+192, DX
+	ADDQ         $+256, DX
 	ADDQ         $+64, CX
 	ADDQ         $+64, DI
 	DECQ         n+0(FP)
@@ -8247,39 +8315,51 @@ block:
 	VCMPPS         $0x01, Z0, Z4, K3
 	VMULPS.BCST    (DX), Z4, Z4
 	VRANGEPS       $0x05, Z4, Z0, Z4
-	VBROADCASTSS   wide<>+60(SB), Z5
+	VBROADCASTSS   wide<>+56(SB), Z5
 	VADDPS         Z5, Z4, Z4
 	VSUBPS         Z5, Z4, Z4
 	VMOVUPS        Z4, K1, 128(CX)
-	VMULPS.BCST    4(DX), Z1, Z4
+	VMULPS.BCST    8(DX), Z1, Z4
 	VMINPS         Z4, Z3, Z4
 	VSQRTPS        Z4, Z4
 	VMULPS.BCST    wide<>+304(SB), Z4, Z4
-	VMOVAPS.Z      Z0, K3, Z2
-	VMULPS         Z4, Z2, Z4
-	VMOVUPS        64(CX), Z5
-	VMOVUPS        (SI), Z6
-	VBLENDMPS      Z6, Z5, K2, Z5
-	VRANGEPS       $0x05, Z5, Z6, Z6
-	VDIVPS         Z6, Z4, Z4
-	VBLENDMPS      Z4, Z0, K1, Z0
+	VMULPS         Z4, Z0, Z4
+	VMOVUPS        64(CX), Z6
+	VMOVUPS        (SI), Z7
+	VBLENDMPS      Z7, Z6, K2, Z6
+	VRANGEPS       $0x05, Z6, Z7, Z7
+	VDIVPS         Z7, Z4, Z4
+	VMOVUPS        192(CX), Z7
+	VMULPS.BCST    4(DX), Z7, Z8
+	VRANGEPS       $0x05, Z8, Z4, Z8
+	VADDPS         Z8, Z5, Z8
+	VSUBPS         Z5, Z8, Z5
+	VMOVAPS.Z      Z0, K3, Z8
+	VCMPPS         $0x01, Z8, Z2, K2
+	VMULPS.BCST    wide<>+308(SB), Z7, Z7
+	VMOVUPS        Z5, K1, 192(CX)
+	VSUBPS         Z7, Z4, Z5
+	VMULPS.BCST    wide<>+312(SB), Z4, Z4
+	VRANGEPS       $0x05, Z4, Z5, Z4
+	VMOVAPS.Z      Z4, K2, Z2
+	VBLENDMPS      Z2, Z0, K1, Z0
 	VMOVUPS        Z0, (DI)
-	VBROADCASTSS   wide<>+36(SB), Z0
+	VBROADCASTSS   wide<>+32(SB), Z0
 	VMINPS         Z1, Z0, Z0
 	VBROADCASTSS   wide<>+24(SB), Z1
 	VMULPS         Z1, Z0, Z0
 	VADDPS         Z0, Z3, Z0
-	VBROADCASTSS   wide<>+76(SB), Z3
-	VDIVPS         Z0, Z3, Z0
+	VBROADCASTSS   wide<>+72(SB), Z2
+	VDIVPS         Z0, Z2, Z0
 	VMINPS         Z0, Z1, Z0
-	VCMPPS         $0x01, Z2, Z5, K2
-	VBROADCASTSS   wide<>+180(SB), Z1
-	VBLENDMPS.BCST wide<>+72(SB), Z1, K2, Z1
+	VCMPPS         $0x01, Z8, Z6, K2
+	VBROADCASTSS   wide<>+176(SB), Z1
+	VBLENDMPS.BCST wide<>+68(SB), Z1, K2, Z1
 	VMULPS         Z1, Z0, Z0
-	VADDPS         Z0, Z5, Z0
+	VADDPS         Z0, Z6, Z0
 	VMOVUPS        Z0, K1, 64(CX)
 	ADDQ           $+64, DI
-	ADDQ           $+192, CX
+	ADDQ           $+256, CX
 	ADDQ           $+64, BX
 	ADDQ           $+64, SI
 	DECQ           n+0(FP)
@@ -8344,462 +8424,462 @@ DATA narrow<>+208(SB)/4, $0x3dcccccd
 DATA narrow<>+212(SB)/4, $0x3dcccccd
 DATA narrow<>+216(SB)/4, $0x3dcccccd
 DATA narrow<>+220(SB)/4, $0x3dcccccd
-DATA narrow<>+224(SB)/4, $0x3e4ccccd
-DATA narrow<>+228(SB)/4, $0x3e4ccccd
-DATA narrow<>+232(SB)/4, $0x3e4ccccd
-DATA narrow<>+236(SB)/4, $0x3e4ccccd
-DATA narrow<>+240(SB)/4, $0x3e4ccccd
-DATA narrow<>+244(SB)/4, $0x3e4ccccd
-DATA narrow<>+248(SB)/4, $0x3e4ccccd
-DATA narrow<>+252(SB)/4, $0x3e4ccccd
-DATA narrow<>+256(SB)/4, $0x3ca3d70a
-DATA narrow<>+260(SB)/4, $0x3ca3d70a
-DATA narrow<>+264(SB)/4, $0x3ca3d70a
-DATA narrow<>+268(SB)/4, $0x3ca3d70a
-DATA narrow<>+272(SB)/4, $0x3ca3d70a
-DATA narrow<>+276(SB)/4, $0x3ca3d70a
-DATA narrow<>+280(SB)/4, $0x3ca3d70a
-DATA narrow<>+284(SB)/4, $0x3ca3d70a
-DATA narrow<>+288(SB)/4, $0x469c4000
-DATA narrow<>+292(SB)/4, $0x469c4000
-DATA narrow<>+296(SB)/4, $0x469c4000
-DATA narrow<>+300(SB)/4, $0x469c4000
-DATA narrow<>+304(SB)/4, $0x469c4000
-DATA narrow<>+308(SB)/4, $0x469c4000
-DATA narrow<>+312(SB)/4, $0x469c4000
-DATA narrow<>+316(SB)/4, $0x469c4000
-DATA narrow<>+320(SB)/4, $0x42480000
-DATA narrow<>+324(SB)/4, $0x42480000
-DATA narrow<>+328(SB)/4, $0x42480000
-DATA narrow<>+332(SB)/4, $0x42480000
-DATA narrow<>+336(SB)/4, $0x42480000
-DATA narrow<>+340(SB)/4, $0x42480000
-DATA narrow<>+344(SB)/4, $0x42480000
-DATA narrow<>+348(SB)/4, $0x42480000
-DATA narrow<>+352(SB)/4, $0x3c23d70a
-DATA narrow<>+356(SB)/4, $0x3c23d70a
-DATA narrow<>+360(SB)/4, $0x3c23d70a
-DATA narrow<>+364(SB)/4, $0x3c23d70a
-DATA narrow<>+368(SB)/4, $0x3c23d70a
-DATA narrow<>+372(SB)/4, $0x3c23d70a
-DATA narrow<>+376(SB)/4, $0x3c23d70a
-DATA narrow<>+380(SB)/4, $0x3c23d70a
-DATA narrow<>+384(SB)/4, $0x3a83126f
-DATA narrow<>+388(SB)/4, $0x3a83126f
-DATA narrow<>+392(SB)/4, $0x3a83126f
-DATA narrow<>+396(SB)/4, $0x3a83126f
-DATA narrow<>+400(SB)/4, $0x3a83126f
-DATA narrow<>+404(SB)/4, $0x3a83126f
-DATA narrow<>+408(SB)/4, $0x3a83126f
-DATA narrow<>+412(SB)/4, $0x3a83126f
-DATA narrow<>+416(SB)/4, $0x40c00000
-DATA narrow<>+420(SB)/4, $0x40c00000
-DATA narrow<>+424(SB)/4, $0x40c00000
-DATA narrow<>+428(SB)/4, $0x40c00000
-DATA narrow<>+432(SB)/4, $0x40c00000
-DATA narrow<>+436(SB)/4, $0x40c00000
-DATA narrow<>+440(SB)/4, $0x40c00000
-DATA narrow<>+444(SB)/4, $0x40c00000
-DATA narrow<>+448(SB)/4, $0x41200000
-DATA narrow<>+452(SB)/4, $0x41200000
-DATA narrow<>+456(SB)/4, $0x41200000
-DATA narrow<>+460(SB)/4, $0x41200000
-DATA narrow<>+464(SB)/4, $0x41200000
-DATA narrow<>+468(SB)/4, $0x41200000
-DATA narrow<>+472(SB)/4, $0x41200000
-DATA narrow<>+476(SB)/4, $0x41200000
-DATA narrow<>+480(SB)/4, $0x179abe15
-DATA narrow<>+484(SB)/4, $0x179abe15
-DATA narrow<>+488(SB)/4, $0x179abe15
-DATA narrow<>+492(SB)/4, $0x179abe15
-DATA narrow<>+496(SB)/4, $0x179abe15
-DATA narrow<>+500(SB)/4, $0x179abe15
-DATA narrow<>+504(SB)/4, $0x179abe15
-DATA narrow<>+508(SB)/4, $0x179abe15
-DATA narrow<>+512(SB)/4, $0x80000000
-DATA narrow<>+516(SB)/4, $0x80000000
-DATA narrow<>+520(SB)/4, $0x80000000
-DATA narrow<>+524(SB)/4, $0x80000000
-DATA narrow<>+528(SB)/4, $0x80000000
-DATA narrow<>+532(SB)/4, $0x80000000
-DATA narrow<>+536(SB)/4, $0x80000000
-DATA narrow<>+540(SB)/4, $0x80000000
-DATA narrow<>+544(SB)/4, $0x40000000
-DATA narrow<>+548(SB)/4, $0x40000000
-DATA narrow<>+552(SB)/4, $0x40000000
-DATA narrow<>+556(SB)/4, $0x40000000
-DATA narrow<>+560(SB)/4, $0x40000000
-DATA narrow<>+564(SB)/4, $0x40000000
-DATA narrow<>+568(SB)/4, $0x40000000
-DATA narrow<>+572(SB)/4, $0x40000000
-DATA narrow<>+576(SB)/4, $0x3f666666
-DATA narrow<>+580(SB)/4, $0x3f666666
-DATA narrow<>+584(SB)/4, $0x3f666666
-DATA narrow<>+588(SB)/4, $0x3f666666
-DATA narrow<>+592(SB)/4, $0x3f666666
-DATA narrow<>+596(SB)/4, $0x3f666666
-DATA narrow<>+600(SB)/4, $0x3f666666
-DATA narrow<>+604(SB)/4, $0x3f666666
-DATA narrow<>+608(SB)/4, $0x3e99999a
-DATA narrow<>+612(SB)/4, $0x3e99999a
-DATA narrow<>+616(SB)/4, $0x3e99999a
-DATA narrow<>+620(SB)/4, $0x3e99999a
-DATA narrow<>+624(SB)/4, $0x3e99999a
-DATA narrow<>+628(SB)/4, $0x3e99999a
-DATA narrow<>+632(SB)/4, $0x3e99999a
-DATA narrow<>+636(SB)/4, $0x3e99999a
-DATA narrow<>+640(SB)/4, $0x3f333333
-DATA narrow<>+644(SB)/4, $0x3f333333
-DATA narrow<>+648(SB)/4, $0x3f333333
-DATA narrow<>+652(SB)/4, $0x3f333333
-DATA narrow<>+656(SB)/4, $0x3f333333
-DATA narrow<>+660(SB)/4, $0x3f333333
-DATA narrow<>+664(SB)/4, $0x3f333333
-DATA narrow<>+668(SB)/4, $0x3f333333
-DATA narrow<>+672(SB)/4, $0x40200000
-DATA narrow<>+676(SB)/4, $0x40200000
-DATA narrow<>+680(SB)/4, $0x40200000
-DATA narrow<>+684(SB)/4, $0x40200000
-DATA narrow<>+688(SB)/4, $0x40200000
-DATA narrow<>+692(SB)/4, $0x40200000
-DATA narrow<>+696(SB)/4, $0x40200000
-DATA narrow<>+700(SB)/4, $0x40200000
-DATA narrow<>+704(SB)/4, $0x3fb8aa3b
-DATA narrow<>+708(SB)/4, $0x3fb8aa3b
-DATA narrow<>+712(SB)/4, $0x3fb8aa3b
-DATA narrow<>+716(SB)/4, $0x3fb8aa3b
-DATA narrow<>+720(SB)/4, $0x3fb8aa3b
-DATA narrow<>+724(SB)/4, $0x3fb8aa3b
-DATA narrow<>+728(SB)/4, $0x3fb8aa3b
-DATA narrow<>+732(SB)/4, $0x3fb8aa3b
-DATA narrow<>+736(SB)/4, $0xc2f00000
-DATA narrow<>+740(SB)/4, $0xc2f00000
-DATA narrow<>+744(SB)/4, $0xc2f00000
-DATA narrow<>+748(SB)/4, $0xc2f00000
-DATA narrow<>+752(SB)/4, $0xc2f00000
-DATA narrow<>+756(SB)/4, $0xc2f00000
-DATA narrow<>+760(SB)/4, $0xc2f00000
-DATA narrow<>+764(SB)/4, $0xc2f00000
-DATA narrow<>+768(SB)/4, $0x42f00000
-DATA narrow<>+772(SB)/4, $0x42f00000
-DATA narrow<>+776(SB)/4, $0x42f00000
-DATA narrow<>+780(SB)/4, $0x42f00000
-DATA narrow<>+784(SB)/4, $0x42f00000
-DATA narrow<>+788(SB)/4, $0x42f00000
-DATA narrow<>+792(SB)/4, $0x42f00000
-DATA narrow<>+796(SB)/4, $0x42f00000
-DATA narrow<>+800(SB)/4, $0x4b400000
-DATA narrow<>+804(SB)/4, $0x4b400000
-DATA narrow<>+808(SB)/4, $0x4b400000
-DATA narrow<>+812(SB)/4, $0x4b400000
-DATA narrow<>+816(SB)/4, $0x4b400000
-DATA narrow<>+820(SB)/4, $0x4b400000
-DATA narrow<>+824(SB)/4, $0x4b400000
-DATA narrow<>+828(SB)/4, $0x4b400000
-DATA narrow<>+832(SB)/4, $0x3c1ccbe7
-DATA narrow<>+836(SB)/4, $0x3c1ccbe7
-DATA narrow<>+840(SB)/4, $0x3c1ccbe7
-DATA narrow<>+844(SB)/4, $0x3c1ccbe7
-DATA narrow<>+848(SB)/4, $0x3c1ccbe7
-DATA narrow<>+852(SB)/4, $0x3c1ccbe7
-DATA narrow<>+856(SB)/4, $0x3c1ccbe7
-DATA narrow<>+860(SB)/4, $0x3c1ccbe7
-DATA narrow<>+864(SB)/4, $0x3d650a20
-DATA narrow<>+868(SB)/4, $0x3d650a20
-DATA narrow<>+872(SB)/4, $0x3d650a20
-DATA narrow<>+876(SB)/4, $0x3d650a20
-DATA narrow<>+880(SB)/4, $0x3d650a20
-DATA narrow<>+884(SB)/4, $0x3d650a20
-DATA narrow<>+888(SB)/4, $0x3d650a20
-DATA narrow<>+892(SB)/4, $0x3d650a20
-DATA narrow<>+896(SB)/4, $0x3e76036d
-DATA narrow<>+900(SB)/4, $0x3e76036d
-DATA narrow<>+904(SB)/4, $0x3e76036d
-DATA narrow<>+908(SB)/4, $0x3e76036d
-DATA narrow<>+912(SB)/4, $0x3e76036d
-DATA narrow<>+916(SB)/4, $0x3e76036d
-DATA narrow<>+920(SB)/4, $0x3e76036d
-DATA narrow<>+924(SB)/4, $0x3e76036d
-DATA narrow<>+928(SB)/4, $0x3f31706e
-DATA narrow<>+932(SB)/4, $0x3f31706e
-DATA narrow<>+936(SB)/4, $0x3f31706e
-DATA narrow<>+940(SB)/4, $0x3f31706e
-DATA narrow<>+944(SB)/4, $0x3f31706e
-DATA narrow<>+948(SB)/4, $0x3f31706e
-DATA narrow<>+952(SB)/4, $0x3f31706e
-DATA narrow<>+956(SB)/4, $0x3f31706e
-DATA narrow<>+960(SB)/4, $0x3f59999a
-DATA narrow<>+964(SB)/4, $0x3f59999a
-DATA narrow<>+968(SB)/4, $0x3f59999a
-DATA narrow<>+972(SB)/4, $0x3f59999a
-DATA narrow<>+976(SB)/4, $0x3f59999a
-DATA narrow<>+980(SB)/4, $0x3f59999a
-DATA narrow<>+984(SB)/4, $0x3f59999a
-DATA narrow<>+988(SB)/4, $0x3f59999a
-DATA narrow<>+992(SB)/4, $0x3f3504f3
-DATA narrow<>+996(SB)/4, $0x3f3504f3
-DATA narrow<>+1000(SB)/4, $0x3f3504f3
-DATA narrow<>+1004(SB)/4, $0x3f3504f3
-DATA narrow<>+1008(SB)/4, $0x3f3504f3
-DATA narrow<>+1012(SB)/4, $0x3f3504f3
-DATA narrow<>+1016(SB)/4, $0x3f3504f3
-DATA narrow<>+1020(SB)/4, $0x3f3504f3
-DATA narrow<>+1024(SB)/4, $0x3e538c85
-DATA narrow<>+1028(SB)/4, $0x3e538c85
-DATA narrow<>+1032(SB)/4, $0x3e538c85
-DATA narrow<>+1036(SB)/4, $0x3e538c85
-DATA narrow<>+1040(SB)/4, $0x3e538c85
-DATA narrow<>+1044(SB)/4, $0x3e538c85
-DATA narrow<>+1048(SB)/4, $0x3e538c85
-DATA narrow<>+1052(SB)/4, $0x3e538c85
-DATA narrow<>+1056(SB)/4, $0x3ea4f171
-DATA narrow<>+1060(SB)/4, $0x3ea4f171
-DATA narrow<>+1064(SB)/4, $0x3ea4f171
-DATA narrow<>+1068(SB)/4, $0x3ea4f171
-DATA narrow<>+1072(SB)/4, $0x3ea4f171
-DATA narrow<>+1076(SB)/4, $0x3ea4f171
-DATA narrow<>+1080(SB)/4, $0x3ea4f171
-DATA narrow<>+1084(SB)/4, $0x3ea4f171
-DATA narrow<>+1088(SB)/4, $0xbebc27ab
-DATA narrow<>+1092(SB)/4, $0xbebc27ab
-DATA narrow<>+1096(SB)/4, $0xbebc27ab
-DATA narrow<>+1100(SB)/4, $0xbebc27ab
-DATA narrow<>+1104(SB)/4, $0xbebc27ab
-DATA narrow<>+1108(SB)/4, $0xbebc27ab
-DATA narrow<>+1112(SB)/4, $0xbebc27ab
-DATA narrow<>+1116(SB)/4, $0xbebc27ab
-DATA narrow<>+1120(SB)/4, $0x3ef56d1b
-DATA narrow<>+1124(SB)/4, $0x3ef56d1b
-DATA narrow<>+1128(SB)/4, $0x3ef56d1b
-DATA narrow<>+1132(SB)/4, $0x3ef56d1b
-DATA narrow<>+1136(SB)/4, $0x3ef56d1b
-DATA narrow<>+1140(SB)/4, $0x3ef56d1b
-DATA narrow<>+1144(SB)/4, $0x3ef56d1b
-DATA narrow<>+1148(SB)/4, $0x3ef56d1b
-DATA narrow<>+1152(SB)/4, $0xbf389c19
-DATA narrow<>+1156(SB)/4, $0xbf389c19
-DATA narrow<>+1160(SB)/4, $0xbf389c19
-DATA narrow<>+1164(SB)/4, $0xbf389c19
-DATA narrow<>+1168(SB)/4, $0xbf389c19
-DATA narrow<>+1172(SB)/4, $0xbf389c19
-DATA narrow<>+1176(SB)/4, $0xbf389c19
-DATA narrow<>+1180(SB)/4, $0xbf389c19
-DATA narrow<>+1184(SB)/4, $0x3fb8aad6
-DATA narrow<>+1188(SB)/4, $0x3fb8aad6
-DATA narrow<>+1192(SB)/4, $0x3fb8aad6
-DATA narrow<>+1196(SB)/4, $0x3fb8aad6
-DATA narrow<>+1200(SB)/4, $0x3fb8aad6
-DATA narrow<>+1204(SB)/4, $0x3fb8aad6
-DATA narrow<>+1208(SB)/4, $0x3fb8aad6
-DATA narrow<>+1212(SB)/4, $0x3fb8aad6
-DATA narrow<>+1216(SB)/4, $0x3f317218
-DATA narrow<>+1220(SB)/4, $0x3f317218
-DATA narrow<>+1224(SB)/4, $0x3f317218
-DATA narrow<>+1228(SB)/4, $0x3f317218
-DATA narrow<>+1232(SB)/4, $0x3f317218
-DATA narrow<>+1236(SB)/4, $0x3f317218
-DATA narrow<>+1240(SB)/4, $0x3f317218
-DATA narrow<>+1244(SB)/4, $0x3f317218
-DATA narrow<>+1248(SB)/4, $0x3fb17218
-DATA narrow<>+1252(SB)/4, $0x3fb17218
-DATA narrow<>+1256(SB)/4, $0x3fb17218
-DATA narrow<>+1260(SB)/4, $0x3fb17218
-DATA narrow<>+1264(SB)/4, $0x3fb17218
-DATA narrow<>+1268(SB)/4, $0x3fb17218
-DATA narrow<>+1272(SB)/4, $0x3fb17218
-DATA narrow<>+1276(SB)/4, $0x3fb17218
-DATA narrow<>+1280(SB)/4, $0x3ff91395
-DATA narrow<>+1284(SB)/4, $0x3ff91395
-DATA narrow<>+1288(SB)/4, $0x3ff91395
-DATA narrow<>+1292(SB)/4, $0x3ff91395
-DATA narrow<>+1296(SB)/4, $0x3ff91395
-DATA narrow<>+1300(SB)/4, $0x3ff91395
-DATA narrow<>+1304(SB)/4, $0x3ff91395
-DATA narrow<>+1308(SB)/4, $0x3ff91395
-DATA narrow<>+1312(SB)/4, $0x401f08b6
-DATA narrow<>+1316(SB)/4, $0x401f08b6
-DATA narrow<>+1320(SB)/4, $0x401f08b6
-DATA narrow<>+1324(SB)/4, $0x401f08b6
-DATA narrow<>+1328(SB)/4, $0x401f08b6
-DATA narrow<>+1332(SB)/4, $0x401f08b6
-DATA narrow<>+1336(SB)/4, $0x401f08b6
-DATA narrow<>+1340(SB)/4, $0x401f08b6
-DATA narrow<>+1344(SB)/4, $0x40400000
-DATA narrow<>+1348(SB)/4, $0x40400000
-DATA narrow<>+1352(SB)/4, $0x40400000
-DATA narrow<>+1356(SB)/4, $0x40400000
-DATA narrow<>+1360(SB)/4, $0x40400000
-DATA narrow<>+1364(SB)/4, $0x40400000
-DATA narrow<>+1368(SB)/4, $0x40400000
-DATA narrow<>+1372(SB)/4, $0x40400000
-DATA narrow<>+1376(SB)/4, $0x3e19999a
-DATA narrow<>+1380(SB)/4, $0x3e19999a
-DATA narrow<>+1384(SB)/4, $0x3e19999a
-DATA narrow<>+1388(SB)/4, $0x3e19999a
-DATA narrow<>+1392(SB)/4, $0x3e19999a
-DATA narrow<>+1396(SB)/4, $0x3e19999a
-DATA narrow<>+1400(SB)/4, $0x3e19999a
-DATA narrow<>+1404(SB)/4, $0x3e19999a
-DATA narrow<>+1408(SB)/4, $0x40549a78
-DATA narrow<>+1412(SB)/4, $0x40549a78
-DATA narrow<>+1416(SB)/4, $0x40549a78
-DATA narrow<>+1420(SB)/4, $0x40549a78
-DATA narrow<>+1424(SB)/4, $0x40549a78
-DATA narrow<>+1428(SB)/4, $0x40549a78
-DATA narrow<>+1432(SB)/4, $0x40549a78
-DATA narrow<>+1436(SB)/4, $0x40549a78
-DATA narrow<>+1440(SB)/4, $0xbdcccccd
-DATA narrow<>+1444(SB)/4, $0xbdcccccd
-DATA narrow<>+1448(SB)/4, $0xbdcccccd
-DATA narrow<>+1452(SB)/4, $0xbdcccccd
-DATA narrow<>+1456(SB)/4, $0xbdcccccd
-DATA narrow<>+1460(SB)/4, $0xbdcccccd
-DATA narrow<>+1464(SB)/4, $0xbdcccccd
-DATA narrow<>+1468(SB)/4, $0xbdcccccd
-DATA narrow<>+1472(SB)/4, $0x3f000000
-DATA narrow<>+1476(SB)/4, $0x3f000000
-DATA narrow<>+1480(SB)/4, $0x3f000000
-DATA narrow<>+1484(SB)/4, $0x3f000000
-DATA narrow<>+1488(SB)/4, $0x3f000000
-DATA narrow<>+1492(SB)/4, $0x3f000000
-DATA narrow<>+1496(SB)/4, $0x3f000000
-DATA narrow<>+1500(SB)/4, $0x3f000000
-DATA narrow<>+1504(SB)/4, $0x3f7d70a4
-DATA narrow<>+1508(SB)/4, $0x3f7d70a4
-DATA narrow<>+1512(SB)/4, $0x3f7d70a4
-DATA narrow<>+1516(SB)/4, $0x3f7d70a4
-DATA narrow<>+1520(SB)/4, $0x3f7d70a4
-DATA narrow<>+1524(SB)/4, $0x3f7d70a4
-DATA narrow<>+1528(SB)/4, $0x3f7d70a4
-DATA narrow<>+1532(SB)/4, $0x3f7d70a4
-DATA narrow<>+1536(SB)/4, $0xbc23d70a
-DATA narrow<>+1540(SB)/4, $0xbc23d70a
-DATA narrow<>+1544(SB)/4, $0xbc23d70a
-DATA narrow<>+1548(SB)/4, $0xbc23d70a
-DATA narrow<>+1552(SB)/4, $0xbc23d70a
-DATA narrow<>+1556(SB)/4, $0xbc23d70a
-DATA narrow<>+1560(SB)/4, $0xbc23d70a
-DATA narrow<>+1564(SB)/4, $0xbc23d70a
-DATA narrow<>+1568(SB)/4, $0x3f7fbe77
-DATA narrow<>+1572(SB)/4, $0x3f7fbe77
-DATA narrow<>+1576(SB)/4, $0x3f7fbe77
-DATA narrow<>+1580(SB)/4, $0x3f7fbe77
-DATA narrow<>+1584(SB)/4, $0x3f7fbe77
-DATA narrow<>+1588(SB)/4, $0x3f7fbe77
-DATA narrow<>+1592(SB)/4, $0x3f7fbe77
-DATA narrow<>+1596(SB)/4, $0x3f7fbe77
-DATA narrow<>+1600(SB)/4, $0xba83126f
-DATA narrow<>+1604(SB)/4, $0xba83126f
-DATA narrow<>+1608(SB)/4, $0xba83126f
-DATA narrow<>+1612(SB)/4, $0xba83126f
-DATA narrow<>+1616(SB)/4, $0xba83126f
-DATA narrow<>+1620(SB)/4, $0xba83126f
-DATA narrow<>+1624(SB)/4, $0xba83126f
-DATA narrow<>+1628(SB)/4, $0xba83126f
-DATA narrow<>+1632(SB)/4, $0x41a00000
-DATA narrow<>+1636(SB)/4, $0x41a00000
-DATA narrow<>+1640(SB)/4, $0x41a00000
-DATA narrow<>+1644(SB)/4, $0x41a00000
-DATA narrow<>+1648(SB)/4, $0x41a00000
-DATA narrow<>+1652(SB)/4, $0x41a00000
-DATA narrow<>+1656(SB)/4, $0x41a00000
-DATA narrow<>+1660(SB)/4, $0x41a00000
-DATA narrow<>+1664(SB)/4, $0x3e124925
-DATA narrow<>+1668(SB)/4, $0x3e124925
-DATA narrow<>+1672(SB)/4, $0x3e124925
-DATA narrow<>+1676(SB)/4, $0x3e124925
-DATA narrow<>+1680(SB)/4, $0x3e124925
-DATA narrow<>+1684(SB)/4, $0x3e124925
-DATA narrow<>+1688(SB)/4, $0x3e124925
-DATA narrow<>+1692(SB)/4, $0x3e124925
-DATA narrow<>+1696(SB)/4, $0x3e9a209b
-DATA narrow<>+1700(SB)/4, $0x3e9a209b
-DATA narrow<>+1704(SB)/4, $0x3e9a209b
-DATA narrow<>+1708(SB)/4, $0x3e9a209b
-DATA narrow<>+1712(SB)/4, $0x3e9a209b
-DATA narrow<>+1716(SB)/4, $0x3e9a209b
-DATA narrow<>+1720(SB)/4, $0x3e9a209b
-DATA narrow<>+1724(SB)/4, $0x3e9a209b
-DATA narrow<>+1728(SB)/4, $0x3fa66666
-DATA narrow<>+1732(SB)/4, $0x3fa66666
-DATA narrow<>+1736(SB)/4, $0x3fa66666
-DATA narrow<>+1740(SB)/4, $0x3fa66666
-DATA narrow<>+1744(SB)/4, $0x3fa66666
-DATA narrow<>+1748(SB)/4, $0x3fa66666
-DATA narrow<>+1752(SB)/4, $0x3fa66666
-DATA narrow<>+1756(SB)/4, $0x3fa66666
-DATA narrow<>+1760(SB)/4, $0x40133333
-DATA narrow<>+1764(SB)/4, $0x40133333
-DATA narrow<>+1768(SB)/4, $0x40133333
-DATA narrow<>+1772(SB)/4, $0x40133333
-DATA narrow<>+1776(SB)/4, $0x40133333
-DATA narrow<>+1780(SB)/4, $0x40133333
-DATA narrow<>+1784(SB)/4, $0x40133333
-DATA narrow<>+1788(SB)/4, $0x40133333
-DATA narrow<>+1792(SB)/4, $0x40533333
-DATA narrow<>+1796(SB)/4, $0x40533333
-DATA narrow<>+1800(SB)/4, $0x40533333
-DATA narrow<>+1804(SB)/4, $0x40533333
-DATA narrow<>+1808(SB)/4, $0x40533333
-DATA narrow<>+1812(SB)/4, $0x40533333
-DATA narrow<>+1816(SB)/4, $0x40533333
-DATA narrow<>+1820(SB)/4, $0x40533333
-DATA narrow<>+1824(SB)/4, $0x3c088889
-DATA narrow<>+1828(SB)/4, $0x3c088889
-DATA narrow<>+1832(SB)/4, $0x3c088889
-DATA narrow<>+1836(SB)/4, $0x3c088889
-DATA narrow<>+1840(SB)/4, $0x3c088889
-DATA narrow<>+1844(SB)/4, $0x3c088889
-DATA narrow<>+1848(SB)/4, $0x3c088889
-DATA narrow<>+1852(SB)/4, $0x3c088889
-DATA narrow<>+1856(SB)/4, $0x41000000
-DATA narrow<>+1860(SB)/4, $0x41000000
-DATA narrow<>+1864(SB)/4, $0x41000000
-DATA narrow<>+1868(SB)/4, $0x41000000
-DATA narrow<>+1872(SB)/4, $0x41000000
-DATA narrow<>+1876(SB)/4, $0x41000000
-DATA narrow<>+1880(SB)/4, $0x41000000
-DATA narrow<>+1884(SB)/4, $0x41000000
-DATA narrow<>+1888(SB)/4, $0x7149f2ca
-DATA narrow<>+1892(SB)/4, $0x7149f2ca
-DATA narrow<>+1896(SB)/4, $0x7149f2ca
-DATA narrow<>+1900(SB)/4, $0x7149f2ca
-DATA narrow<>+1904(SB)/4, $0x7149f2ca
-DATA narrow<>+1908(SB)/4, $0x7149f2ca
-DATA narrow<>+1912(SB)/4, $0x7149f2ca
-DATA narrow<>+1916(SB)/4, $0x7149f2ca
-DATA narrow<>+1920(SB)/4, $0x42c80000
-DATA narrow<>+1924(SB)/4, $0x42c80000
-DATA narrow<>+1928(SB)/4, $0x42c80000
-DATA narrow<>+1932(SB)/4, $0x42c80000
-DATA narrow<>+1936(SB)/4, $0x42c80000
-DATA narrow<>+1940(SB)/4, $0x42c80000
-DATA narrow<>+1944(SB)/4, $0x42c80000
-DATA narrow<>+1948(SB)/4, $0x42c80000
-DATA narrow<>+1952(SB)/4, $0x3fc00000
-DATA narrow<>+1956(SB)/4, $0x3fc00000
-DATA narrow<>+1960(SB)/4, $0x3fc00000
-DATA narrow<>+1964(SB)/4, $0x3fc00000
-DATA narrow<>+1968(SB)/4, $0x3fc00000
-DATA narrow<>+1972(SB)/4, $0x3fc00000
-DATA narrow<>+1976(SB)/4, $0x3fc00000
-DATA narrow<>+1980(SB)/4, $0x3fc00000
-DATA narrow<>+1984(SB)/4, $0x2b8cbccc
-DATA narrow<>+1988(SB)/4, $0x2b8cbccc
-DATA narrow<>+1992(SB)/4, $0x2b8cbccc
-DATA narrow<>+1996(SB)/4, $0x2b8cbccc
-DATA narrow<>+2000(SB)/4, $0x2b8cbccc
-DATA narrow<>+2004(SB)/4, $0x2b8cbccc
-DATA narrow<>+2008(SB)/4, $0x2b8cbccc
-DATA narrow<>+2012(SB)/4, $0x2b8cbccc
-DATA narrow<>+2016(SB)/4, $0x40900000
-DATA narrow<>+2020(SB)/4, $0x40900000
-DATA narrow<>+2024(SB)/4, $0x40900000
-DATA narrow<>+2028(SB)/4, $0x40900000
-DATA narrow<>+2032(SB)/4, $0x40900000
-DATA narrow<>+2036(SB)/4, $0x40900000
-DATA narrow<>+2040(SB)/4, $0x40900000
-DATA narrow<>+2044(SB)/4, $0x40900000
+DATA narrow<>+224(SB)/4, $0x3ca3d70a
+DATA narrow<>+228(SB)/4, $0x3ca3d70a
+DATA narrow<>+232(SB)/4, $0x3ca3d70a
+DATA narrow<>+236(SB)/4, $0x3ca3d70a
+DATA narrow<>+240(SB)/4, $0x3ca3d70a
+DATA narrow<>+244(SB)/4, $0x3ca3d70a
+DATA narrow<>+248(SB)/4, $0x3ca3d70a
+DATA narrow<>+252(SB)/4, $0x3ca3d70a
+DATA narrow<>+256(SB)/4, $0x469c4000
+DATA narrow<>+260(SB)/4, $0x469c4000
+DATA narrow<>+264(SB)/4, $0x469c4000
+DATA narrow<>+268(SB)/4, $0x469c4000
+DATA narrow<>+272(SB)/4, $0x469c4000
+DATA narrow<>+276(SB)/4, $0x469c4000
+DATA narrow<>+280(SB)/4, $0x469c4000
+DATA narrow<>+284(SB)/4, $0x469c4000
+DATA narrow<>+288(SB)/4, $0x42480000
+DATA narrow<>+292(SB)/4, $0x42480000
+DATA narrow<>+296(SB)/4, $0x42480000
+DATA narrow<>+300(SB)/4, $0x42480000
+DATA narrow<>+304(SB)/4, $0x42480000
+DATA narrow<>+308(SB)/4, $0x42480000
+DATA narrow<>+312(SB)/4, $0x42480000
+DATA narrow<>+316(SB)/4, $0x42480000
+DATA narrow<>+320(SB)/4, $0x3c23d70a
+DATA narrow<>+324(SB)/4, $0x3c23d70a
+DATA narrow<>+328(SB)/4, $0x3c23d70a
+DATA narrow<>+332(SB)/4, $0x3c23d70a
+DATA narrow<>+336(SB)/4, $0x3c23d70a
+DATA narrow<>+340(SB)/4, $0x3c23d70a
+DATA narrow<>+344(SB)/4, $0x3c23d70a
+DATA narrow<>+348(SB)/4, $0x3c23d70a
+DATA narrow<>+352(SB)/4, $0x3a83126f
+DATA narrow<>+356(SB)/4, $0x3a83126f
+DATA narrow<>+360(SB)/4, $0x3a83126f
+DATA narrow<>+364(SB)/4, $0x3a83126f
+DATA narrow<>+368(SB)/4, $0x3a83126f
+DATA narrow<>+372(SB)/4, $0x3a83126f
+DATA narrow<>+376(SB)/4, $0x3a83126f
+DATA narrow<>+380(SB)/4, $0x3a83126f
+DATA narrow<>+384(SB)/4, $0x40c00000
+DATA narrow<>+388(SB)/4, $0x40c00000
+DATA narrow<>+392(SB)/4, $0x40c00000
+DATA narrow<>+396(SB)/4, $0x40c00000
+DATA narrow<>+400(SB)/4, $0x40c00000
+DATA narrow<>+404(SB)/4, $0x40c00000
+DATA narrow<>+408(SB)/4, $0x40c00000
+DATA narrow<>+412(SB)/4, $0x40c00000
+DATA narrow<>+416(SB)/4, $0x41200000
+DATA narrow<>+420(SB)/4, $0x41200000
+DATA narrow<>+424(SB)/4, $0x41200000
+DATA narrow<>+428(SB)/4, $0x41200000
+DATA narrow<>+432(SB)/4, $0x41200000
+DATA narrow<>+436(SB)/4, $0x41200000
+DATA narrow<>+440(SB)/4, $0x41200000
+DATA narrow<>+444(SB)/4, $0x41200000
+DATA narrow<>+448(SB)/4, $0x179abe15
+DATA narrow<>+452(SB)/4, $0x179abe15
+DATA narrow<>+456(SB)/4, $0x179abe15
+DATA narrow<>+460(SB)/4, $0x179abe15
+DATA narrow<>+464(SB)/4, $0x179abe15
+DATA narrow<>+468(SB)/4, $0x179abe15
+DATA narrow<>+472(SB)/4, $0x179abe15
+DATA narrow<>+476(SB)/4, $0x179abe15
+DATA narrow<>+480(SB)/4, $0x80000000
+DATA narrow<>+484(SB)/4, $0x80000000
+DATA narrow<>+488(SB)/4, $0x80000000
+DATA narrow<>+492(SB)/4, $0x80000000
+DATA narrow<>+496(SB)/4, $0x80000000
+DATA narrow<>+500(SB)/4, $0x80000000
+DATA narrow<>+504(SB)/4, $0x80000000
+DATA narrow<>+508(SB)/4, $0x80000000
+DATA narrow<>+512(SB)/4, $0x40000000
+DATA narrow<>+516(SB)/4, $0x40000000
+DATA narrow<>+520(SB)/4, $0x40000000
+DATA narrow<>+524(SB)/4, $0x40000000
+DATA narrow<>+528(SB)/4, $0x40000000
+DATA narrow<>+532(SB)/4, $0x40000000
+DATA narrow<>+536(SB)/4, $0x40000000
+DATA narrow<>+540(SB)/4, $0x40000000
+DATA narrow<>+544(SB)/4, $0x3f666666
+DATA narrow<>+548(SB)/4, $0x3f666666
+DATA narrow<>+552(SB)/4, $0x3f666666
+DATA narrow<>+556(SB)/4, $0x3f666666
+DATA narrow<>+560(SB)/4, $0x3f666666
+DATA narrow<>+564(SB)/4, $0x3f666666
+DATA narrow<>+568(SB)/4, $0x3f666666
+DATA narrow<>+572(SB)/4, $0x3f666666
+DATA narrow<>+576(SB)/4, $0x3e99999a
+DATA narrow<>+580(SB)/4, $0x3e99999a
+DATA narrow<>+584(SB)/4, $0x3e99999a
+DATA narrow<>+588(SB)/4, $0x3e99999a
+DATA narrow<>+592(SB)/4, $0x3e99999a
+DATA narrow<>+596(SB)/4, $0x3e99999a
+DATA narrow<>+600(SB)/4, $0x3e99999a
+DATA narrow<>+604(SB)/4, $0x3e99999a
+DATA narrow<>+608(SB)/4, $0x3f333333
+DATA narrow<>+612(SB)/4, $0x3f333333
+DATA narrow<>+616(SB)/4, $0x3f333333
+DATA narrow<>+620(SB)/4, $0x3f333333
+DATA narrow<>+624(SB)/4, $0x3f333333
+DATA narrow<>+628(SB)/4, $0x3f333333
+DATA narrow<>+632(SB)/4, $0x3f333333
+DATA narrow<>+636(SB)/4, $0x3f333333
+DATA narrow<>+640(SB)/4, $0x40200000
+DATA narrow<>+644(SB)/4, $0x40200000
+DATA narrow<>+648(SB)/4, $0x40200000
+DATA narrow<>+652(SB)/4, $0x40200000
+DATA narrow<>+656(SB)/4, $0x40200000
+DATA narrow<>+660(SB)/4, $0x40200000
+DATA narrow<>+664(SB)/4, $0x40200000
+DATA narrow<>+668(SB)/4, $0x40200000
+DATA narrow<>+672(SB)/4, $0x3fb8aa3b
+DATA narrow<>+676(SB)/4, $0x3fb8aa3b
+DATA narrow<>+680(SB)/4, $0x3fb8aa3b
+DATA narrow<>+684(SB)/4, $0x3fb8aa3b
+DATA narrow<>+688(SB)/4, $0x3fb8aa3b
+DATA narrow<>+692(SB)/4, $0x3fb8aa3b
+DATA narrow<>+696(SB)/4, $0x3fb8aa3b
+DATA narrow<>+700(SB)/4, $0x3fb8aa3b
+DATA narrow<>+704(SB)/4, $0xc2f00000
+DATA narrow<>+708(SB)/4, $0xc2f00000
+DATA narrow<>+712(SB)/4, $0xc2f00000
+DATA narrow<>+716(SB)/4, $0xc2f00000
+DATA narrow<>+720(SB)/4, $0xc2f00000
+DATA narrow<>+724(SB)/4, $0xc2f00000
+DATA narrow<>+728(SB)/4, $0xc2f00000
+DATA narrow<>+732(SB)/4, $0xc2f00000
+DATA narrow<>+736(SB)/4, $0x42f00000
+DATA narrow<>+740(SB)/4, $0x42f00000
+DATA narrow<>+744(SB)/4, $0x42f00000
+DATA narrow<>+748(SB)/4, $0x42f00000
+DATA narrow<>+752(SB)/4, $0x42f00000
+DATA narrow<>+756(SB)/4, $0x42f00000
+DATA narrow<>+760(SB)/4, $0x42f00000
+DATA narrow<>+764(SB)/4, $0x42f00000
+DATA narrow<>+768(SB)/4, $0x4b400000
+DATA narrow<>+772(SB)/4, $0x4b400000
+DATA narrow<>+776(SB)/4, $0x4b400000
+DATA narrow<>+780(SB)/4, $0x4b400000
+DATA narrow<>+784(SB)/4, $0x4b400000
+DATA narrow<>+788(SB)/4, $0x4b400000
+DATA narrow<>+792(SB)/4, $0x4b400000
+DATA narrow<>+796(SB)/4, $0x4b400000
+DATA narrow<>+800(SB)/4, $0x3c1ccbe7
+DATA narrow<>+804(SB)/4, $0x3c1ccbe7
+DATA narrow<>+808(SB)/4, $0x3c1ccbe7
+DATA narrow<>+812(SB)/4, $0x3c1ccbe7
+DATA narrow<>+816(SB)/4, $0x3c1ccbe7
+DATA narrow<>+820(SB)/4, $0x3c1ccbe7
+DATA narrow<>+824(SB)/4, $0x3c1ccbe7
+DATA narrow<>+828(SB)/4, $0x3c1ccbe7
+DATA narrow<>+832(SB)/4, $0x3d650a20
+DATA narrow<>+836(SB)/4, $0x3d650a20
+DATA narrow<>+840(SB)/4, $0x3d650a20
+DATA narrow<>+844(SB)/4, $0x3d650a20
+DATA narrow<>+848(SB)/4, $0x3d650a20
+DATA narrow<>+852(SB)/4, $0x3d650a20
+DATA narrow<>+856(SB)/4, $0x3d650a20
+DATA narrow<>+860(SB)/4, $0x3d650a20
+DATA narrow<>+864(SB)/4, $0x3e76036d
+DATA narrow<>+868(SB)/4, $0x3e76036d
+DATA narrow<>+872(SB)/4, $0x3e76036d
+DATA narrow<>+876(SB)/4, $0x3e76036d
+DATA narrow<>+880(SB)/4, $0x3e76036d
+DATA narrow<>+884(SB)/4, $0x3e76036d
+DATA narrow<>+888(SB)/4, $0x3e76036d
+DATA narrow<>+892(SB)/4, $0x3e76036d
+DATA narrow<>+896(SB)/4, $0x3f31706e
+DATA narrow<>+900(SB)/4, $0x3f31706e
+DATA narrow<>+904(SB)/4, $0x3f31706e
+DATA narrow<>+908(SB)/4, $0x3f31706e
+DATA narrow<>+912(SB)/4, $0x3f31706e
+DATA narrow<>+916(SB)/4, $0x3f31706e
+DATA narrow<>+920(SB)/4, $0x3f31706e
+DATA narrow<>+924(SB)/4, $0x3f31706e
+DATA narrow<>+928(SB)/4, $0x3f59999a
+DATA narrow<>+932(SB)/4, $0x3f59999a
+DATA narrow<>+936(SB)/4, $0x3f59999a
+DATA narrow<>+940(SB)/4, $0x3f59999a
+DATA narrow<>+944(SB)/4, $0x3f59999a
+DATA narrow<>+948(SB)/4, $0x3f59999a
+DATA narrow<>+952(SB)/4, $0x3f59999a
+DATA narrow<>+956(SB)/4, $0x3f59999a
+DATA narrow<>+960(SB)/4, $0x3f3504f3
+DATA narrow<>+964(SB)/4, $0x3f3504f3
+DATA narrow<>+968(SB)/4, $0x3f3504f3
+DATA narrow<>+972(SB)/4, $0x3f3504f3
+DATA narrow<>+976(SB)/4, $0x3f3504f3
+DATA narrow<>+980(SB)/4, $0x3f3504f3
+DATA narrow<>+984(SB)/4, $0x3f3504f3
+DATA narrow<>+988(SB)/4, $0x3f3504f3
+DATA narrow<>+992(SB)/4, $0x3e538c85
+DATA narrow<>+996(SB)/4, $0x3e538c85
+DATA narrow<>+1000(SB)/4, $0x3e538c85
+DATA narrow<>+1004(SB)/4, $0x3e538c85
+DATA narrow<>+1008(SB)/4, $0x3e538c85
+DATA narrow<>+1012(SB)/4, $0x3e538c85
+DATA narrow<>+1016(SB)/4, $0x3e538c85
+DATA narrow<>+1020(SB)/4, $0x3e538c85
+DATA narrow<>+1024(SB)/4, $0x3ea4f171
+DATA narrow<>+1028(SB)/4, $0x3ea4f171
+DATA narrow<>+1032(SB)/4, $0x3ea4f171
+DATA narrow<>+1036(SB)/4, $0x3ea4f171
+DATA narrow<>+1040(SB)/4, $0x3ea4f171
+DATA narrow<>+1044(SB)/4, $0x3ea4f171
+DATA narrow<>+1048(SB)/4, $0x3ea4f171
+DATA narrow<>+1052(SB)/4, $0x3ea4f171
+DATA narrow<>+1056(SB)/4, $0xbebc27ab
+DATA narrow<>+1060(SB)/4, $0xbebc27ab
+DATA narrow<>+1064(SB)/4, $0xbebc27ab
+DATA narrow<>+1068(SB)/4, $0xbebc27ab
+DATA narrow<>+1072(SB)/4, $0xbebc27ab
+DATA narrow<>+1076(SB)/4, $0xbebc27ab
+DATA narrow<>+1080(SB)/4, $0xbebc27ab
+DATA narrow<>+1084(SB)/4, $0xbebc27ab
+DATA narrow<>+1088(SB)/4, $0x3ef56d1b
+DATA narrow<>+1092(SB)/4, $0x3ef56d1b
+DATA narrow<>+1096(SB)/4, $0x3ef56d1b
+DATA narrow<>+1100(SB)/4, $0x3ef56d1b
+DATA narrow<>+1104(SB)/4, $0x3ef56d1b
+DATA narrow<>+1108(SB)/4, $0x3ef56d1b
+DATA narrow<>+1112(SB)/4, $0x3ef56d1b
+DATA narrow<>+1116(SB)/4, $0x3ef56d1b
+DATA narrow<>+1120(SB)/4, $0xbf389c19
+DATA narrow<>+1124(SB)/4, $0xbf389c19
+DATA narrow<>+1128(SB)/4, $0xbf389c19
+DATA narrow<>+1132(SB)/4, $0xbf389c19
+DATA narrow<>+1136(SB)/4, $0xbf389c19
+DATA narrow<>+1140(SB)/4, $0xbf389c19
+DATA narrow<>+1144(SB)/4, $0xbf389c19
+DATA narrow<>+1148(SB)/4, $0xbf389c19
+DATA narrow<>+1152(SB)/4, $0x3fb8aad6
+DATA narrow<>+1156(SB)/4, $0x3fb8aad6
+DATA narrow<>+1160(SB)/4, $0x3fb8aad6
+DATA narrow<>+1164(SB)/4, $0x3fb8aad6
+DATA narrow<>+1168(SB)/4, $0x3fb8aad6
+DATA narrow<>+1172(SB)/4, $0x3fb8aad6
+DATA narrow<>+1176(SB)/4, $0x3fb8aad6
+DATA narrow<>+1180(SB)/4, $0x3fb8aad6
+DATA narrow<>+1184(SB)/4, $0x3f317218
+DATA narrow<>+1188(SB)/4, $0x3f317218
+DATA narrow<>+1192(SB)/4, $0x3f317218
+DATA narrow<>+1196(SB)/4, $0x3f317218
+DATA narrow<>+1200(SB)/4, $0x3f317218
+DATA narrow<>+1204(SB)/4, $0x3f317218
+DATA narrow<>+1208(SB)/4, $0x3f317218
+DATA narrow<>+1212(SB)/4, $0x3f317218
+DATA narrow<>+1216(SB)/4, $0x3fb17218
+DATA narrow<>+1220(SB)/4, $0x3fb17218
+DATA narrow<>+1224(SB)/4, $0x3fb17218
+DATA narrow<>+1228(SB)/4, $0x3fb17218
+DATA narrow<>+1232(SB)/4, $0x3fb17218
+DATA narrow<>+1236(SB)/4, $0x3fb17218
+DATA narrow<>+1240(SB)/4, $0x3fb17218
+DATA narrow<>+1244(SB)/4, $0x3fb17218
+DATA narrow<>+1248(SB)/4, $0x3ff91395
+DATA narrow<>+1252(SB)/4, $0x3ff91395
+DATA narrow<>+1256(SB)/4, $0x3ff91395
+DATA narrow<>+1260(SB)/4, $0x3ff91395
+DATA narrow<>+1264(SB)/4, $0x3ff91395
+DATA narrow<>+1268(SB)/4, $0x3ff91395
+DATA narrow<>+1272(SB)/4, $0x3ff91395
+DATA narrow<>+1276(SB)/4, $0x3ff91395
+DATA narrow<>+1280(SB)/4, $0x401f08b6
+DATA narrow<>+1284(SB)/4, $0x401f08b6
+DATA narrow<>+1288(SB)/4, $0x401f08b6
+DATA narrow<>+1292(SB)/4, $0x401f08b6
+DATA narrow<>+1296(SB)/4, $0x401f08b6
+DATA narrow<>+1300(SB)/4, $0x401f08b6
+DATA narrow<>+1304(SB)/4, $0x401f08b6
+DATA narrow<>+1308(SB)/4, $0x401f08b6
+DATA narrow<>+1312(SB)/4, $0x40400000
+DATA narrow<>+1316(SB)/4, $0x40400000
+DATA narrow<>+1320(SB)/4, $0x40400000
+DATA narrow<>+1324(SB)/4, $0x40400000
+DATA narrow<>+1328(SB)/4, $0x40400000
+DATA narrow<>+1332(SB)/4, $0x40400000
+DATA narrow<>+1336(SB)/4, $0x40400000
+DATA narrow<>+1340(SB)/4, $0x40400000
+DATA narrow<>+1344(SB)/4, $0x3e19999a
+DATA narrow<>+1348(SB)/4, $0x3e19999a
+DATA narrow<>+1352(SB)/4, $0x3e19999a
+DATA narrow<>+1356(SB)/4, $0x3e19999a
+DATA narrow<>+1360(SB)/4, $0x3e19999a
+DATA narrow<>+1364(SB)/4, $0x3e19999a
+DATA narrow<>+1368(SB)/4, $0x3e19999a
+DATA narrow<>+1372(SB)/4, $0x3e19999a
+DATA narrow<>+1376(SB)/4, $0x40549a78
+DATA narrow<>+1380(SB)/4, $0x40549a78
+DATA narrow<>+1384(SB)/4, $0x40549a78
+DATA narrow<>+1388(SB)/4, $0x40549a78
+DATA narrow<>+1392(SB)/4, $0x40549a78
+DATA narrow<>+1396(SB)/4, $0x40549a78
+DATA narrow<>+1400(SB)/4, $0x40549a78
+DATA narrow<>+1404(SB)/4, $0x40549a78
+DATA narrow<>+1408(SB)/4, $0xbdcccccd
+DATA narrow<>+1412(SB)/4, $0xbdcccccd
+DATA narrow<>+1416(SB)/4, $0xbdcccccd
+DATA narrow<>+1420(SB)/4, $0xbdcccccd
+DATA narrow<>+1424(SB)/4, $0xbdcccccd
+DATA narrow<>+1428(SB)/4, $0xbdcccccd
+DATA narrow<>+1432(SB)/4, $0xbdcccccd
+DATA narrow<>+1436(SB)/4, $0xbdcccccd
+DATA narrow<>+1440(SB)/4, $0x3f000000
+DATA narrow<>+1444(SB)/4, $0x3f000000
+DATA narrow<>+1448(SB)/4, $0x3f000000
+DATA narrow<>+1452(SB)/4, $0x3f000000
+DATA narrow<>+1456(SB)/4, $0x3f000000
+DATA narrow<>+1460(SB)/4, $0x3f000000
+DATA narrow<>+1464(SB)/4, $0x3f000000
+DATA narrow<>+1468(SB)/4, $0x3f000000
+DATA narrow<>+1472(SB)/4, $0x3f7d70a4
+DATA narrow<>+1476(SB)/4, $0x3f7d70a4
+DATA narrow<>+1480(SB)/4, $0x3f7d70a4
+DATA narrow<>+1484(SB)/4, $0x3f7d70a4
+DATA narrow<>+1488(SB)/4, $0x3f7d70a4
+DATA narrow<>+1492(SB)/4, $0x3f7d70a4
+DATA narrow<>+1496(SB)/4, $0x3f7d70a4
+DATA narrow<>+1500(SB)/4, $0x3f7d70a4
+DATA narrow<>+1504(SB)/4, $0xbc23d70a
+DATA narrow<>+1508(SB)/4, $0xbc23d70a
+DATA narrow<>+1512(SB)/4, $0xbc23d70a
+DATA narrow<>+1516(SB)/4, $0xbc23d70a
+DATA narrow<>+1520(SB)/4, $0xbc23d70a
+DATA narrow<>+1524(SB)/4, $0xbc23d70a
+DATA narrow<>+1528(SB)/4, $0xbc23d70a
+DATA narrow<>+1532(SB)/4, $0xbc23d70a
+DATA narrow<>+1536(SB)/4, $0x3f7fbe77
+DATA narrow<>+1540(SB)/4, $0x3f7fbe77
+DATA narrow<>+1544(SB)/4, $0x3f7fbe77
+DATA narrow<>+1548(SB)/4, $0x3f7fbe77
+DATA narrow<>+1552(SB)/4, $0x3f7fbe77
+DATA narrow<>+1556(SB)/4, $0x3f7fbe77
+DATA narrow<>+1560(SB)/4, $0x3f7fbe77
+DATA narrow<>+1564(SB)/4, $0x3f7fbe77
+DATA narrow<>+1568(SB)/4, $0xba83126f
+DATA narrow<>+1572(SB)/4, $0xba83126f
+DATA narrow<>+1576(SB)/4, $0xba83126f
+DATA narrow<>+1580(SB)/4, $0xba83126f
+DATA narrow<>+1584(SB)/4, $0xba83126f
+DATA narrow<>+1588(SB)/4, $0xba83126f
+DATA narrow<>+1592(SB)/4, $0xba83126f
+DATA narrow<>+1596(SB)/4, $0xba83126f
+DATA narrow<>+1600(SB)/4, $0x41a00000
+DATA narrow<>+1604(SB)/4, $0x41a00000
+DATA narrow<>+1608(SB)/4, $0x41a00000
+DATA narrow<>+1612(SB)/4, $0x41a00000
+DATA narrow<>+1616(SB)/4, $0x41a00000
+DATA narrow<>+1620(SB)/4, $0x41a00000
+DATA narrow<>+1624(SB)/4, $0x41a00000
+DATA narrow<>+1628(SB)/4, $0x41a00000
+DATA narrow<>+1632(SB)/4, $0x3e124925
+DATA narrow<>+1636(SB)/4, $0x3e124925
+DATA narrow<>+1640(SB)/4, $0x3e124925
+DATA narrow<>+1644(SB)/4, $0x3e124925
+DATA narrow<>+1648(SB)/4, $0x3e124925
+DATA narrow<>+1652(SB)/4, $0x3e124925
+DATA narrow<>+1656(SB)/4, $0x3e124925
+DATA narrow<>+1660(SB)/4, $0x3e124925
+DATA narrow<>+1664(SB)/4, $0x3e9a209b
+DATA narrow<>+1668(SB)/4, $0x3e9a209b
+DATA narrow<>+1672(SB)/4, $0x3e9a209b
+DATA narrow<>+1676(SB)/4, $0x3e9a209b
+DATA narrow<>+1680(SB)/4, $0x3e9a209b
+DATA narrow<>+1684(SB)/4, $0x3e9a209b
+DATA narrow<>+1688(SB)/4, $0x3e9a209b
+DATA narrow<>+1692(SB)/4, $0x3e9a209b
+DATA narrow<>+1696(SB)/4, $0x3fa66666
+DATA narrow<>+1700(SB)/4, $0x3fa66666
+DATA narrow<>+1704(SB)/4, $0x3fa66666
+DATA narrow<>+1708(SB)/4, $0x3fa66666
+DATA narrow<>+1712(SB)/4, $0x3fa66666
+DATA narrow<>+1716(SB)/4, $0x3fa66666
+DATA narrow<>+1720(SB)/4, $0x3fa66666
+DATA narrow<>+1724(SB)/4, $0x3fa66666
+DATA narrow<>+1728(SB)/4, $0x40133333
+DATA narrow<>+1732(SB)/4, $0x40133333
+DATA narrow<>+1736(SB)/4, $0x40133333
+DATA narrow<>+1740(SB)/4, $0x40133333
+DATA narrow<>+1744(SB)/4, $0x40133333
+DATA narrow<>+1748(SB)/4, $0x40133333
+DATA narrow<>+1752(SB)/4, $0x40133333
+DATA narrow<>+1756(SB)/4, $0x40133333
+DATA narrow<>+1760(SB)/4, $0x40533333
+DATA narrow<>+1764(SB)/4, $0x40533333
+DATA narrow<>+1768(SB)/4, $0x40533333
+DATA narrow<>+1772(SB)/4, $0x40533333
+DATA narrow<>+1776(SB)/4, $0x40533333
+DATA narrow<>+1780(SB)/4, $0x40533333
+DATA narrow<>+1784(SB)/4, $0x40533333
+DATA narrow<>+1788(SB)/4, $0x40533333
+DATA narrow<>+1792(SB)/4, $0x3c088889
+DATA narrow<>+1796(SB)/4, $0x3c088889
+DATA narrow<>+1800(SB)/4, $0x3c088889
+DATA narrow<>+1804(SB)/4, $0x3c088889
+DATA narrow<>+1808(SB)/4, $0x3c088889
+DATA narrow<>+1812(SB)/4, $0x3c088889
+DATA narrow<>+1816(SB)/4, $0x3c088889
+DATA narrow<>+1820(SB)/4, $0x3c088889
+DATA narrow<>+1824(SB)/4, $0x41000000
+DATA narrow<>+1828(SB)/4, $0x41000000
+DATA narrow<>+1832(SB)/4, $0x41000000
+DATA narrow<>+1836(SB)/4, $0x41000000
+DATA narrow<>+1840(SB)/4, $0x41000000
+DATA narrow<>+1844(SB)/4, $0x41000000
+DATA narrow<>+1848(SB)/4, $0x41000000
+DATA narrow<>+1852(SB)/4, $0x41000000
+DATA narrow<>+1856(SB)/4, $0x7149f2ca
+DATA narrow<>+1860(SB)/4, $0x7149f2ca
+DATA narrow<>+1864(SB)/4, $0x7149f2ca
+DATA narrow<>+1868(SB)/4, $0x7149f2ca
+DATA narrow<>+1872(SB)/4, $0x7149f2ca
+DATA narrow<>+1876(SB)/4, $0x7149f2ca
+DATA narrow<>+1880(SB)/4, $0x7149f2ca
+DATA narrow<>+1884(SB)/4, $0x7149f2ca
+DATA narrow<>+1888(SB)/4, $0x42c80000
+DATA narrow<>+1892(SB)/4, $0x42c80000
+DATA narrow<>+1896(SB)/4, $0x42c80000
+DATA narrow<>+1900(SB)/4, $0x42c80000
+DATA narrow<>+1904(SB)/4, $0x42c80000
+DATA narrow<>+1908(SB)/4, $0x42c80000
+DATA narrow<>+1912(SB)/4, $0x42c80000
+DATA narrow<>+1916(SB)/4, $0x42c80000
+DATA narrow<>+1920(SB)/4, $0x3fc00000
+DATA narrow<>+1924(SB)/4, $0x3fc00000
+DATA narrow<>+1928(SB)/4, $0x3fc00000
+DATA narrow<>+1932(SB)/4, $0x3fc00000
+DATA narrow<>+1936(SB)/4, $0x3fc00000
+DATA narrow<>+1940(SB)/4, $0x3fc00000
+DATA narrow<>+1944(SB)/4, $0x3fc00000
+DATA narrow<>+1948(SB)/4, $0x3fc00000
+DATA narrow<>+1952(SB)/4, $0x2b8cbccc
+DATA narrow<>+1956(SB)/4, $0x2b8cbccc
+DATA narrow<>+1960(SB)/4, $0x2b8cbccc
+DATA narrow<>+1964(SB)/4, $0x2b8cbccc
+DATA narrow<>+1968(SB)/4, $0x2b8cbccc
+DATA narrow<>+1972(SB)/4, $0x2b8cbccc
+DATA narrow<>+1976(SB)/4, $0x2b8cbccc
+DATA narrow<>+1980(SB)/4, $0x2b8cbccc
+DATA narrow<>+1984(SB)/4, $0x40900000
+DATA narrow<>+1988(SB)/4, $0x40900000
+DATA narrow<>+1992(SB)/4, $0x40900000
+DATA narrow<>+1996(SB)/4, $0x40900000
+DATA narrow<>+2000(SB)/4, $0x40900000
+DATA narrow<>+2004(SB)/4, $0x40900000
+DATA narrow<>+2008(SB)/4, $0x40900000
+DATA narrow<>+2012(SB)/4, $0x40900000
+DATA narrow<>+2016(SB)/4, $0x439e0000
+DATA narrow<>+2020(SB)/4, $0x439e0000
+DATA narrow<>+2024(SB)/4, $0x439e0000
+DATA narrow<>+2028(SB)/4, $0x439e0000
+DATA narrow<>+2032(SB)/4, $0x439e0000
+DATA narrow<>+2036(SB)/4, $0x439e0000
+DATA narrow<>+2040(SB)/4, $0x439e0000
+DATA narrow<>+2044(SB)/4, $0x439e0000
 DATA narrow<>+2048(SB)/4, $0x40a00000
 DATA narrow<>+2052(SB)/4, $0x40a00000
 DATA narrow<>+2056(SB)/4, $0x40a00000
@@ -8896,23 +8976,39 @@ DATA narrow<>+2416(SB)/4, $0x7fc00000
 DATA narrow<>+2420(SB)/4, $0x7fc00000
 DATA narrow<>+2424(SB)/4, $0x7fc00000
 DATA narrow<>+2428(SB)/4, $0x7fc00000
-DATA narrow<>+2432(SB)/4, $0x3fcccccd
-DATA narrow<>+2436(SB)/4, $0x3fcccccd
-DATA narrow<>+2440(SB)/4, $0x3fcccccd
-DATA narrow<>+2444(SB)/4, $0x3fcccccd
-DATA narrow<>+2448(SB)/4, $0x3fcccccd
-DATA narrow<>+2452(SB)/4, $0x3fcccccd
-DATA narrow<>+2456(SB)/4, $0x3fcccccd
-DATA narrow<>+2460(SB)/4, $0x3fcccccd
-DATA narrow<>+2464(SB)/4, $0x00000000
-DATA narrow<>+2468(SB)/4, $0x00000000
-DATA narrow<>+2472(SB)/4, $0x00000000
-DATA narrow<>+2476(SB)/4, $0x00000000
-DATA narrow<>+2480(SB)/4, $0x00000000
-DATA narrow<>+2484(SB)/4, $0x00000000
-DATA narrow<>+2488(SB)/4, $0x00000000
-DATA narrow<>+2492(SB)/4, $0x00000000
-GLOBL narrow<>(SB), RODATA|NOPTR, $2496
+DATA narrow<>+2432(SB)/4, $0x4019999a
+DATA narrow<>+2436(SB)/4, $0x4019999a
+DATA narrow<>+2440(SB)/4, $0x4019999a
+DATA narrow<>+2444(SB)/4, $0x4019999a
+DATA narrow<>+2448(SB)/4, $0x4019999a
+DATA narrow<>+2452(SB)/4, $0x4019999a
+DATA narrow<>+2456(SB)/4, $0x4019999a
+DATA narrow<>+2460(SB)/4, $0x4019999a
+DATA narrow<>+2464(SB)/4, $0x3e800000
+DATA narrow<>+2468(SB)/4, $0x3e800000
+DATA narrow<>+2472(SB)/4, $0x3e800000
+DATA narrow<>+2476(SB)/4, $0x3e800000
+DATA narrow<>+2480(SB)/4, $0x3e800000
+DATA narrow<>+2484(SB)/4, $0x3e800000
+DATA narrow<>+2488(SB)/4, $0x3e800000
+DATA narrow<>+2492(SB)/4, $0x3e800000
+DATA narrow<>+2496(SB)/4, $0x3f19999a
+DATA narrow<>+2500(SB)/4, $0x3f19999a
+DATA narrow<>+2504(SB)/4, $0x3f19999a
+DATA narrow<>+2508(SB)/4, $0x3f19999a
+DATA narrow<>+2512(SB)/4, $0x3f19999a
+DATA narrow<>+2516(SB)/4, $0x3f19999a
+DATA narrow<>+2520(SB)/4, $0x3f19999a
+DATA narrow<>+2524(SB)/4, $0x3f19999a
+DATA narrow<>+2528(SB)/4, $0x00000000
+DATA narrow<>+2532(SB)/4, $0x00000000
+DATA narrow<>+2536(SB)/4, $0x00000000
+DATA narrow<>+2540(SB)/4, $0x00000000
+DATA narrow<>+2544(SB)/4, $0x00000000
+DATA narrow<>+2548(SB)/4, $0x00000000
+DATA narrow<>+2552(SB)/4, $0x00000000
+DATA narrow<>+2556(SB)/4, $0x00000000
+GLOBL narrow<>(SB), RODATA|NOPTR, $2560
 
 DATA wide<>+0(SB)/4, $0x3f800000
 DATA wide<>+4(SB)/4, $0x4b7fffff
@@ -8921,63 +9017,63 @@ DATA wide<>+12(SB)/4, $0x7fffffff
 DATA wide<>+16(SB)/4, $0x358637bd
 DATA wide<>+20(SB)/4, $0x3089705f
 DATA wide<>+24(SB)/4, $0x3dcccccd
-DATA wide<>+28(SB)/4, $0x3e4ccccd
-DATA wide<>+32(SB)/4, $0x3ca3d70a
-DATA wide<>+36(SB)/4, $0x469c4000
-DATA wide<>+40(SB)/4, $0x42480000
-DATA wide<>+44(SB)/4, $0x3c23d70a
-DATA wide<>+48(SB)/4, $0x3a83126f
-DATA wide<>+52(SB)/4, $0x40c00000
-DATA wide<>+56(SB)/4, $0x41200000
-DATA wide<>+60(SB)/4, $0x179abe15
-DATA wide<>+64(SB)/4, $0x80000000
-DATA wide<>+68(SB)/4, $0x40000000
-DATA wide<>+72(SB)/4, $0x3f666666
-DATA wide<>+76(SB)/4, $0x3e99999a
-DATA wide<>+80(SB)/4, $0x3f333333
-DATA wide<>+84(SB)/4, $0x40200000
-DATA wide<>+88(SB)/4, $0x3fb8aa3b
-DATA wide<>+92(SB)/4, $0xc2f00000
-DATA wide<>+96(SB)/4, $0x42f00000
-DATA wide<>+100(SB)/4, $0x4b400000
-DATA wide<>+104(SB)/4, $0x3c1ccbe7
-DATA wide<>+108(SB)/4, $0x3d650a20
-DATA wide<>+112(SB)/4, $0x3e76036d
-DATA wide<>+116(SB)/4, $0x3f31706e
-DATA wide<>+120(SB)/4, $0x3f59999a
-DATA wide<>+124(SB)/4, $0x3f3504f3
-DATA wide<>+128(SB)/4, $0x3e538c85
-DATA wide<>+132(SB)/4, $0x3ea4f171
-DATA wide<>+136(SB)/4, $0xbebc27ab
-DATA wide<>+140(SB)/4, $0x3ef56d1b
-DATA wide<>+144(SB)/4, $0xbf389c19
-DATA wide<>+148(SB)/4, $0x3fb8aad6
-DATA wide<>+152(SB)/4, $0x3f317218
-DATA wide<>+156(SB)/4, $0x3fb17218
-DATA wide<>+160(SB)/4, $0x3ff91395
-DATA wide<>+164(SB)/4, $0x401f08b6
-DATA wide<>+168(SB)/4, $0x40400000
-DATA wide<>+172(SB)/4, $0x3e19999a
-DATA wide<>+176(SB)/4, $0x40549a78
-DATA wide<>+180(SB)/4, $0xbdcccccd
-DATA wide<>+184(SB)/4, $0x3f000000
-DATA wide<>+188(SB)/4, $0x3f7d70a4
-DATA wide<>+192(SB)/4, $0xbc23d70a
-DATA wide<>+196(SB)/4, $0x3f7fbe77
-DATA wide<>+200(SB)/4, $0xba83126f
-DATA wide<>+204(SB)/4, $0x41a00000
-DATA wide<>+208(SB)/4, $0x3e124925
-DATA wide<>+212(SB)/4, $0x3e9a209b
-DATA wide<>+216(SB)/4, $0x3fa66666
-DATA wide<>+220(SB)/4, $0x40133333
-DATA wide<>+224(SB)/4, $0x40533333
-DATA wide<>+228(SB)/4, $0x3c088889
-DATA wide<>+232(SB)/4, $0x41000000
-DATA wide<>+236(SB)/4, $0x7149f2ca
-DATA wide<>+240(SB)/4, $0x42c80000
-DATA wide<>+244(SB)/4, $0x3fc00000
-DATA wide<>+248(SB)/4, $0x2b8cbccc
-DATA wide<>+252(SB)/4, $0x40900000
+DATA wide<>+28(SB)/4, $0x3ca3d70a
+DATA wide<>+32(SB)/4, $0x469c4000
+DATA wide<>+36(SB)/4, $0x42480000
+DATA wide<>+40(SB)/4, $0x3c23d70a
+DATA wide<>+44(SB)/4, $0x3a83126f
+DATA wide<>+48(SB)/4, $0x40c00000
+DATA wide<>+52(SB)/4, $0x41200000
+DATA wide<>+56(SB)/4, $0x179abe15
+DATA wide<>+60(SB)/4, $0x80000000
+DATA wide<>+64(SB)/4, $0x40000000
+DATA wide<>+68(SB)/4, $0x3f666666
+DATA wide<>+72(SB)/4, $0x3e99999a
+DATA wide<>+76(SB)/4, $0x3f333333
+DATA wide<>+80(SB)/4, $0x40200000
+DATA wide<>+84(SB)/4, $0x3fb8aa3b
+DATA wide<>+88(SB)/4, $0xc2f00000
+DATA wide<>+92(SB)/4, $0x42f00000
+DATA wide<>+96(SB)/4, $0x4b400000
+DATA wide<>+100(SB)/4, $0x3c1ccbe7
+DATA wide<>+104(SB)/4, $0x3d650a20
+DATA wide<>+108(SB)/4, $0x3e76036d
+DATA wide<>+112(SB)/4, $0x3f31706e
+DATA wide<>+116(SB)/4, $0x3f59999a
+DATA wide<>+120(SB)/4, $0x3f3504f3
+DATA wide<>+124(SB)/4, $0x3e538c85
+DATA wide<>+128(SB)/4, $0x3ea4f171
+DATA wide<>+132(SB)/4, $0xbebc27ab
+DATA wide<>+136(SB)/4, $0x3ef56d1b
+DATA wide<>+140(SB)/4, $0xbf389c19
+DATA wide<>+144(SB)/4, $0x3fb8aad6
+DATA wide<>+148(SB)/4, $0x3f317218
+DATA wide<>+152(SB)/4, $0x3fb17218
+DATA wide<>+156(SB)/4, $0x3ff91395
+DATA wide<>+160(SB)/4, $0x401f08b6
+DATA wide<>+164(SB)/4, $0x40400000
+DATA wide<>+168(SB)/4, $0x3e19999a
+DATA wide<>+172(SB)/4, $0x40549a78
+DATA wide<>+176(SB)/4, $0xbdcccccd
+DATA wide<>+180(SB)/4, $0x3f000000
+DATA wide<>+184(SB)/4, $0x3f7d70a4
+DATA wide<>+188(SB)/4, $0xbc23d70a
+DATA wide<>+192(SB)/4, $0x3f7fbe77
+DATA wide<>+196(SB)/4, $0xba83126f
+DATA wide<>+200(SB)/4, $0x41a00000
+DATA wide<>+204(SB)/4, $0x3e124925
+DATA wide<>+208(SB)/4, $0x3e9a209b
+DATA wide<>+212(SB)/4, $0x3fa66666
+DATA wide<>+216(SB)/4, $0x40133333
+DATA wide<>+220(SB)/4, $0x40533333
+DATA wide<>+224(SB)/4, $0x3c088889
+DATA wide<>+228(SB)/4, $0x41000000
+DATA wide<>+232(SB)/4, $0x7149f2ca
+DATA wide<>+236(SB)/4, $0x42c80000
+DATA wide<>+240(SB)/4, $0x3fc00000
+DATA wide<>+244(SB)/4, $0x2b8cbccc
+DATA wide<>+248(SB)/4, $0x40900000
+DATA wide<>+252(SB)/4, $0x439e0000
 DATA wide<>+256(SB)/4, $0x40a00000
 DATA wide<>+260(SB)/4, $0x38d1b717
 DATA wide<>+264(SB)/4, $0x37d1b717
@@ -8990,8 +9086,8 @@ DATA wide<>+288(SB)/4, $0x40800000
 DATA wide<>+292(SB)/4, $0x447a0000
 DATA wide<>+296(SB)/4, $0x3d4ccccd
 DATA wide<>+300(SB)/4, $0x7fc00000
-DATA wide<>+304(SB)/4, $0x3fcccccd
-DATA wide<>+308(SB)/4, $0x00000000
-DATA wide<>+312(SB)/4, $0x00000000
+DATA wide<>+304(SB)/4, $0x4019999a
+DATA wide<>+308(SB)/4, $0x3e800000
+DATA wide<>+312(SB)/4, $0x3f19999a
 DATA wide<>+316(SB)/4, $0x00000000
 GLOBL wide<>(SB), RODATA|NOPTR, $320

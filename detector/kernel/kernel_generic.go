@@ -12,6 +12,7 @@ const (
 	rests     = -3      // Log evidence of a tick that has no news.
 	aging     = 1 / 4e4 // One over the samples after which more history proves no more.
 	believed  = 0.03    // Weight of deviation.
+	farthest  = 316     // Square of a distance beyond which it proves no more.
 	unbounded = 1e30    // What nothing exceeds.
 	largest   = 1e18    // Largest value: what is made of it must not overflow.
 	tiny      = 1e-24
@@ -36,6 +37,7 @@ type reading struct {
 	r                     float32 // The value without its season.
 	residual, spread      [Statistics]float32
 	dev, fineDev, excess  float32
+	distance              float32 // To the fourth power.
 	gains                 gains
 }
 
@@ -55,6 +57,7 @@ func tick(news, score, center, lower, upper *Lanes, b *Block, s *Season, y *Lane
 		deviate(&t, b, l)
 		follow(&t, b, l, p)
 		day[l], around[l], hour[l] = profiles(&t, b, l, p)
+		distance(&t, b, l, p)
 		envelope(&t, b, l, p)
 
 		news[l], score[l] = judge(&t, b, l, p)
@@ -87,7 +90,7 @@ func begin(t *reading, b *Block, l int) {
 	least := float32(1e-6*far) + 1e-9
 	spread := b[Spread1440][l]
 	t.fine = float32(0.1*spread) + least
-	t.coarse = float32(0.2*spread) + least
+	t.coarse = t.fine
 	if before > 0 {
 		t.coarse += float32(0.02 * (b[High][l] - b[Low][l]))
 	}
@@ -313,6 +316,16 @@ func profiles(t *reading, b *Block, l int, p *Params) (float32, float32, float32
 	return day, max(around, 1e-12), hour
 }
 
+// distance measures how many standard deviations from its mean the value is. A series that stood
+// still does not know its own.
+func distance(t *reading, b *Block, l int, p *Params) {
+	off := t.x - pick(t.n == 1, t.x, b[Mean256][l])
+	square := float32(off * off)
+	far := min(square/(b[Square256][l]+float32(t.coarse*t.coarse)), farthest)
+	t.distance = pick(t.age > ripens, float32(far*far), 0)
+	move(&b[Square256][l], square, max(p.GainMean[3], t.fresh))
+}
+
 // envelope sums up by how much the features leave what the series has shown.
 func envelope(t *reading, b *Block, l int, p *Params) {
 	f := features(t, b, l, p)
@@ -359,7 +372,9 @@ func features(t *reading, b *Block, l int, p *Params) [Features]float32 {
 func judge(t *reading, b *Block, l int, p *Params) (float32, float32) {
 	weight := between(float32(p.Novelty*t.fresh), 1e-4, 100)
 	old := t.n / (1 + float32(t.n*aging))
-	e := float32(old * (float32(believed*exp10(t.dev)) + float32(weight*t.excess)))
+	e := float32(believed * exp10(t.dev))
+	e += float32(weight * t.excess)
+	e = float32(old * (e + float32(p.Far*t.distance)))
 	all := log10(e + 1e-3)
 	news := pick(e > b[Resting][l], all, rests)
 	b[Resting][l] = flush(max(float32(p.Keep*b[Resting][l]), e))
@@ -415,7 +430,10 @@ func corroborate(score *Lanes, group *Group, said, ordinary *Lanes, p *GroupPara
 		news := pick(v > group[GroupResting][l], v, 0)
 		group[GroupResting][l] = flush(max(float32(p.Keep*group[GroupResting][l]), v))
 		grown := root(min(float32(n*p.Day), 1))
-		score[l] = float32(float32(1.6*grown)*news) / max(own, norm)
+		full := float32(float32(2.4*grown)*v) / max(own, norm)
+		high := group[GroupHighest][l]
+		group[GroupHighest][l] = flush(max(float32(p.Fade*high), full))
+		score[l] = pick(news > 0, max(full-float32(0.25*high), float32(0.6*full)), 0)
 		gain := min(0.3/(float32(min(n, 20000)*0.1)+1), 0.1)
 		group[GroupOrdinary][l] = step(own, news, gain, 0.1)
 	}

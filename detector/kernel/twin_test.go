@@ -75,7 +75,7 @@ func twins(n int) []*twin {
 
 // feed passes values through all kernels.
 func (w *twin) feed(values []float64) {
-	p, together := testParams(), kernel.GroupParams{Keep: 0.8, Day: 0.01}
+	p, together := testParams(), kernel.GroupParams{Keep: 0.9, Fade: 0.99, Day: 0.01}
 	p.WarmUp, p.Week = 5, 50
 	p.Bucket, p.Hour = w.ticks/10%kernel.Buckets, w.ticks/7%kernel.Hours
 	kernel.Rescale(w.y.in, values, kernel.Linear, 1)
