@@ -98,6 +98,7 @@ func TestTheChartsAccountSuffices(t *testing.T) {
 	refusesAllElse(t, account, service)
 	c.Kubectl("create", "namespace", service.Namespace)
 	deploy(c, service, "shop:v1")
+	seesPods(t, c, account, service)
 
 	d := startDaemon(t, c)
 	testbed.Eventually(t, soon, "the cluster to be known", func() error { return known(d, c.Name) })
@@ -225,6 +226,24 @@ func refusesAllElse(t *testing.T, account string, service fleet.Service) {
 			t.Errorf("%s: %v, want it to be forbidden", what, err)
 		}
 	}
+}
+
+// seesPods has the account look at a workload, as the daemon does while a release runs.
+func seesPods(t *testing.T, c *testbed.Cluster, account string, service fleet.Service) {
+	t.Helper()
+	config, err := kube.Config(account, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := startWatch(t, c, kube.Options{Config: config})
+	defer w.stop()
+	testbed.Eventually(t, soon, "the pods", func() error {
+		p, err := w.Look(t.Context(), service, fleet.Deployment)
+		if err == nil && !complete(p) {
+			err = fmt.Errorf("progress %+v", p)
+		}
+		return err
+	})
 }
 
 // deploy creates a Deployment of a service.
