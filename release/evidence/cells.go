@@ -20,12 +20,13 @@ type cell struct {
 
 // part says what a look leaves out. The zero value is not ready: use all.
 type part struct {
-	pod      int // A pod, -1 for none.
-	from, to int // Slots, from <= slot < to.
-	least    int // The youngest age group that takes part.
+	pod      int     // A pod, -1 for none.
+	from, to int     // Slots, from <= slot < to.
+	least    int     // The youngest age group that takes part.
+	left     float64 // The share of what is known that is left.
 }
 
-var all = part{pod: -1, from: -1, to: -1}
+var all = part{pod: -1, from: -1, to: -1, left: 1}
 
 // sizes are the squares from which the effective numbers of pods follow.
 type sizes struct{ fresh, freshSquares, old, oldSquares float64 }
@@ -52,9 +53,7 @@ type slotSum struct {
 
 // cells builds the cells of one metric from everything but what p leaves out.
 func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes) {
-	if m == CPU {
-		p.least = max(p.least, settledCPU)
-	}
+	p.least = max(p.least, youngest[m])
 	if m == P99 {
 		return l.quantileCells(model, nz, p)
 	}

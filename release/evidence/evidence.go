@@ -67,13 +67,17 @@ var ages = [...]time.Duration{
 	0, 30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute,
 }
 
-// Groups is the number of age groups; grown is the first group whose pods count as warmed up. The CPU of pods
-// younger than settledCPU tells of compilers and caches, not of the release.
+// Groups is the number of age groups; grown is the first group whose pods count as warmed up, settling the first
+// that tells what a release comes to.
 const (
-	Groups     = len(ages)
-	grown      = 4
-	settledCPU = 3
+	Groups   = len(ages)
+	grown    = 4
+	settling = 3
 )
+
+// youngest is the first age group that counts for a metric: what comes before tells of compilers and caches, not of
+// the release.
+var youngest = [ratios]int{Slow: 2, Tail: 2, P99: 2, CPU: 3}
 
 // group returns the age group of a pod; pods of unknown age are old.
 func group(started, at time.Time) int {

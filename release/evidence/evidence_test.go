@@ -86,7 +86,7 @@ func TestCountersSplitBuckets(t *testing.T) {
 // A harmless log-ratio must not have an expected e-value above one: the null and the harm are both priors.
 func TestPriorsAreDistributions(t *testing.T) {
 	g := newGrid()
-	for name, p := range map[string]*[points]float64{"harm": g.harm(), "null": g.null(0.1 * 0.1), "wide null": g.null(0.4 * 0.4)} {
+	for name, p := range map[string]*[points]float64{"harm": g.harm(0.3, 2), "null": g.null(0.1 * 0.1), "wide null": g.null(0.4 * 0.4)} {
 		var sum float64
 		for _, l := range p {
 			sum += math.Exp(l)

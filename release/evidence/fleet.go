@@ -25,6 +25,7 @@ type fleetMetric struct {
 	Pod     moments         `json:"pod"`    // Standard deviations between pods of one revision, a service each.
 	Wander  moments         `json:"wander"` // The same, of their wandering.
 	Warm    [Groups]moments `json:"warm"`   // Mean warm-up, a service each.
+	Within  [Groups]moments `json:"within"` // Variance of warm-ups between the releases of a service.
 }
 
 // moments are a weighted sum of values and of their squares.
@@ -45,7 +46,7 @@ func (m *moments) add(w, v float64) {
 const (
 	boldReleases  = 20
 	boldServices  = 5
-	guessReleases = 40
+	guessReleases = 20
 	guessServices = 6
 	mostOfService = 10
 )
@@ -71,9 +72,13 @@ func (f *Fleet) add(m *Model, sign float64) {
 			to.Pod.add(sign, math.Sqrt(e.Pod/e.Seen))
 			to.Wander.add(sign, math.Sqrt(e.Wander/e.Seen))
 		}
-		for g := range grown {
-			if w := &e.Warm[g]; w.N > 0 {
-				to.Warm[g].add(sign, w.Sum/w.N)
+		for g := range e.Warm {
+			w := &e.Warm[g]
+			if mean, doubt, ok := w.mean(); ok && doubt < 1.0/enoughEvents {
+				to.Warm[g].add(sign, mean)
+			}
+			if w.N > 1 {
+				to.Within[g].add(sign*math.Min(w.N-1, mostOfService), w.within())
 			}
 		}
 	}
@@ -100,8 +105,11 @@ func (f *Fleet) expect(k Metric) guess {
 	g.drift = f.scale(g.drift, math.Sqrt(m.Drifted.worth(guessReleases)))
 	g.pod = f.scale(g.pod, m.Pod.upper(g.pod)/g.pod)
 	g.wander = f.scale(g.wander, m.Wander.upper(g.wander)/g.wander)
-	for i := range grown {
+	for i := range m.Warm {
 		f.warm(&g, i, m.Warm[i])
+		usual := g.within[i] * g.within[i]
+		seen := (guessReleases*usual + m.Within[i].Sum) / (guessReleases + m.Within[i].N)
+		g.within[i] = f.scale(g.within[i], math.Sqrt(seen/math.Max(usual, 1e-9)))
 	}
 	return g
 }
@@ -111,7 +119,7 @@ func (f *Fleet) scale(sd, factor float64) float64 {
 	if factor < 1 && !f.bold() {
 		return sd
 	}
-	return sd * math.Min(math.Max(factor, 0.5), 4)
+	return sd * math.Min(math.Max(factor, 0.25), 4)
 }
 
 // warm moves the warm-up that is expected at one age. To expect a stronger one is to be careful.

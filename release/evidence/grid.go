@@ -28,13 +28,13 @@ func newGrid() *grid {
 }
 
 // harm is the logarithm of the prior of harmful log-ratios: above 0, half of them
-// exponential with mean 0.3, half with mean 2.
-func (g *grid) harm() *[points]float64 {
+// exponential with one mean, half with the other.
+func (g *grid) harm(near, far float64) *[points]float64 {
 	var out [points]float64
 	for i, t := range g.theta {
 		out[i] = math.Inf(-1)
 		if t > 0 {
-			out[i] = math.Log(0.5/0.3*math.Exp(-t/0.3)+0.5/2*math.Exp(-t/2)) + g.width[i]
+			out[i] = math.Log(0.5/near*math.Exp(-t/near)+0.5/far*math.Exp(-t/far)) + g.width[i]
 		}
 	}
 	return &out
@@ -61,12 +61,13 @@ func (g *grid) null(variance float64) *[points]float64 {
 }
 
 // amplitudes are the nodes by which a warm-up may be stronger or weaker than expected, in standard
-// deviations, and the logarithms of their weights. Tails are a little heavier than normal.
-func amplitudes() (nodes, weights [9]float64) {
+// deviations, and the logarithms of their weights: Student's with five degrees of freedom, for the
+// deviation itself is known from a few releases only.
+func amplitudes() (nodes, weights [11]float64) {
 	var sum float64
 	for i := range nodes {
-		nodes[i] = float64(i - 4)
-		weights[i] = math.Exp(-nodes[i]*nodes[i]/2) + 0.01
+		nodes[i] = float64(i - 5)
+		weights[i] = math.Pow(1+nodes[i]*nodes[i]/5, -3)
 		sum += weights[i]
 	}
 	for i := range weights {

@@ -29,7 +29,7 @@ func (s *Scale) WeighLevel(l *Ledger, m *Model) Finding {
 	if f.LogE < suspicion {
 		return f
 	}
-	for _, p := range l.leaveOut(Errors) {
+	for _, p := range append(l.leavePods(Errors), thirds(l.grownRequests())...) {
 		p.least = levelAge
 		t, level := s.level(l, m, p, &f)
 		f.LogE = math.Min(f.LogE, s.levelE(t, level, f.Usual))
@@ -56,6 +56,20 @@ func (s *Scale) level(l *Ledger, m *Model, p part, f *Finding) (fresh tally, lev
 	return fresh, level
 }
 
+// grownRequests returns the requests of new pods that take part, by slot.
+func (l *Ledger) grownRequests() []float64 {
+	p := all
+	p.least = levelAge
+	slots, _ := l.slots(Errors, p)
+	out := make([]float64, len(slots))
+	for i := range slots {
+		for g := range Groups {
+			out[i] += slots[i].fresh[g].n
+		}
+	}
+	return out
+}
+
 // levelE returns the logarithm of the e-value of a share above a level.
 func (s *Scale) levelE(t tally, level, wander float64) float64 {
 	if t.n <= 0 || level >= 0.5 {
@@ -71,5 +85,5 @@ func (s *Scale) levelE(t tally, level, wander float64) float64 {
 		}
 		like[i] = temper * (t.x*math.Log(ratio) + (t.n-t.x)*(math.Log1p(-p)-math.Log1p(-level)))
 	}
-	return logSum(like[:], s.harm[:])
+	return logSum(like[:], s.harm[Errors][:])
 }

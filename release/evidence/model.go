@@ -62,18 +62,24 @@ func (m *Model) expect(k Metric) expectation {
 		},
 	}
 	for i := range e.warm {
-		e.warm[i] = s.Warm[i].predict(g.mean[i], g.sd[i])
+		e.warm[i] = s.Warm[i].predict(spread{g.mean[i], g.sd[i]}, g.within[i])
 	}
 	return e
 }
 
-// warmth is how new pods of one age have differed from grown ones: contrasts of log-ratios.
+// warmth is how new pods of one age have differed from grown ones: contrasts of log-ratios. Few events make a
+// poor logarithm, so counts are added up first, and contrasts only tell how much releases differ.
 type warmth struct {
-	N      float64 `json:"n"`
-	Sum    float64 `json:"sum"`
-	Sq     float64 `json:"sq"`
-	Chance float64 `json:"chance"` // The sum of the variances that chance alone makes.
+	N        float64 `json:"n"`
+	Sum      float64 `json:"sum"`
+	Sq       float64 `json:"sq"`
+	Chance   float64 `json:"chance"`             // The sum of the variances that chance alone makes.
+	Events   float64 `json:"events,omitempty"`   // Of new pods.
+	Expected float64 `json:"expected,omitempty"` // The same if they were warm.
 }
+
+// enoughEvents is how many expected events make a logarithm.
+const enoughEvents = 5
 
 // ratio compares squared deviations with their expectation by the built-in guess.
 type ratio struct {
@@ -83,10 +89,12 @@ type ratio struct {
 
 // How many past releases the expectation is worth, and the bounds of what the past may make of it.
 const (
-	priorReleases = 6
-	noiseReleases = 2
-	leastRatio    = 0.25
-	largestRatio  = 16
+	priorReleases  = 6
+	noiseReleases  = 2
+	withinReleases = 6
+	leastRatio     = 0.25
+	largestRatio   = 16
+	relativeWithin = 0.35 // How much stronger or weaker a release warms up than others of its service.
 )
 
 // toward returns the variance that a service's past shows, drawn towards what is expected of it. Squares
@@ -104,19 +112,38 @@ func (r *ratio) add(squared, chance, expected float64) {
 	r.Sum += trust * trust * math.Min(math.Max(squared-chance, 0)/expected, 36)
 }
 
-// predict returns the warm-up that the next release will have, given what is expected of any service. The
-// service's own past outweighs the fleet's curve as soon as there is any.
-func (w *warmth) predict(mean, sd float64) spread {
-	if sd == 0 || w.N == 0 {
-		return spread{mean, sd}
+// predict returns the warm-up that the next release will have, given what is expected of any service and by how
+// much the releases of one differ. The service's own past outweighs the fleet's curve as soon as there is any.
+func (w *warmth) predict(any spread, within float64) spread {
+	own, doubt, ok := w.mean()
+	if any.sd == 0 || !ok {
+		return any
 	}
-	usual := 0.45 * sd
+	usual := math.Max(within*within, relativeWithin*relativeWithin*own*own)
+	between := (withinReleases*usual + w.N*w.within()) / (withinReleases + w.N)
+	ofMean := between/math.Max(w.N, 1) + doubt
+	trust := any.sd * any.sd / (any.sd*any.sd + ofMean)
+	return spread{any.mean + trust*(own-any.mean), math.Sqrt(trust*ofMean + between)}
+}
+
+// mean returns the mean log-ratio and the variance that chance gives it.
+func (w *warmth) mean() (mean, doubt float64, ok bool) {
+	switch {
+	case w.Expected > 0:
+		return math.Log((w.Events + 0.5) / (w.Expected + 0.5)), 1 / (math.Min(w.Events, w.Expected) + 0.5), true
+	case w.N > 0:
+		return w.Sum / w.N, w.Chance / w.N / w.N, true
+	}
+	return 0, 0, false
+}
+
+// within returns the variance between the releases of one service, beyond chance.
+func (w *warmth) within() float64 {
+	if w.N < 2 {
+		return 0
+	}
 	own := w.Sum / w.N
-	seen := math.Max(w.Sq/w.N-own*own-w.Chance/w.N, 0)
-	between := (3*usual*usual + w.N*seen) / (3 + w.N)
-	ofMean := between/w.N + w.Chance/w.N/w.N
-	trust := sd * sd / (sd*sd + ofMean)
-	return spread{mean + trust*(own-mean), math.Sqrt(trust*ofMean + between)}
+	return math.Max((w.Sq-w.N*own*own)/(w.N-1)-w.Chance/w.N, 0)
 }
 
 func (w *warmth) add(contrast, chance float64, expected spread) {
@@ -130,11 +157,18 @@ func (w *warmth) add(contrast, chance float64, expected spread) {
 	w.Chance += chance
 }
 
+// count adds the events of a cell whose release came to a log-ratio of shift in the end.
+func (w *warmth) count(c *cell, shift float64) {
+	w.Events += c.temper * c.x
+	w.Expected += c.temper * c.rho * (c.n - c.x) * math.Exp(shift)
+}
+
 // guess is what is expected of a service of which nothing is known: standard deviations on the log scale, and
 // the warm-up at each age.
 type guess struct {
 	shift, drift, pod, wander float64
 	mean, sd                  [Groups]float64
+	within                    [Groups]float64 // Between the releases of one service.
 }
 
 // guesses are deliberately a little wider than what services that we have seen show; releases of the fleet and
@@ -144,31 +178,37 @@ var guesses = [ratios]guess{
 		0.10, 0.40, 0.13, 0.12,
 		[Groups]float64{0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0},
 		[Groups]float64{0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0},
+		[Groups]float64{0.36, 0.27, 0.18, 0.09, 0.045, 0.0225, 0},
 	},
 	Latency: {
 		0.025, 0.10, 0.04, 0.03,
 		[Groups]float64{0.3, 0.2, 0.12, 0.06, 0.03, 0.01, 0},
 		[Groups]float64{0.35, 0.25, 0.15, 0.08, 0.04, 0.02, 0},
+		[Groups]float64{0.158, 0.113, 0.0675, 0.036, 0.018, 0.009, 0},
 	},
 	Slow: {
 		0.08, 0.30, 0.12, 0.10,
 		[Groups]float64{0.6, 0.45, 0.3, 0.15, 0.07, 0.03, 0},
 		[Groups]float64{0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0},
+		[Groups]float64{0.36, 0.27, 0.18, 0.09, 0.045, 0.0225, 0},
 	},
 	Tail: {
 		0.10, 0.35, 0.15, 0.14,
 		[Groups]float64{0.8, 0.6, 0.4, 0.2, 0.1, 0.05, 0},
 		[Groups]float64{1, 0.8, 0.5, 0.25, 0.12, 0.06, 0},
+		[Groups]float64{0.45, 0.36, 0.225, 0.113, 0.054, 0.027, 0},
 	},
 	P99: {
 		0.04, 0.15, 0.06, 0.06,
 		[Groups]float64{0.35, 0.25, 0.15, 0.08, 0.04, 0.02, 0},
 		[Groups]float64{0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0},
+		[Groups]float64{0.225, 0.158, 0.09, 0.045, 0.0225, 0.009, 0},
 	},
 	CPU: {
 		0.04, 0.15, 0.06, 0.05,
 		[Groups]float64{0.5, 0.35, 0.2, 0.1, 0.05, 0.02, 0},
 		[Groups]float64{1.2, 0.9, 0.6, 0.3, 0.15, 0.06, 0},
+		[Groups]float64{0.54, 0.405, 0.27, 0.135, 0.0675, 0.027, 0},
 	},
 }
 
@@ -245,13 +285,14 @@ func (m *Model) learn(l *Ledger, k Metric, nz noise) {
 	for i := range cells {
 		c := &cells[i]
 		d, v := c.estimate()
+		w := e.warm[c.group]
 		switch {
 		case c.after && c.group >= grown:
-			after.add(d, v)
+			after.add(d-w.mean, v+w.sd*w.sd)
 		case !c.after:
 			by[c.group].add(d, v)
-			if c.group >= grown {
-				side.add(d, v)
+			if c.group >= settling {
+				side.add(d-w.mean, v+w.sd*w.sd)
 			}
 		}
 	}
@@ -259,18 +300,45 @@ func (m *Model) learn(l *Ledger, k Metric, nz noise) {
 	unit := guesses[k]
 	if side.weight > 0 {
 		s.Shifted.add(side.mean()*side.mean(), 1/side.weight+pod, unit.shift*unit.shift)
-		for g := range grown {
-			if by[g].weight > 0 {
-				s.Warm[g].add(by[g].mean()-side.mean(), 1/by[g].weight+1/side.weight, e.warm[g])
-			}
-		}
 	}
 	if after.weight > 0 {
 		s.Drifted.add(after.mean()*after.mean(), e.shift+pod, unit.drift*unit.drift)
 	}
+	for g := range e.warm {
+		if by[g].weight <= 0 {
+			continue
+		}
+		shift, doubt := settled(by[max(g+1, grown):], e.shift+pod)
+		if !k.counts() {
+			s.Warm[g].add(by[g].mean()-shift, 1/by[g].weight+doubt, e.warm[g])
+			continue
+		}
+		events := 0.0
+		for i := range cells {
+			if c := &cells[i]; c.group == g && !c.after {
+				s.Warm[g].count(c, shift)
+				events += c.rho * (c.n - c.x)
+			}
+		}
+		if events >= enoughEvents {
+			s.Warm[g].add(by[g].mean()-shift, 1/by[g].weight+doubt, e.warm[g])
+		}
+	}
 	s.Seen++
 	s.Pod += nz.pod
 	s.Wander += nz.wander
+}
+
+// settled returns what the log-ratio of a release comes to when its pods are older, drawn towards none at all,
+// and the variance of that.
+func settled(older []estimate, usual float64) (mean, variance float64) {
+	var all estimate
+	for _, e := range older {
+		all.weight += e.weight
+		all.sum += e.sum
+	}
+	all.weight += 1 / usual
+	return all.mean(), 1 / all.weight
 }
 
 // estimate is a mean weighted by precision.

@@ -6,7 +6,8 @@ import "math"
 type Finding struct {
 	Metric Metric  `json:"-"`
 	Name   string  `json:"metric"`
-	LogE   float64 `json:"log_e"` // The e-value's natural logarithm, the least over all that was left out.
+	LogE   float64 `json:"log_e"`       // The e-value's natural logarithm, the least over all that was left out.
+	Whole  float64 `json:"log_e_whole"` // The same with nothing left out.
 	// The effect with its 95% interval: an increase of the share for errors, a relative increase for all others.
 	Effect float64 `json:"effect"`
 	Lower  float64 `json:"lower"`
@@ -26,21 +27,36 @@ type Finding struct {
 type Scale struct {
 	grid    *grid
 	log1    *softplus
-	harm    *[points]float64
-	nodes   [9]float64
-	weights [9]float64
+	harm    [ratios]*[points]float64
+	nodes   [11]float64
+	weights [11]float64
 }
 
 // NewScale returns the tables.
 func NewScale() *Scale {
 	s := &Scale{grid: newGrid(), log1: newSoftplus()}
-	s.harm = s.grid.harm()
+	for k := range s.harm {
+		s.harm[k] = s.grid.harm(harmful[k].near, harmful[k].far)
+	}
 	s.nodes, s.weights = amplitudes()
 	return s
 }
 
+// leftShare is how much of its evidence a release must have left, of what is to be expected of the part that is
+// left: a third less to look at is a third less evidence.
+const leftShare = 0.83
+
+// due makes up for what leaving something out costs of itself.
+func (p *part) due(logE float64) float64 { return logE * math.Max(leftShare/math.Max(p.left, 0.4), 1) }
+
 // suspicion is the logarithm of the e-value from which on it is worth leaving things out.
 const suspicion = 2.3
+
+// harmful are the log-ratios that harm is expected to have: the means of two exponentials. Errors are rare, and
+// multiply; a time or an amount of work does not.
+var harmful = [ratios]struct{ near, far float64 }{
+	Errors: {0.7, 2}, Latency: {0.3, 1}, Slow: {0.7, 1.5}, Tail: {0.7, 1.5}, P99: {0.5, 1.5}, CPU: {0.3, 1},
+}
 
 // materiality is the least relative increase whose lower bound is worth a verdict; of errors, of the share.
 var materiality = [ratios]float64{Errors: 0.001, Latency: 0.025, Slow: 0.15, Tail: 0.15, P99: 0.05, CPU: 0.05}
@@ -56,13 +72,14 @@ func (s *Scale) Weigh(l *Ledger, m *Model, k Metric) Finding {
 	s.describe(&f, m, cells, nz.pod*size.spread(), l.base(k, m))
 	f.Old = l.exposure(k)
 	f.LogE = s.logE(cells, m, k, nz.pod*size.spread())
+	f.Whole = f.LogE
 	if f.LogE < suspicion {
 		return f
 	}
 	// What is left is held against the null of the whole: a minimum with an e-value may be as bold as it likes.
-	for _, p := range l.leaveOut(k) {
+	for _, p := range append(l.leavePods(k), thirds(l.knowledge(k, cells, m.expect(k)))...) {
 		cells, _ := l.cells(k, m, nz, p)
-		f.LogE = math.Min(f.LogE, s.logE(cells, m, k, nz.pod*size.spread()))
+		f.LogE = math.Min(f.LogE, p.due(s.logE(cells, m, k, nz.pod*size.spread())))
 	}
 	return f
 }
@@ -79,41 +96,86 @@ func (l *Ledger) idle() bool {
 	return n < 30*slots
 }
 
-// leaveOut lists what the e-value must do without: each pod, and each third of the time.
-func (l *Ledger) leaveOut(k Metric) []part {
-	var parts []part
-	fresh := make([]bool, len(l.pods))
-	seen := make([]bool, len(l.pods))
-	last := 0
+// leavePods lists the pods that the e-value must do without, one at a time.
+func (l *Ledger) leavePods(k Metric) []part {
 	if k == P99 {
 		k = Latency
 	}
-	for i := range l.records {
-		r := &l.records[i]
-		if r.sum[k].n <= 0 {
-			continue
-		}
-		seen[r.pod], fresh[r.pod] = true, r.fresh
-		last = max(last, r.slot)
-	}
 	var counts [2]int
-	for pod := range seen {
-		if seen[pod] {
-			counts[side(fresh[pod])]++
+	seen := make([]bool, len(l.pods))
+	for i := range l.records {
+		if r := &l.records[i]; r.sum[k].n > 0 && !seen[r.pod] {
+			seen[r.pod] = true
+			counts[side(r.fresh)]++
 		}
 	}
+	var parts []part
 	for pod := range seen {
-		if seen[pod] && counts[side(fresh[pod])] > 1 {
-			parts = append(parts, part{pod: pod, from: -1, to: -1})
-		}
-	}
-	slots := last + 1
-	if pieces := min(slots, 3); pieces > 1 {
-		for i := range pieces {
-			parts = append(parts, part{pod: -1, from: i * slots / pieces, to: (i + 1) * slots / pieces})
+		if seen[pod] && counts[side(l.fresh[pod])] > 1 {
+			n := float64(counts[side(l.fresh[pod])])
+			parts = append(parts, part{pod: pod, from: -1, to: -1, left: (n - 1) / n})
 		}
 	}
 	return parts
+}
+
+// thirds lists the pieces of time that the e-value must do without: each holds a third of what is known, slot
+// by slot.
+func thirds(known []float64) []part {
+	var total float64
+	for _, w := range known {
+		total += w
+	}
+	if total <= 0 || len(known) < 2 {
+		return nil
+	}
+	var parts []part
+	from, sum, out, pieces := 0, 0.0, 0.0, min(len(known), 3)
+	for slot, w := range known {
+		sum += w
+		out += w
+		if last := slot+1 == len(known); last || sum >= total*float64(len(parts)+1)/float64(pieces) {
+			parts = append(parts, part{pod: -1, from: from, to: slot + 1, left: 1 - out/total})
+			from, out = slot+1, 0
+		}
+	}
+	return parts
+}
+
+// knowledge returns how precisely each slot tells the log-ratio: cells are shared out by their requests.
+func (l *Ledger) knowledge(k Metric, cells []cell, e expectation) []float64 {
+	if k == P99 {
+		k = Latency
+	}
+	slots, _ := l.slots(k, all)
+	out := make([]float64, len(slots))
+	for i := range slots {
+		s := &slots[i]
+		for g := range Groups {
+			c := cellOf(cells, g, i/blockSlots, s.old.n <= 0)
+			if s.fresh[g].n <= 0 || c == nil {
+				continue
+			}
+			if _, v := c.estimate(); v > 0 {
+				out[i] += s.fresh[g].n / c.size / (v + e.warm[g].sd*e.warm[g].sd)
+			}
+		}
+	}
+	return out
+}
+
+// cellOf returns the cell that a slot's new pods of one age are in.
+func cellOf(cells []cell, group, block int, after bool) *cell {
+	var found *cell
+	for i := range cells {
+		c := &cells[i]
+		if c.group == group && c.after == after && c.size > 0 && (c.block == block || after) {
+			if found = c; c.block == block {
+				break
+			}
+		}
+	}
+	return found
 }
 
 func side(fresh bool) int {
@@ -128,7 +190,7 @@ func side(fresh bool) int {
 func (s *Scale) logE(cells []cell, m *Model, k Metric, pod float64) float64 {
 	like := s.likelihood(cells, m, k)
 	null := s.grid.null(m.expect(k).shift + pod)
-	return logSum(like[:], s.harm[:]) - logSum(like[:], null[:])
+	return logSum(like[:], s.harm[k][:]) - logSum(like[:], null[:])
 }
 
 // likelihood returns the logarithm of the likelihood of each log-ratio of grown pods. How strongly pods of

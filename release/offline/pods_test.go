@@ -150,7 +150,7 @@ func TestPodsLearnsFromHistoryAndJudges(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("%d lines, want %d: %v", len(got), len(want), got)
 	}
-	if l := got["shop/bad"]; l.After > 120 || l.Metric != "errors" || *l.Lower > 0.05 || *l.Upper < 0.05 || l.EValue < 1000 {
+	if l := got["shop/bad"]; l.After > 150 || l.Metric != "errors" || *l.Lower > 0.05 || *l.Upper < 0.05 || l.EValue < 1000 {
 		t.Errorf("shop/bad: %+v", l)
 	}
 	milliseconds := judge(t, record(1000))

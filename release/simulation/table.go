@@ -93,35 +93,35 @@ func (o *Options) measure(ctx context.Context, shape Shape) error {
 	for _, s := range scores {
 		s.found = make([][]time.Duration, len(harms))
 	}
-	services := max((o.Releases+perService-1)/perService, 1)
-	for i := range services {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := o.judge(NewService(i, o.Seed, shape), harms, scores); err != nil {
-			return err
-		}
-	}
-	return o.print(shape, services, harms, scores)
-}
-
-// judge puts the releases of one service before all contestants at once.
-func (o *Options) judge(s *Service, harms []Harm, scores []*score) error {
+	services := make([]*Service, max((o.Releases+perService-1)/perService, 1))
 	j, err := release.New(release.Options{Alpha: o.Alpha})
 	if err != nil {
 		return err
 	}
+	for i := range services {
+		services[i] = NewService(i, o.Seed, shape)
+		teach(j, services[i])
+	}
+	for _, s := range services {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for h := range harms {
+			for range count(h) {
+				contest(s, harms[h], h, j, scores)
+			}
+		}
+	}
+	return o.print(shape, len(services), harms, scores)
+}
+
+// teach lets a judge see harmless releases of a service.
+func teach(j *release.Judge, s *Service) {
 	for range history {
 		t := j.Begin(s.Name(), Bounds())
 		s.Release(Harm{}, func(w *evidence.Window) bool { t.Observe(w); return true })
 		t.Accept()
 	}
-	for h := range harms {
-		for range count(h) {
-			contest(s, harms[h], h, j, scores)
-		}
-	}
-	return nil
 }
 
 // count returns how many releases with a harm each service has.
