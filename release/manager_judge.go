@@ -139,6 +139,7 @@ func (m *Manager) conclude(d *dossier, r *Release, v Verdict, basis Basis) {
 		decided := v
 		decided.Metrics = slices.Clone(v.Metrics)
 		d.record.Decided, d.record.DecidedBy = &decided, basis
+		m.metrics.decided.WithLabelValues(string(basis)).Inc()
 		m.logger.Warn("Release regressed", "release", d.id, "service", d.key.Service.String(),
 			"metric", v.Metric, "tier", v.Tier.String(), "reason", v.Reason)
 	}
