@@ -40,3 +40,14 @@ func TestMarkOverrulesAVerdict(t *testing.T) {
 	h.says(t, 2, []string{"mark", "none", "accepted"}, "tocsin get releases lists them")
 	h.says(t, 2, []string{"mark", "8c77aa", "accepted"}, "no such revision")
 }
+
+func TestPeopleTakeCareOfAnIncident(t *testing.T) {
+	h := startHouse(t)
+	h.says(t, 0, []string{"acknowledge", "1a2", "--by", "ann"}, "errors 12.4% instead of 0.3%: acknowledged")
+	h.says(t, 0, []string{"resolve", "1a2b", "--by", "bob"}, "resolved")
+	h.says(t, 2, []string{"resolve", "1a2b"}, "tocsin describe incident 1a2b says more")
+	h.says(t, 2, []string{"acknowledge", "77"}, "tocsin get incidents lists them")
+	if i := h.incidents[0]; i.AcknowledgedBy != "ann" || i.ResolvedBy != "bob" {
+		t.Errorf("%+v", i)
+	}
+}

@@ -110,7 +110,7 @@ func fetch[T any, P interface {
 const searched = 1000
 
 // complete returns the ID of a list that is what is given or, as the only one of the newest, begins
-// with it. What stands before an ID's last hyphen may be left out.
+// with it.
 func (c *client) complete(ctx context.Context, path, id string) (string, error) {
 	one := strings.TrimSuffix(path, "s")
 	var any json.RawMessage
@@ -125,9 +125,7 @@ func (c *client) complete(ctx context.Context, path, id string) (string, error) 
 	}
 	var found []string
 	for _, x := range items {
-		whole := x.id()
-		if strings.HasPrefix(whole, id) ||
-			strings.HasPrefix(whole[strings.LastIndexByte(whole, '-')+1:], id) {
+		if whole := x.id(); begins(whole, id) {
 			found = append(found, whole)
 		}
 	}
@@ -140,6 +138,11 @@ func (c *client) complete(ctx context.Context, path, id string) (string, error) 
 	}
 	return "", fmt.Errorf("%w: %d %s begin with %s: write more of one of %s",
 		errBadInput, len(found), path, id, strings.Join(found[:min(len(found), 5)], ", "))
+}
+
+// begins tells whether an ID begins so, with what stands before its last hyphen or without it.
+func begins(id, so string) bool {
+	return strings.HasPrefix(id, so) || strings.HasPrefix(id[strings.LastIndexByte(id, '-')+1:], so)
 }
 
 // identified is a thing of which only the ID matters. A release has it one level below.

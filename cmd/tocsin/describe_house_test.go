@@ -191,7 +191,7 @@ func (e *engine) Retry(_ context.Context, id, by, note string) (action.Action, e
 func (e *engine) Suspend(_ context.Context, p action.Pause) (action.Pause, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p.ID, p.At = fmt.Sprintf("p%d", len(e.paused)), time.Now()
+	p.ID, p.At = fmt.Sprintf("pause-%d", len(e.paused)), time.Now()
 	e.paused = append(e.paused, p)
 	return p, nil
 }

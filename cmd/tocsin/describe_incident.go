@@ -119,6 +119,11 @@ func (i *incidentSheet) next(s *sheet) {
 			})
 		}
 	}
+	if i.State == incident.Open {
+		all = append(all, choice{
+			"tocsin acknowledge " + i.ID, "says that you look after it; reminders end",
+		})
+	}
 	if len(i.Findings) > 0 {
 		all = append(all, choice{
 			"tocsin feedback useful|not-useful|expected " + i.ID, "says what you think of it",

@@ -102,6 +102,7 @@ func TestDescribe(t *testing.T) {
 				"http errors  12.4%     0.3%      +12.1 points (41 times)",
 				"the same service, 40s before",
 				"tocsin describe action undo-5b0d",
+				"tocsin acknowledge 1a2b",
 				"tocsin feedback useful|not-useful|expected 1a2b",
 			},
 		},

@@ -124,8 +124,9 @@ func (l *listing) get(cmd *cobra.Command, c *client, query url.Values, g getFlag
 	if err != nil {
 		return err
 	}
-	if len(items) == 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "There are no such %s.\n", l.name)
+	if len(items) == 0 && g.output != "json" {
+		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "There are no such %s.\n", l.name)
+		return err
 	}
 	return l.show(cmd.OutOrStdout(), items, g.output)
 }

@@ -180,11 +180,30 @@ func (h *house) Incidents() []incident.Incident {
 	return slices.Clone(h.incidents)
 }
 
-func (h *house) Acknowledge(string, string, time.Time) (incident.Incident, error) {
-	return incident.Incident{}, incident.ErrUnknown
+func (h *house) Acknowledge(id, by string, at time.Time) (incident.Incident, error) {
+	return h.care(id, func(i *incident.Incident) {
+		i.State, i.AcknowledgedBy, i.AcknowledgedAt = incident.Acknowledged, by, at
+	})
 }
 
-func (h *house) Resolve(string, string, time.Time) (incident.Incident, error) {
+func (h *house) Resolve(id, by string, at time.Time) (incident.Incident, error) {
+	return h.care(id, func(i *incident.Incident) {
+		i.State, i.ResolvedBy, i.End = incident.Resolved, by, at
+	})
+}
+
+func (h *house) care(id string, change func(*incident.Incident)) (incident.Incident, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for n := range h.incidents {
+		if i := &h.incidents[n]; i.ID == id {
+			if i.State == incident.Resolved {
+				return *i, incident.ErrResolved
+			}
+			change(i)
+			return *i, nil
+		}
+	}
 	return incident.Incident{}, incident.ErrUnknown
 }
 

@@ -81,7 +81,8 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newRun(), newCheck(), newReplay(), newVersion(), newDemo(), newJudge(),
 		newFeedback(), newBacktest(), newPlan(), newGet(), newDescribe(), newApprove(), newAbort(),
-		newRetry(), newMark(), newPause(), newResume(), newReport())
+		newRetry(), newMark(), newPause(), newResume(), newReport(), newAcknowledge(),
+		newResolve())
 	return root
 }
 

@@ -132,7 +132,7 @@ func pausesToEnd(ctx context.Context, c *client, id string, all bool) ([]string,
 	var found []string
 	now := time.Now()
 	for i := range known {
-		if p := &known[i]; p.Active(now) && strings.HasPrefix(p.ID, id) {
+		if p := &known[i]; p.Active(now) && begins(p.ID, id) {
 			found = append(found, p.ID)
 		}
 	}
