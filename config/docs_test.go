@@ -46,7 +46,7 @@ func TestExamples(t *testing.T) {
 		examples := strings.Split(string(text), "```yaml\n")
 		for _, example := range examples[1:] {
 			example, _, _ = strings.Cut(example, "```")
-			if !strings.Contains(example, "clusters") {
+			if !strings.Contains("\n"+example, "\nclusters") {
 				example = head + example
 			}
 			if _, err := Parse(page, []byte(example)); err != nil {
