@@ -19,8 +19,8 @@ type Instant struct {
 	Samples []Sample
 }
 
-// Quiet returns the workloads of a cluster that have not been released for some time, by name. Their
-// history is what Check wants.
+// Quiet returns the workloads of a cluster that have not been released for some time, by name.
+// Their history is what Check wants.
 func (m *Manager) Quiet(cluster string, now time.Time, least time.Duration) []Key {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,9 +47,9 @@ func (f *Followed) quiet(from, to time.Time) bool {
 	return true
 }
 
-// Check judges releases that were none: pieces of quiet history of a workload, some of whose pods are
-// called new. If too many of them are called regressed, the judge is stricter with this workload from
-// then on. History is in the order of time, an hour of it at least, and best a night; it takes
+// Check judges releases that were none: pieces of quiet history of a workload, some of whose pods
+// are called new. If too many of them are called regressed, the judge is stricter with the workload
+// from then on. History is in the order of time, an hour of it at least, and best a night; it takes
 // seconds, during which the manager goes on.
 func (m *Manager) Check(k Key, history []Instant) (Checked, error) {
 	if len(history) == 0 {

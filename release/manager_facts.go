@@ -301,6 +301,11 @@ func deadline(s *scene) charge {
 	return c
 }
 
+// outweighs reports whether facts say more than another verdict.
+func (v *Verdict) outweighs(w *Verdict) bool {
+	return !v.At.IsZero() && (v.Tier > w.Tier || v.Tier == w.Tier && v.Result >= w.Result)
+}
+
 // withFacts lets the facts speak for a release, beside what its samples say.
 func withFacts(v Verdict, f *Verdict, now time.Time) Verdict {
 	v.Result, v.Tier, v.Metric, v.Missing = f.Result, f.Tier, f.Metric, Missing{}

@@ -48,31 +48,35 @@ func (m *Manager) missed(tr *Transition) {
 	m.keep(d, &tr.Release)
 }
 
-// close ends a release. Only one that was accepted is learnt from, and only if it was no way back
-// from a bad one: the distance to that is not what harmless releases differ by.
+// close ends a release.
 func (m *Manager) close(d *dossier, tr *Transition) {
 	r := &tr.Release
-	f := m.tracker.workloads[d.key]
-	if new := f.known(r.New.Hash); tr.To == Done && new != nil && new.Standing == Accepted && new.Release == r.ID {
-		old := f.known(r.Old.Hash)
-		if d.trial != nil && !r.Back && (old == nil || old.Standing != Bad) {
-			d.trial.Accept()
-			m.metrics.learnt.Inc()
-		}
+	if d.trial != nil && m.harmless(tr) {
+		d.trial.Accept()
+		m.metrics.learnt.Inc()
 	}
 	m.metrics.ended.WithLabelValues(string(tr.To)).Inc()
-	m.logger.Info("Release ends", "release", r.ID, "service", r.Service.String(), "state", string(tr.To),
-		"result", r.Result.String(), "reason", r.Reason)
+	m.logger.Info("Release ends", "release", r.ID, "service", r.Service.String(),
+		"state", string(tr.To), "result", r.Result.String(), "reason", r.Reason)
 	m.tell(d, r, tr.At, tr)
 	delete(m.running, d.id)
-	m.services[r.Service] = slices.DeleteFunc(m.services[r.Service], func(o *dossier) bool { return o == d })
-	if len(m.services[r.Service]) == 0 {
+	others := slices.DeleteFunc(m.services[r.Service], func(o *dossier) bool { return o == d })
+	if m.services[r.Service] = others; len(others) == 0 {
 		delete(m.services, r.Service)
 	}
 	m.leave(d, r)
 	m.keep(d, r)
 	m.counting -= len(d.counted)
 	d.counters, d.counted, d.pods = nil, nil, nil // Its trial stays for the pool's sake.
+}
+
+// harmless reports whether a release is one to learn from: it was accepted, and it was no way back
+// from a bad one, whose distance is not what harmless releases differ by.
+func (m *Manager) harmless(tr *Transition) bool {
+	r, f := &tr.Release, m.tracker.workloads[tr.Release.Key]
+	known, old := f.known(r.New.Hash), f.known(r.Old.Hash)
+	accepted := known != nil && known.Standing == Accepted && known.Release == r.ID
+	return tr.To == Done && accepted && !r.Back && (old == nil || old.Standing != Bad)
 }
 
 // keep remembers the record of a release that is over, without its pods.

@@ -42,7 +42,7 @@ func (m *Manager) judgeRelease(d *dossier, r *Release, now time.Time) {
 	d.record.DataAt = d.dataAt()
 	v = d.stale(v, r, now)
 	m.judgeFacts(d, r, now)
-	if f := &d.facts; !f.At.IsZero() && (f.Tier > v.Tier || f.Tier == v.Tier && f.Result >= v.Result) {
+	if f := &d.facts; f.outweighs(&v) {
 		v, basis = withFacts(v, f, now), ByFacts
 		d.record.DataAt = f.At
 	}
@@ -72,8 +72,8 @@ func (m *Manager) ownVerdict(d *dossier, now time.Time) {
 	}
 }
 
-// waits reports whether the soak time of a release is over, but not all samples of it have come: after
-// a restart they are on their way. Nobody waits for long.
+// waits reports whether the soak time of a release is over, but not all samples of it have come:
+// after a restart they are on their way. Nobody waits for long.
 func (m *Manager) waits(r *Release, now time.Time) bool {
 	d := m.running[r.ID]
 	if d == nil || r.State != Soaking {
@@ -89,9 +89,9 @@ func (m *Manager) waits(r *Release, now time.Time) bool {
 	return now.Sub(d.waitsSince) < waitLongest
 }
 
-// wholeService takes from a verdict by before and after what it cannot know. Something else may have
-// begun at the same time, and no old pods stand beside the new ones to tell: its e-value counts for
-// less, and it never leads to more than a pause.
+// wholeService takes from a verdict by before and after what it cannot know. Something else may
+// have begun at the same time, and no old pods stand beside the new ones to tell: its e-value counts
+// for less, and it never leads to more than a pause.
 func wholeService(v Verdict, alpha float64) Verdict {
 	if len(v.Metrics) == 0 {
 		return v // There is none yet.

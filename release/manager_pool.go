@@ -31,7 +31,7 @@ type pool struct {
 
 const (
 	poolWithin   = 2 * time.Hour // From the first start.
-	contradicts  = 0.3           // A release whose own e-value is smaller is not called bad for the others'.
+	contradicts  = 0.3           // Who has a smaller e-value is not called bad for the others'.
 	poolAtLeast  = 2             // Clusters.
 	poolEvidence = 2             // The e-value of a member is the mean of its own and the pool's.
 )

@@ -13,7 +13,7 @@ type Basis string
 const (
 	NoBasis    Basis = ""           // Nothing yet.
 	ByPods     Basis = "pods"       // New pods against old ones.
-	ByService  Basis = "service"    // The service as a whole, before and after: its samples name no pods.
+	ByService  Basis = "service"    // The service as a whole, before and after.
 	ByClusters Basis = "clusters"   // The same release of several clusters together.
 	ByFacts    Basis = "kubernetes" // What Kubernetes tells of new pods. There is no e-value for it.
 )
@@ -27,9 +27,9 @@ type Record struct {
 	DecidedBy  Basis     `json:"decided_by,omitempty"`  // Its basis.
 	Pooled     *Verdict  `json:"pooled,omitempty"`      // The newest of all clusters together.
 	Clusters   []string  `json:"clusters,omitempty"`    // Those that are judged together.
-	Smallest   *Smallest `json:"smallest,omitempty"`    // The effects that it can show, as far as known.
+	Smallest   *Smallest `json:"smallest,omitempty"`    // The effects that it can show.
 	Bound      float64   `json:"bound,omitempty"`       // The e-value that makes it Regressed.
-	AcceptedBy string    `json:"accepted_by,omitempty"` // Who accepted its revision while it ran or after.
+	AcceptedBy string    `json:"accepted_by,omitempty"` // Who accepted its revision.
 	OldPods    int       `json:"old_pods,omitempty"`    // Pods that there were samples of.
 	NewPods    int       `json:"new_pods,omitempty"`
 
@@ -120,7 +120,8 @@ func (m *Manager) tell(d *dossier, r *Release, at time.Time, tr *Transition) {
 	e.Record = e.told()
 	if tr != nil {
 		named := *tr
-		named.Release = Release{Key: tr.Release.Key, ID: tr.Release.ID, State: tr.Release.State, Start: tr.Release.Start}
+		of := &tr.Release
+		named.Release = Release{Key: of.Key, ID: of.ID, State: of.State, Start: of.Start}
 		e.Transition = &named
 	}
 	m.events = append(m.events, e)

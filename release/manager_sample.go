@@ -229,9 +229,9 @@ func (m *Manager) endWindow(d *dossier, at time.Time) {
 	d.record.OldPods, d.record.NewPods = d.inWindow[0], d.inWindow[1]
 }
 
-// takeWhole folds in a sample of a service whose requests name no pods: it is the old revision until
-// the first new pod, and the new one when most pods are new. What is mixed says nothing. Memory may
-// be known by pods nevertheless.
+// takeWhole folds in a sample of a service whose requests name no pods: it is the old revision
+// until the first new pod, and the new one when most pods are new. What is mixed says nothing.
+// Memory may be known by pods nevertheless.
 func (m *Manager) takeWhole(d *dossier, r *Release, at time.Time, s *Sample) string {
 	if d.basis == ByPods || s.Window <= 0 {
 		return dropWhole

@@ -20,13 +20,13 @@ type ManagerState struct {
 	At       time.Time       `json:"at"` // The newest time that was heard of.
 	Tracker  TrackerState    `json:"tracker"`
 	Judge    json.RawMessage `json:"judge"` // A JudgeState.
-	Releases []ReleaseState  `json:"releases,omitempty"`
+	Releases []RunningState  `json:"releases,omitempty"`
 	Past     []Record        `json:"past,omitempty"`
 	Troubles []Trouble       `json:"troubles,omitempty"`
 }
 
-// ReleaseState is what is known of a running release.
-type ReleaseState struct {
+// RunningState is what is known of a running release.
+type RunningState struct {
 	ID       string              `json:"id"`
 	Record   Record              `json:"record"`
 	Pods     []PodState          `json:"pods,omitempty"`
@@ -78,7 +78,7 @@ func (m *Manager) State() (ManagerState, error) {
 	for _, d := range m.running {
 		s.Releases = append(s.Releases, d.state())
 	}
-	slices.SortFunc(s.Releases, func(a, b ReleaseState) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(s.Releases, func(a, b RunningState) int { return strings.Compare(a.ID, b.ID) })
 	for _, r := range m.past {
 		s.Past = append(s.Past, r.clone())
 	}
@@ -93,8 +93,8 @@ func (m *Manager) State() (ManagerState, error) {
 	return s, nil
 }
 
-func (d *dossier) state() ReleaseState {
-	s := ReleaseState{
+func (d *dossier) state() RunningState {
+	s := RunningState{
 		ID: d.id, Record: d.record.clone(), Mostly: d.mostly, OldReady: d.oldReady,
 		OldShow: maps.Clone(d.oldShow), Basis: d.basis, SampleAt: d.sampleAt, FreshAt: d.freshAt,
 		Own: d.own, JudgedAt: d.judgedAt, ToldAt: d.toldAt, Told: d.toldVerdict, Reached: d.toldReached,
@@ -119,7 +119,8 @@ func (m *Manager) Restore(s ManagerState) error {
 		return errors.New("restore releases: the manager has begun already")
 	}
 	if s.Version != managerVersion {
-		return fmt.Errorf("restore releases: the state is of version %d, want %d", s.Version, managerVersion)
+		return fmt.Errorf("restore releases: the state is of version %d, want %d",
+			s.Version, managerVersion)
 	}
 	tracker, judge := m.tracker, m.judge
 	if err := m.reopen(s); err != nil {
@@ -158,8 +159,8 @@ func (m *Manager) reopen(s ManagerState) error {
 }
 
 // resume goes on with the releases that run, in the order of their starts: pools form anew.
-func (m *Manager) resume(states []ReleaseState) {
-	known := make(map[string]*ReleaseState, len(states))
+func (m *Manager) resume(states []RunningState) {
+	known := make(map[string]*RunningState, len(states))
 	for i := range states {
 		known[states[i].ID] = &states[i]
 	}
@@ -181,7 +182,7 @@ func (m *Manager) resume(states []ReleaseState) {
 	}
 }
 
-func (d *dossier) adopt(s *ReleaseState) {
+func (d *dossier) adopt(s *RunningState) {
 	d.record = s.Record.clone()
 	d.record.Release = Release{}
 	d.mostly, d.oldReady, d.basis = s.Mostly, s.OldReady, s.Basis

@@ -32,7 +32,6 @@ type workload struct {
 	key      release.Key
 	old, new string // Hashes.
 	begins   time.Time
-	progress release.Progress
 	look     func(*release.Progress) // Edits what a look finds.
 	source   []instant
 	edit     func(*release.Sample)
