@@ -162,7 +162,11 @@ func (r releases) Mark(
 	}
 	for _, rec := range r.Records() {
 		if rec.Release.Key == k && rec.Release.New.Hash == hash {
-			return r.actions.Forgive(ctx, k.Service, rec.Release.New.Images, by)
+			err := r.actions.Forgive(ctx, k.Service, rec.Release.New.Images, by)
+			if errors.Is(err, action.ErrUnknown) {
+				return nil // They were held to be bad nowhere.
+			}
+			return err
 		}
 	}
 	return nil
