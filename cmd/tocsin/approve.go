@@ -54,7 +54,7 @@ The beginning of an action's ID is enough if there is only one that begins so.`,
 			body := map[string]string{"by": c.author(by), "note": note}
 			path := "actions/" + id + "/" + verb
 			if _, err = c.call(cmd.Context(), http.MethodPost, path, nil, body, &a); err != nil {
-				return fmt.Errorf("%s %s: %w; tocsin describe action %s says more", verb, id, err, id)
+				return fmt.Errorf("%w; tocsin describe action %s says more", err, id)
 			}
 			s := newSheet(cmd.OutOrStdout())
 			s.line(actionTone(a.State), "%s of %s: %s%s", a.Kind, subjectOf(a.Service, a.Workload),
@@ -101,7 +101,7 @@ gone back to. The beginning of a release's ID is enough if there is only one tha
 			body := map[string]string{"standing": string(standing), "by": c.author(by)}
 			path := "releases/" + id + "/mark"
 			if _, err = c.call(cmd.Context(), http.MethodPost, path, nil, body, &d); err != nil {
-				return fmt.Errorf("mark release %s: %w", id, err)
+				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s of %s is %s\n",
 				oneLine(revision(d.Release.New), 200), subjectOf(d.Release.Service, d.Release.Workload),

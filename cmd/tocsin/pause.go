@@ -42,7 +42,7 @@ letters. Without --for it lasts until tocsin resume.`,
 			var made action.Pause
 			_, err = c.call(cmd.Context(), http.MethodPost, "pauses", nil, body, &made)
 			if err != nil {
-				return fmt.Errorf("pause %s: %w", p.scope(), err)
+				return err
 			}
 			return writePaused(cmd, &made)
 		},
@@ -154,7 +154,7 @@ func resume(cmd *cobra.Command, c *client, id, by string) error {
 	body := map[string]string{"by": c.author(by)}
 	_, err := c.call(cmd.Context(), http.MethodDelete, "pauses/"+id, nil, body, &ended)
 	if err != nil {
-		return fmt.Errorf("resume %s: %w", id, err)
+		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the pause of %s is over\n",
 		id, oneLine(ended.Scope.String(), 200))
