@@ -26,8 +26,11 @@ type labelSets struct {
 
 func newLabelSets() labelSets { return labelSets{index: make(map[string]int32)} }
 
-// outgrown reports whether most of what is remembered has gone.
-func (l *labelSets) outgrown() bool { return len(l.raws) > 1024 && len(l.raws) > 4*len(l.order) }
+// outgrown reports whether most of what is remembered has gone from answers that had so many
+// label sets.
+func (l *labelSets) outgrown(places int) bool {
+	return len(l.raws) > 1024 && len(l.raws) > 4*places
+}
 
 func (l *labelSets) guess(place int) (int32, string) {
 	if place < len(l.order) {

@@ -2,6 +2,7 @@ package promql
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ func (q *podQuery) job(g *podGather, part podPart) *podJob {
 		t = newPodTable(q.podKey(part.label))
 		q.tables[part] = t
 	}
+	t.used = time.Now()
 	j := &podJob{q: q, table: t}
 	j.got.targets = g.targets
 	if q.Name == PodLatency {
@@ -54,17 +56,18 @@ func (q *podQuery) podKey(label int) func(labels map[string]string) (podName, bo
 
 // ask is Source.Pods.
 func (p *pods) ask(ctx context.Context, r PodRange) (PodHistory, error) {
-	targets, err := newPodTargets(r.Targets)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	targets, err := newPodTargets(r.Targets, p.exprs)
 	if err != nil {
 		return PodHistory{}, err
 	}
+	p.exprs = targets.exprs
 	fill(&r.Step, 15*time.Second)
 	sp, ok := p.span(r, targets.names)
 	if !ok || len(targets.services) == 0 {
 		return PodHistory{}, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if f := p.ready(); f != nil {
 		return PodHistory{}, p.s.sourceError("ask for pods", f)
 	}
@@ -199,10 +202,16 @@ func (c *podCall) run(ctx context.Context, g *podGather, jobs []*podJob) *failur
 
 // ask asks one job.
 func (j *podJob) ask(ctx context.Context, s *Source) {
+	j.got.reserve(j.table.rows, j.table.values*j.a.steps)
 	j.table.to = &j.got
 	_, j.fail = s.ask(ctx, kindPods, j.expr, j.table, &j.a)
 	j.table.to = nil
+	j.table.rows, j.table.values = len(j.got.rows), len(j.got.data)/j.a.steps
 	s.countDrops(&j.a)
+	if n := j.a.drops[seriesLimit]; n > 0 && j.fail == nil {
+		j.fail = &failure{result: refused, reason: fmt.Sprintf(
+			"%s: more than %d series", errTooLarge, maxLabelSets)}
+	}
 }
 
 // settle takes in what jobs gave.
@@ -279,6 +288,9 @@ func newPodGather(sp span, targets *podTargets) *podGather {
 // take adds the rows of an answer to what is known of their pods.
 func (g *podGather) take(j *podJob) {
 	lines := g.got[j.q]
+	if lines == nil {
+		lines = make([]podLine, 0, max(len(g.entities), g.targets.names))
+	}
 	for i := range j.got.rows {
 		row := &j.got.rows[i]
 		id := g.entity(row)
@@ -321,6 +333,9 @@ func (l *podLine) add(upper float64, values []float64) {
 			l.buckets[i].values = addUp(l.buckets[i].values, values)
 			return
 		}
+	}
+	if l.buckets == nil {
+		l.buckets = make([]podBucket, 0, 16)
 	}
 	l.buckets = append(l.buckets, podBucket{upper, values})
 }

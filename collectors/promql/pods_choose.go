@@ -2,6 +2,7 @@ package promql
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -54,8 +55,15 @@ func (p *pods) renew(key podChoice, c *chosenSet, g *podGather, target int32) {
 }
 
 // forget gives up sets that have not given anything for long, also of services that nobody asks
-// for any more.
+// for any more, and what was remembered for queries that are not asked any more.
 func (p *pods) forget(now int64) {
+	for _, set := range p.sets {
+		for _, q := range set.queries {
+			maps.DeleteFunc(q.tables, func(_ podPart, t *podTable) bool {
+				return time.Since(t.used) > forgetSet
+			})
+		}
+	}
 	for key, c := range p.chosen {
 		if now-c.seen > forgetSet.Milliseconds() {
 			delete(p.chosen, key)
@@ -124,7 +132,7 @@ func (c *podCall) history() PodHistory {
 	h := PodHistory{
 		Queries: c.queries, Dropped: c.dropped, Until: c.pods.span.at(c.pods.span.steps - 1),
 	}
-	var records []podRecord
+	records := make([]podRecord, 0, len(c.pods.entities))
 	for i := range c.pods.targets.services {
 		records = c.records(records, &h, int32(i))
 	}

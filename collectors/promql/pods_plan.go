@@ -18,6 +18,9 @@ const (
 	maxPodQuery = 15_000
 	// maxPodValues bounds the values of one answer, and what a call holds of each metric.
 	maxPodValues = 4 << 20
+	// maxPodNames bounds the pods of a query, as far as they are known before: a source refuses
+	// answers of too many series.
+	maxPodNames = 4000
 	// valuesOfPod is how many values of a pod and instant room is reserved for: buckets mostly.
 	valuesOfPod = 24
 	// forgetSet is after how long without a sample another set may be chosen.
@@ -35,6 +38,7 @@ type pods struct {
 	looked   time.Time                  // When they were.
 	chosen   map[podChoice]*chosenSet
 	retry    time.Time // The source is not to be asked before.
+	exprs    podExprs  // Of the last call.
 }
 
 // podChoice is what a set is chosen for.
@@ -292,20 +296,21 @@ func (q *podQuery) podJobs(g *podGather, label int, who []int32) []*podJob {
 	var jobs []*podJob
 	var patterns []string
 	var job *podJob
-	used := 0
+	used, names := 0, 0
 	for _, i := range who {
 		for _, pattern := range g.targets.patterns[i] {
-			cost := len(pattern) + strings.Count(pattern, `\`) + 1
-			if job == nil || used+cost > room {
+			cost := len(pattern.text) + strings.Count(pattern.text, `\`) + 1
+			if job == nil || used+cost > room || names+pattern.names > maxPodNames {
 				job.close(text, before, patterns)
 				job = q.job(g, podPart{label, len(jobs)})
 				jobs = append(jobs, job)
-				patterns, used = nil, 0
+				patterns, used, names = nil, 0, 0
 			}
 			if n := len(job.who); n == 0 || job.who[n-1] != i {
 				job.who = append(job.who, i)
 			}
-			patterns, used = append(patterns, pattern), used+cost
+			patterns = append(patterns, pattern.text)
+			used, names = used+cost, names+pattern.names
 		}
 	}
 	job.close(text, before, patterns)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 )
 
 // podTable knows what the label sets in the answers to one query for pods, or for services as a
@@ -15,6 +16,10 @@ type podTable struct {
 	labelSets
 	series []podSeries // By number of label set.
 	turn   uint32      // Counts answers.
+	rows   int         // In the last answer, and its values for each instant.
+	values int
+	places int       // Label sets of a large answer of late: calls for few pods stand between.
+	used   time.Time // When it was last needed.
 
 	to *podAnswer // Of the answer that is being read.
 }
@@ -39,6 +44,12 @@ type podAnswer struct {
 	data    []float64
 }
 
+// reserve makes room for what an answer had last time.
+func (a *podAnswer) reserve(rows, values int) {
+	a.rows = make([]podRow, 0, rows+rows/8)
+	a.data = make([]float64, 0, min(values+values/8, maxPodValues))
+}
+
 // podRow is one series of an answer. Values of a native histogram are the cells of its instants.
 type podRow struct {
 	target int32
@@ -58,7 +69,8 @@ func newPodTable(key func(labels map[string]string) (podName, bool)) *podTable {
 }
 
 func (t *podTable) begin() {
-	if t.outgrown() {
+	t.places = max(len(t.order), t.places-t.places/16)
+	if t.outgrown(t.places) {
 		t.labelSets, t.series = newLabelSets(), nil
 	}
 	t.turn++

@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,27 +13,66 @@ import (
 // podTargets knows which service a pod is of. It does not change once it is made.
 type podTargets struct {
 	services []fleet.Service
-	patterns [][]string // Of each service: RE2 for whole names of its pods, the exact ones escaped.
-	names    int        // Exact names, and what expressions may stand for.
+	patterns [][]podPattern // Of each service.
+	names    int            // Of pods, as far as is known before.
 
 	exact    map[podName]int32
 	byPrefix map[podName][]matcher // Expressions, by the literal that they begin with.
 	lengths  []int                 // Of those, in falling order.
-	totals   bool                  // Names are those of services.
+	exprs    podExprs
+	totals   bool // Names are those of services.
+}
+
+// podPattern is RE2 for whole names of pods, and how many pods it may stand for.
+type podPattern struct {
+	text  string
+	names int
 }
 
 // matcher is a regular expression for pods of a service.
 type matcher struct {
-	expr   *regexp.Regexp
+	podExpr
 	target int32
+}
+
+// podExpr is a compiled expression for whole names, and the literal that they begin with.
+type podExpr struct {
+	expr   *regexp.Regexp
+	prefix string
+}
+
+// podExprs remembers expressions: most of those of one call come back in the next.
+type podExprs map[string]podExpr
+
+// compile returns an expression, from before if it was there.
+func (m podExprs) compile(text string, before podExprs) (podExpr, error) {
+	e, ok := m[text]
+	if !ok {
+		e, ok = before[text]
+	}
+	if !ok {
+		free, err := regexp.Compile(text)
+		if err != nil {
+			return podExpr{}, fmt.Errorf("match %q: %w", text, err)
+		}
+		e.prefix, _ = free.LiteralPrefix()
+		if e.expr, err = regexp.Compile("^(?:" + text + ")$"); err != nil {
+			return podExpr{}, fmt.Errorf("match %q: %w", text, err)
+		}
+	}
+	m[text] = e
+	return e, nil
 }
 
 // somePods is how many pods an expression is taken to stand for where room is reserved.
 const somePods = 10
 
 // newPodTargets takes in targets; those of one service are put together.
-func newPodTargets(targets []PodTarget) (*podTargets, error) {
-	t := &podTargets{exact: make(map[podName]int32), byPrefix: make(map[podName][]matcher)}
+func newPodTargets(targets []PodTarget, before podExprs) (*podTargets, error) {
+	t := &podTargets{
+		exact: make(map[podName]int32), byPrefix: make(map[podName][]matcher),
+		exprs: make(podExprs, len(before)),
+	}
 	index := make(map[fleet.Service]int32, len(targets))
 	for _, target := range targets {
 		i, ok := index[target.Service]
@@ -42,45 +82,50 @@ func newPodTargets(targets []PodTarget) (*podTargets, error) {
 			t.services = append(t.services, target.Service)
 			t.patterns = append(t.patterns, nil)
 		}
-		if err := t.admit(i, &target); err != nil {
+		if err := t.admit(i, &target, before); err != nil {
 			return nil, fmt.Errorf("pods of %s: %w", target.Service, err)
 		}
 	}
 	slices.Sort(t.lengths)
 	slices.Reverse(t.lengths)
 	for i := range t.patterns {
-		slices.Sort(t.patterns[i]) // The same text for the same pods, whoever names them first.
-		t.patterns[i] = slices.Compact(t.patterns[i])
+		// The same text for the same pods, whoever names them first.
+		byText := func(a, b podPattern) int { return cmp.Compare(a.text, b.text) }
+		slices.SortFunc(t.patterns[i], byText)
+		t.patterns[i] = slices.CompactFunc(t.patterns[i],
+			func(a, b podPattern) bool { return a.text == b.text })
 	}
 	return t, nil
 }
 
 // admit takes in one target. Names that an expression covers need not be asked for.
-func (t *podTargets) admit(i int32, target *PodTarget) error {
-	var exprs []*regexp.Regexp
+func (t *podTargets) admit(i int32, target *PodTarget, before podExprs) error {
+	var exprs []podExpr
 	for _, text := range target.Match {
-		expr, err := regexp.Compile("^(?:" + text + ")$")
+		e, err := t.exprs.compile(text, before)
 		if err != nil {
-			return fmt.Errorf("match %q: %w", text, err)
+			return err
 		}
-		exprs = append(exprs, expr)
-		prefix, _ := regexp.MustCompile(text).LiteralPrefix()
-		key := podName{target.Service.Namespace, prefix}
-		t.byPrefix[key] = append(t.byPrefix[key], matcher{expr, i})
-		if !slices.Contains(t.lengths, len(prefix)) {
-			t.lengths = append(t.lengths, len(prefix))
+		exprs = append(exprs, e)
+		key := podName{target.Service.Namespace, e.prefix}
+		t.byPrefix[key] = append(t.byPrefix[key], matcher{e, i})
+		if !slices.Contains(t.lengths, len(e.prefix)) {
+			t.lengths = append(t.lengths, len(e.prefix))
 		}
 		if strings.Contains(text, "|") {
 			text = "(?:" + text + ")"
 		}
-		t.patterns[i] = append(t.patterns[i], text)
+		t.patterns[i] = append(t.patterns[i], podPattern{text, max(somePods, len(target.Pods))})
 		t.names += somePods
 	}
 	for _, name := range target.Pods {
 		t.exact[podName{target.Service.Namespace, name}] = i
 		t.names++
-		if !slices.ContainsFunc(exprs, func(e *regexp.Regexp) bool { return e.MatchString(name) }) {
-			t.patterns[i] = append(t.patterns[i], regexp.QuoteMeta(name))
+		covers := func(e podExpr) bool {
+			return strings.HasPrefix(name, e.prefix) && e.expr.MatchString(name)
+		}
+		if !slices.ContainsFunc(exprs, covers) {
+			t.patterns[i] = append(t.patterns[i], podPattern{regexp.QuoteMeta(name), 1})
 		}
 	}
 	return nil

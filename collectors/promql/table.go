@@ -62,7 +62,7 @@ var _ rows = (*table)(nil)
 
 // begin starts another answer. Label sets that have gone are forgotten once they are many.
 func (t *table) begin() {
-	if t.outgrown() {
+	if t.outgrown(len(t.order)) {
 		t.clear()
 	}
 	t.turn++
