@@ -36,9 +36,10 @@ func newHerd(b *testing.B, releases int) *herd {
 		c.ID = k.Service.Name
 		m.Change(c)
 		for pod := range 12 {
+			name := fmt.Sprintf("%s-%s-%d", k.Service.Name, []string{"a", "b"}[pod/10], pod%10)
 			h.samples = append(h.samples, release.Sample{
-				Service: k.Service, Pod: fmt.Sprintf("%s-%s-%d", k.Service.Name, []string{"a", "b"}[pod/10], pod%10),
-				Bounds: bounds, Latency: make([]float64, 12), MemoryLimit: 1e9, Restarts: 0,
+				Service: k.Service, Pod: name, MemoryLimit: 1e9,
+				Bounds: bounds, Latency: make([]float64, 12),
 			})
 		}
 	}
@@ -88,7 +89,8 @@ func (h *herd) tick() {
 	h.manager.Advance("eu", h.now)
 }
 
-// BenchmarkManagerTick is one tick of 15 s for 500 releases at once, twenty minutes after their start.
+// BenchmarkManagerTick is one tick of 15 s for 500 releases at once, twenty minutes after their
+// start.
 func BenchmarkManagerTick(b *testing.B) {
 	h := newHerd(b, 500)
 	for range 80 {

@@ -36,7 +36,8 @@ func pods(hash string, n int, waiting, terminated string) []release.Pod {
 	var out []release.Pod
 	for i := range n {
 		out = append(out, release.Pod{
-			Name: fmt.Sprintf("%s-%d", hash, i), Started: noon.Add(time.Second), Waiting: waiting, Terminated: terminated,
+			Name: fmt.Sprintf("%s-%d", hash, i), Started: noon.Add(time.Second),
+			Waiting: waiting, Terminated: terminated,
 		})
 	}
 	return out
@@ -64,8 +65,8 @@ func (r *rack) show(d time.Duration, old, fresh []release.Pod, conditions ...rel
 	for end := r.now + d; r.now < end; {
 		r.now += 15 * time.Second
 		r.manager.Observe(release.Progress{
-			Key: shop, At: noon.Add(r.now), UID: "u1", Desired: 10, Old: side("a", old), New: side("b", fresh),
-			Conditions: conditions,
+			Key: shop, At: noon.Add(r.now), UID: "u1", Desired: 10,
+			Old: side("a", old), New: side("b", fresh), Conditions: conditions,
 		})
 		r.manager.Advance("eu", noon.Add(r.now))
 	}
@@ -185,7 +186,8 @@ func TestFactsOfKubernetes(t *testing.T) {
 			r.show(5*time.Minute, old(), fresh)
 		}, release.Inconclusive, release.Watch, ""},
 		{"old pods are killed for their memory now and then", func(r *rack) {
-			r.show(5*time.Minute, append(old(), ready(pods("a9", 1, "", "OOMKilled"))...), ready(pods("b", 2, "", "OOMKilled")))
+			before := append(old(), ready(pods("a9", 1, "", "OOMKilled"))...)
+			r.show(5*time.Minute, before, ready(pods("b", 2, "", "OOMKilled")))
 		}, release.Inconclusive, release.Watch, release.OOMKilled},
 		{"the image is not there yet", func(r *rack) {
 			r.show(5*time.Minute, old(), pods("b", 2, "ImagePullBackOff", ""))
@@ -220,12 +222,14 @@ func TestFactsOfKubernetes(t *testing.T) {
 			rec := r.record()
 			v := rec.Verdict
 			if v.Result != tc.want || v.Tier != tc.tier || v.Metric != string(tc.metric) {
-				t.Errorf("%v, %v, %q: %s; want %v, %v, %q", v.Result, v.Tier, v.Metric, v.Reason, tc.want, tc.tier, tc.metric)
+				t.Errorf("%v, %v, %q: %s; want %v, %v, %q",
+					v.Result, v.Tier, v.Metric, v.Reason, tc.want, tc.tier, tc.metric)
 			}
 			if decided := rec.Decided != nil; decided != (tc.want == release.Regressed) {
 				t.Errorf("decided: %v", decided)
 			}
-			if tc.want == release.Regressed && (rec.DecidedBy != release.ByFacts || !rec.DataAt.Equal(noon.Add(r.now))) {
+			byFacts := rec.DecidedBy == release.ByFacts && rec.DataAt.Equal(noon.Add(r.now))
+			if tc.want == release.Regressed && !byFacts {
 				t.Errorf("decided by %q, by data of %s", rec.DecidedBy, rec.DataAt)
 			}
 		})
@@ -236,7 +240,8 @@ func TestFactsOfKubernetes(t *testing.T) {
 func (r *rack) probes(after time.Duration) {
 	c := change(shop, fleet.Warning, after)
 	c.Event = &fleet.Event{
-		Reason: "Unhealthy", Message: "Readiness probe failed", Object: "Pod/b-0", First: c.At, Last: c.At,
+		Reason: "Unhealthy", Message: "Readiness probe failed", Object: "Pod/b-0",
+		First: c.At, Last: c.At,
 	}
 	r.manager.Change(c)
 }

@@ -27,7 +27,7 @@ func newSaga(t *testing.T, seed uint64, restarts bool) *saga {
 		rng: rand.New(rand.NewPCG(seed, 9)), restarts: restarts, bad: map[release.Key]bool{},
 		troubled: map[release.Key]bool{},
 	}
-	s.world = newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 11 * time.Minute}})
+	s.world = newWorld(t, soak(11*time.Minute))
 	for i := range 3 {
 		p := workloadOf([]string{"eu", "us"}[i%2], []string{"shop", "cart"}[i/2])
 		h := []simulation.Harm{{}, {}, {Errors: 0.4}, {Latency: 4}}[s.rng.IntN(4)]
@@ -144,8 +144,8 @@ func (s *saga) check() {
 	}
 }
 
-// Whatever happens to the manager: the same calls give the same events, nothing is regressed without
-// evidence, nothing bad is accepted, and a restart changes nothing in the end.
+// Whatever happens to the manager: the same calls give the same events, nothing is regressed
+// without evidence, nothing bad is accepted, and a restart changes nothing in the end.
 func TestManagerRandomHistories(t *testing.T) {
 	for seed := range uint64(3) {
 		play := func(restarts bool) *saga {

@@ -16,9 +16,10 @@ import (
 // played is a world with releases that run, that are over, and that were decided.
 func played(t *testing.T) *world {
 	t.Helper()
-	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 12 * time.Minute}})
+	w := newWorld(t, soak(12*time.Minute))
 	w.add(workloadOf("eu", "over"), made(3, 1, simulation.Rolling, time.Hour), simulation.Harm{})
-	w.add(workloadOf("eu", "bad"), made(4, 1, simulation.Fixed, time.Hour), simulation.Harm{Errors: 0.5})
+	bad := simulation.Harm{Errors: 0.5}
+	w.add(workloadOf("eu", "bad"), made(4, 1, simulation.Fixed, time.Hour), bad)
 	p := w.add(workloadOf("us", "over"), made(5, 1, simulation.Fixed, time.Hour), simulation.Harm{})
 	p.look = crashing
 	w.until(20*time.Minute, nil)
@@ -51,7 +52,8 @@ func TestManagerStateIsWhatItWas(t *testing.T) {
 	}
 	for i := range records {
 		a, b := &records[i], &again[i]
-		if a.Release.ID != b.Release.ID || a.Verdict.Reason != b.Verdict.Reason || (a.Decided == nil) != (b.Decided == nil) {
+		same := a.Verdict.Reason == b.Verdict.Reason && (a.Decided == nil) == (b.Decided == nil)
+		if a.Release.ID != b.Release.ID || !same {
 			t.Errorf("record %+v, then %+v", a, b)
 		}
 	}
@@ -107,9 +109,12 @@ func TestManagerRefusesStates(t *testing.T) {
 
 func TestManagerCounts(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	w := newWorld(t, release.ManagerOptions{Reg: reg, Tracker: release.TrackerOptions{Soak: 12 * time.Minute}})
+	opts := soak(12 * time.Minute)
+	opts.Reg = reg
+	w := newWorld(t, opts)
 	w.add(workloadOf("eu", "over"), made(3, 1, simulation.Rolling, time.Hour), simulation.Harm{})
-	w.add(workloadOf("eu", "bad"), made(4, 1, simulation.Fixed, time.Hour), simulation.Harm{Errors: 0.5})
+	bad := simulation.Harm{Errors: 0.5}
+	w.add(workloadOf("eu", "bad"), made(4, 1, simulation.Fixed, time.Hour), bad)
 	w.until(20*time.Minute, nil)
 	w.manager.Sample("eu", w.now, []release.Sample{{Service: shop.Service, Pod: "x"}})
 	want := `

@@ -14,6 +14,11 @@ import (
 	"tocsin/release/simulation"
 )
 
+const (
+	healthy   = release.Healthy
+	regressed = release.Regressed
+)
+
 func TestManagerJudgesReleasesWhileTheyRun(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -22,14 +27,14 @@ func TestManagerJudgesReleasesWhileTheyRun(t *testing.T) {
 		want   release.Result
 		within time.Duration
 	}{
-		{"harmless", simulation.Progressive, simulation.Harm{}, release.Healthy, 25 * time.Minute},
-		{"half of requests fail", simulation.Rolling, simulation.Harm{Errors: 0.5}, release.Regressed, time.Minute},
-		{"errors", simulation.Fixed, simulation.Harm{Errors: 0.05}, release.Regressed, 5 * time.Minute},
-		{"twice as slow", simulation.Progressive, simulation.Harm{Latency: 2}, release.Regressed, 10 * time.Minute},
+		{"harmless", simulation.Progressive, simulation.Harm{}, healthy, 25 * time.Minute},
+		{"half fail", simulation.Rolling, simulation.Harm{Errors: 0.5}, regressed, time.Minute},
+		{"errors", simulation.Fixed, simulation.Harm{Errors: 0.05}, regressed, 5 * time.Minute},
+		{"slow", simulation.Progressive, simulation.Harm{Latency: 2}, regressed, 10 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, release.ManagerOptions{})
-			p := w.add(workloadOf("eu", "shop"), made(1, 1, tc.style, 30*time.Minute), tc.harm)
+			p := w.shop(1, tc.style, 30*time.Minute, tc.harm)
 			stop := w.decided(p)
 			if tc.want != release.Regressed {
 				stop = nil
@@ -37,11 +42,12 @@ func TestManagerJudgesReleasesWhileTheyRun(t *testing.T) {
 			w.until(tc.within, stop)
 			rec := w.record(p)
 			if rec.Verdict.Result != tc.want {
-				t.Errorf("%v at %v: %s; want %v within %v", rec.Verdict.Result, w.now.Sub(noon), rec.Verdict.Reason,
-					tc.want, tc.within)
+				t.Errorf("%v at %v: %s; want %v within %v",
+					rec.Verdict.Result, w.now.Sub(noon), rec.Verdict.Reason, tc.want, tc.within)
 			}
-			if rec.Basis != release.ByPods || rec.OldPods == 0 || rec.NewPods == 0 || rec.Smallest == nil {
-				t.Errorf("it rests on %q, %d old pods, %d new ones, %v", rec.Basis, rec.OldPods, rec.NewPods, rec.Smallest)
+			if rec.Basis != release.ByPods || rec.OldPods*rec.NewPods == 0 || rec.Smallest == nil {
+				t.Errorf("it rests on %q, %d old pods, %d new ones, %v",
+					rec.Basis, rec.OldPods, rec.NewPods, rec.Smallest)
 			}
 			if !rec.DataAt.Equal(w.now) || rec.Bound != 1000 {
 				t.Errorf("data of %s at %s, bound %g", rec.DataAt, w.now, rec.Bound)
@@ -53,7 +59,8 @@ func TestManagerJudgesReleasesWhileTheyRun(t *testing.T) {
 func TestManagerTellsAlarmsAtOnceAndAllElseRarely(t *testing.T) {
 	w := newWorld(t, release.ManagerOptions{})
 	good := w.add(workloadOf("eu", "good"), made(1, 1, simulation.Fixed, time.Hour), simulation.Harm{})
-	bad := w.add(workloadOf("eu", "bad"), made(2, 1, simulation.Fixed, time.Hour), simulation.Harm{Errors: 0.5})
+	harm := simulation.Harm{Errors: 0.5}
+	bad := w.add(workloadOf("eu", "bad"), made(2, 1, simulation.Fixed, time.Hour), harm)
 	w.until(time.Hour, nil)
 	told := map[release.Key][]release.Event{}
 	for _, e := range w.events {
@@ -76,10 +83,10 @@ func TestManagerTellsAlarmsAtOnceAndAllElseRarely(t *testing.T) {
 	}
 }
 
-// All pods of the new revision, accepted after an hour; the next release is judged by what it taught.
+// All pods of the new revision, accepted after the soak time; the judge learns from it.
 func TestManagerAcceptsWhatStaysHealthy(t *testing.T) {
-	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 15 * time.Minute}})
-	p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Rolling, 40*time.Minute), simulation.Harm{})
+	w := newWorld(t, soak(15*time.Minute))
+	p := w.shop(3, simulation.Rolling, 40*time.Minute, simulation.Harm{})
 	w.until(35*time.Minute, nil)
 	rec := w.record(p)
 	if rec.Release.State != release.Done || rec.Release.Result != release.Healthy {
@@ -97,17 +104,17 @@ func TestManagerAcceptsWhatStaysHealthy(t *testing.T) {
 		t.Error("the judge has not learnt from it")
 	}
 	last := w.events[len(w.events)-1]
-	if last.Transition == nil || last.Transition.To != release.Done || last.Release.ID != rec.Release.ID {
+	if tr := last.Transition; tr == nil || tr.To != release.Done || last.Release.ID != rec.Release.ID {
 		t.Errorf("the last event is %+v", last.Transition)
 	}
 }
 
 func TestManagerLearnsNothingFromBadReleases(t *testing.T) {
-	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 15 * time.Minute}})
-	p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Rolling, 40*time.Minute), simulation.Harm{Errors: 0.3})
+	w := newWorld(t, soak(15*time.Minute))
+	p := w.shop(3, simulation.Rolling, 40*time.Minute, simulation.Harm{Errors: 0.3})
 	w.until(35*time.Minute, nil)
 	rec := w.record(p)
-	if rec.Release.State != release.Done || rec.Release.Result != release.Regressed || rec.Decided == nil {
+	if rec.Release.State != release.Done || rec.Release.Result != regressed || rec.Decided == nil {
 		t.Fatalf("%s, %v: %s", rec.Release.State, rec.Release.Result, rec.Verdict.Reason)
 	}
 	if known := w.manager.Ledger(p.key); known[len(known)-1].Standing != release.Bad {
@@ -124,8 +131,8 @@ func TestManagerLearnsNothingFromBadReleases(t *testing.T) {
 
 func TestManagerWithoutSamples(t *testing.T) {
 	t.Run("that stop", func(t *testing.T) {
-		w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 20 * time.Minute}})
-		p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Rolling, time.Hour), simulation.Harm{})
+		w := newWorld(t, soak(20*time.Minute))
+		p := w.shop(3, simulation.Rolling, time.Hour, simulation.Harm{})
 		w.until(17*time.Minute, nil)
 		before := w.record(p)
 		if before.Verdict.Result != release.Healthy {
@@ -134,8 +141,8 @@ func TestManagerWithoutSamples(t *testing.T) {
 		w.dark = true
 		w.until(20*time.Minute, nil)
 		rec := w.record(p)
-		if rec.Verdict.Result != release.Inconclusive || !strings.Contains(rec.Verdict.Reason, "no sample for 3m0s") {
-			t.Errorf("%v: %s", rec.Verdict.Result, rec.Verdict.Reason)
+		if v := rec.Verdict; v.Result != release.Inconclusive || !strings.Contains(v.Reason, "for 3m0s") {
+			t.Errorf("%v: %s", v.Result, v.Reason)
 		}
 		if rec.Looks != before.Looks || !rec.DataAt.Equal(before.DataAt) {
 			t.Errorf("it was looked at %d times, then %d times", before.Looks, rec.Looks)
@@ -148,7 +155,7 @@ func TestManagerWithoutSamples(t *testing.T) {
 	t.Run("that come late", func(t *testing.T) {
 		w := newWorld(t, release.ManagerOptions{})
 		w.dark = true
-		p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Fixed, time.Hour), simulation.Harm{Errors: 0.3})
+		p := w.shop(3, simulation.Fixed, time.Hour, simulation.Harm{Errors: 0.3})
 		w.until(5*time.Minute, nil)
 		if rec := w.record(p); rec.Verdict.Result != release.Inconclusive || !rec.DataAt.IsZero() {
 			t.Errorf("%v by data of %s: %s", rec.Verdict.Result, rec.DataAt, rec.Verdict.Reason)
@@ -161,21 +168,21 @@ func TestManagerWithoutSamples(t *testing.T) {
 	})
 	t.Run("that stay bad", func(t *testing.T) {
 		w := newWorld(t, release.ManagerOptions{})
-		p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Fixed, time.Hour), simulation.Harm{Errors: 0.3})
+		p := w.shop(3, simulation.Fixed, time.Hour, simulation.Harm{Errors: 0.3})
 		w.until(5*time.Minute, nil)
 		w.dark = true
 		w.until(30*time.Minute, nil)
 		rec := w.record(p)
-		if rec.Verdict.Result != release.Regressed || !strings.Contains(rec.Verdict.Reason, "no sample for 25m0s") {
-			t.Errorf("%v: %s", rec.Verdict.Result, rec.Verdict.Reason)
+		if v := rec.Verdict; v.Result != regressed || !strings.Contains(v.Reason, "no sample for 25m0s") {
+			t.Errorf("%v: %s", v.Result, v.Reason)
 		}
 	})
 }
 
 // After an outage past the end of its soak time, a release is judged by the samples that it missed.
 func TestManagerWaitsForSamplesAfterAnOutage(t *testing.T) {
-	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: 20 * time.Minute}})
-	p := w.add(workloadOf("eu", "shop"), made(3, 1, simulation.Rolling, 50*time.Minute), simulation.Harm{})
+	w := newWorld(t, soak(20*time.Minute))
+	p := w.shop(3, simulation.Rolling, 50*time.Minute, simulation.Harm{})
 	w.until(8*time.Minute, nil)
 	w.restart()
 	w.now = noon.Add(40 * time.Minute)
@@ -206,8 +213,9 @@ func TestManagerForgetsTheSamplesOfLongReleases(t *testing.T) {
 		return false
 	})
 	rec := w.record(p)
-	if rec.Release.State != release.Rolling || rec.Decided != nil || rec.Verdict.Elapsed > 4*time.Hour {
-		t.Errorf("%s after %s: %s", rec.Release.State, rec.Verdict.Elapsed, rec.Verdict.Reason)
+	v := rec.Verdict
+	if rec.Release.State != release.Rolling || rec.Decided != nil || v.Elapsed > 4*time.Hour {
+		t.Errorf("%s after %s: %s", rec.Release.State, v.Elapsed, v.Reason)
 	}
 	if longest < 5*time.Hour || longest > 6*time.Hour+time.Minute || !rec.DataAt.Equal(w.now) {
 		t.Errorf("it was judged by %s, data of %s", longest, rec.DataAt)
@@ -230,12 +238,13 @@ func TestManagerJudgesTheServiceAsAWhole(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, release.ManagerOptions{})
-			p := w.add(workloadOf("eu", "shop"), made(4, 1, simulation.Rolling, 40*time.Minute), tc.harm)
+			p := w.shop(4, simulation.Rolling, 40*time.Minute, tc.harm)
 			whole(p, 2*time.Minute, tc.pods)
 			w.until(40*time.Minute, w.decided(p))
 			rec := w.record(p)
 			if rec.Basis != release.ByService || rec.Verdict.Tier != tc.tier {
-				t.Errorf("by %q, %v, %v: %s", rec.Basis, rec.Verdict.Result, rec.Verdict.Tier, rec.Verdict.Reason)
+				v := rec.Verdict
+				t.Errorf("by %q, %v, %v: %s", rec.Basis, v.Result, v.Tier, v.Reason)
 			}
 			if decided := rec.Decided != nil; decided != (tc.tier == release.Pause) {
 				t.Errorf("decided: %v by %s", decided, rec.Verdict.Reason)
@@ -244,8 +253,8 @@ func TestManagerJudgesTheServiceAsAWhole(t *testing.T) {
 	}
 }
 
-// whole turns the samples of pods into increments of the service as a whole over a window. Memory and CPU may
-// stay known by pods.
+// whole turns the samples of pods into increments of the service as a whole over a window. Memory
+// and CPU may stay known by pods.
 func whole(p *workload, window time.Duration, pods bool) {
 	before := map[string]release.Sample{}
 	var sum *release.Sample
@@ -254,7 +263,8 @@ func whole(p *workload, window time.Duration, pods bool) {
 		if sum == nil {
 			sum = &release.Sample{
 				Service: p.key.Service, Window: window, Bounds: simulation.Bounds(),
-				Latency: make([]float64, len(simulation.Bounds())), CPUSeconds: math.NaN(), MemoryBytes: math.NaN(),
+				Latency:    make([]float64, len(simulation.Bounds())),
+				CPUSeconds: math.NaN(), MemoryBytes: math.NaN(),
 			}
 		}
 		for _, s := range in.samples {
@@ -294,7 +304,8 @@ func TestManagerPoolsClusters(t *testing.T) {
 	var places []*workload
 	for i := range 12 {
 		name := fmt.Sprintf("c%02d", i)
-		places = append(places, w.add(workloadOf(name, "shop"), made(20+i, 0, simulation.Fixed, 30*time.Minute), bad))
+		s := made(20+i, 0, simulation.Fixed, 30*time.Minute)
+		places = append(places, w.add(workloadOf(name, "shop"), s, bad))
 	}
 	other := workloadOf("other", "shop")
 	other.new = "c" // Of another image.
@@ -326,7 +337,8 @@ func TestManagerPoolsNoHarm(t *testing.T) {
 	var places []*workload
 	for i := range 8 {
 		name := fmt.Sprintf("c%02d", i)
-		places = append(places, w.add(workloadOf(name, "shop"), made(60+i, 1, simulation.Fixed, 20*time.Minute), simulation.Harm{}))
+		s := made(60+i, 1, simulation.Fixed, 20*time.Minute)
+		places = append(places, w.add(workloadOf(name, "shop"), s, simulation.Harm{}))
 	}
 	w.until(20*time.Minute, nil)
 	for _, p := range places {
@@ -374,7 +386,8 @@ func TestManagerTellsPodsOfOneNameApart(t *testing.T) {
 		}
 	}
 	w.until(5*time.Minute, w.decided(p))
-	if rec := w.record(p); rec.Decided == nil || rec.Decided.Metric == "" || rec.NewPods == 0 || rec.OldPods == 0 {
+	rec := w.record(p)
+	if rec.Decided == nil || rec.Decided.Metric == "" || rec.NewPods*rec.OldPods == 0 {
 		t.Errorf("%d old pods, %d new ones: %s", rec.OldPods, rec.NewPods, rec.Verdict.Reason)
 	}
 }
@@ -415,17 +428,19 @@ func TestManagerComparesCommonBuckets(t *testing.T) {
 
 func TestManagerOverruled(t *testing.T) {
 	w := newWorld(t, release.ManagerOptions{})
-	p := w.add(workloadOf("eu", "shop"), made(7, 1, simulation.Fixed, 20*time.Minute), simulation.Harm{Errors: 0.5})
+	p := w.shop(7, simulation.Fixed, 20*time.Minute, simulation.Harm{Errors: 0.5})
 	w.until(10*time.Minute, w.decided(p))
 	if err := w.manager.Mark(p.key, "b", release.Accepted, "kim", w.now); err != nil {
 		t.Fatal(err)
 	}
 	last := w.events[len(w.events)-1]
-	if last.Decided != nil || last.AcceptedBy != "kim" || last.Verdict.Result == release.Regressed || last.Transition != nil {
+	withdrawn := last.Decided == nil && last.Verdict.Result != regressed
+	if !withdrawn || last.AcceptedBy != "kim" || last.Transition != nil {
 		t.Errorf("told: %+v", last)
 	}
 	w.until(15*time.Minute, nil)
-	if rec := w.record(p); rec.Decided != nil || rec.Verdict.Tier != release.Watch || rec.Release.Result == release.Regressed {
+	rec := w.record(p)
+	if rec.Decided != nil || rec.Verdict.Tier != release.Watch || rec.Release.Result == regressed {
 		t.Errorf("%v, %v: %s", rec.Release.Result, rec.Verdict.Tier, rec.Verdict.Reason)
 	}
 	if err := w.manager.Mark(p.key, "z", release.Accepted, "kim", w.now); err == nil {
@@ -440,7 +455,8 @@ func TestManagerIsCalledFromReport(t *testing.T) {
 	m, err := release.NewManager(release.ManagerOptions{Report: func(e release.Event) {
 		events = append(events, e)
 		if e.Transition != nil && e.Release.Good == "" {
-			if err := m.Mark(e.Release.Key, e.Release.Old.Hash, release.Accepted, "tocsin", e.At); err != nil {
+			r := &e.Release
+			if err := m.Mark(r.Key, r.Old.Hash, release.Accepted, "tocsin", e.At); err != nil {
 				t.Error(err)
 			}
 		}
@@ -462,7 +478,8 @@ func TestManagerWantsALookAtWhatItHasNotSeen(t *testing.T) {
 	}
 	m.Change(change(shop, fleet.Scaled, 0))
 	for i := range 3 {
-		if wants := m.Wanted("eu", noon); len(wants) != 1 || wants[0].Key != shop || !wants[0].Until.IsZero() {
+		wants := m.Wanted("eu", noon)
+		if len(wants) != 1 || wants[0].Key != shop || !wants[0].Until.IsZero() {
 			t.Fatalf("wants %d: %+v", i, wants)
 		}
 	}
@@ -477,7 +494,8 @@ func TestManagerWantsALookAtWhatItHasNotSeen(t *testing.T) {
 	if len(wants) != 1 || wants[0].Release == "" || !slices.Equal(wants[0].New, []string{"b-0"}) {
 		t.Errorf("a rollout that was going on: %+v", wants)
 	}
-	if since := noon.Add(2*time.Minute - 10*time.Second - 15*time.Minute); !wants[0].Since.Equal(since) {
+	since := noon.Add(2*time.Minute - 10*time.Second - 15*time.Minute)
+	if !wants[0].Since.Equal(since) {
 		t.Errorf("samples are wanted since %s, want %s", wants[0].Since, since)
 	}
 }
@@ -499,10 +517,14 @@ func TestManagerAsksForHistoryInPieces(t *testing.T) {
 		if len(w) == 0 || w[0].Until.IsZero() {
 			break
 		}
-		pieces = append(pieces, fmt.Sprint(w[0].Since.Sub(noon), " ", w[0].Until.Sub(noon), " ", w[0].Match))
+		pieces = append(pieces,
+			fmt.Sprint(w[0].Since.Sub(noon), " ", w[0].Until.Sub(noon), " ", w[0].Match))
 		m.Fetched(w[0].Release, w[0].Until)
 	}
-	want := []string{"-15m0s 1h45m0s [a-[0-9] b-[0-9]]", "1h45m0s 3h45m0s [a-[0-9] b-[0-9]]", "3h45m0s 5h0m0s [a-[0-9] b-[0-9]]"}
+	want := []string{
+		"-15m0s 1h45m0s [a-[0-9] b-[0-9]]", "1h45m0s 3h45m0s [a-[0-9] b-[0-9]]",
+		"3h45m0s 5h0m0s [a-[0-9] b-[0-9]]",
+	}
 	if !slices.Equal(pieces, want) {
 		t.Errorf("pieces %q, want %q", pieces, want)
 	}
@@ -510,13 +532,14 @@ func TestManagerAsksForHistoryInPieces(t *testing.T) {
 
 func TestManagerReviews(t *testing.T) {
 	w := newWorld(t, release.ManagerOptions{})
-	p := w.add(workloadOf("eu", "shop"), made(8, 1, simulation.Fixed, 20*time.Minute), simulation.Harm{Errors: 0.5})
+	p := w.shop(8, simulation.Fixed, 20*time.Minute, simulation.Harm{Errors: 0.5})
 	w.until(5*time.Minute, nil)
 	id := w.record(p).Release.ID
 	w.now = w.now.Add(simulation.Tick)
 	w.fetch("eu")
 	rec, err := w.manager.Review(id, w.now)
-	if err != nil || !rec.Verdict.At.Equal(w.now) || !rec.DataAt.Equal(w.now) || rec.Verdict.Result != release.Regressed {
+	fresh := rec.Verdict.At.Equal(w.now) && rec.DataAt.Equal(w.now)
+	if err != nil || !fresh || rec.Verdict.Result != regressed {
 		t.Errorf("review: %v, %+v", err, rec.Verdict)
 	}
 	if _, err := w.manager.Review("nobody", w.now); err == nil {
@@ -525,8 +548,8 @@ func TestManagerReviews(t *testing.T) {
 }
 
 func TestManagerChecksItselfOnQuietHistory(t *testing.T) {
-	w := newWorld(t, release.ManagerOptions{Tracker: release.TrackerOptions{Soak: time.Minute}})
-	p := w.add(workloadOf("eu", "shop"), made(9, 1, simulation.Rolling, 3*time.Hour), simulation.Harm{})
+	w := newWorld(t, soak(time.Minute))
+	p := w.shop(9, simulation.Rolling, 3*time.Hour, simulation.Harm{})
 	w.until(20*time.Minute, nil)
 	if keys := w.manager.Quiet("eu", w.now, time.Hour); len(keys) != 0 {
 		t.Errorf("%v have been quiet", keys)
@@ -537,7 +560,8 @@ func TestManagerChecksItselfOnQuietHistory(t *testing.T) {
 			history = append(history, release.Instant{At: in.at, Samples: in.samples})
 		}
 	}
-	if keys := w.manager.Quiet("eu", noon.Add(3*time.Hour), time.Hour); !slices.Equal(keys, []release.Key{p.key}) {
+	keys := w.manager.Quiet("eu", noon.Add(3*time.Hour), time.Hour)
+	if !slices.Equal(keys, []release.Key{p.key}) {
 		t.Fatalf("%v have been quiet", keys)
 	}
 	c, err := w.manager.Check(p.key, history)

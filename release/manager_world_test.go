@@ -60,6 +60,11 @@ func (w *world) renew() {
 	w.manager = m
 }
 
+// soak is a soak time.
+func soak(d time.Duration) release.ManagerOptions {
+	return release.ManagerOptions{Tracker: release.TrackerOptions{Soak: d}}
+}
+
 // restart replaces the manager by one that has only read the state of the one before.
 func (w *world) restart() {
 	w.t.Helper()
@@ -110,7 +115,9 @@ func (w *world) add(p *workload, s *simulation.Service, h simulation.Harm) *work
 }
 
 // count adds what a pod did to its counters.
-func (p *workload) count(counters map[string]*release.Sample, s *evidence.PodSample) release.Sample {
+func (p *workload) count(
+	counters map[string]*release.Sample, s *evidence.PodSample,
+) release.Sample {
 	name := podName(p, s.Pod, s.New)
 	k := counters[name]
 	if k == nil {
@@ -327,9 +334,16 @@ func (w *world) decided(p *workload) func() bool {
 	}
 }
 
+// shop adds a release of a medium service in eu.
+func (w *world) shop(i int, s simulation.Style, watch time.Duration, h simulation.Harm) *workload {
+	w.t.Helper()
+	return w.add(workloadOf("eu", "shop"), made(i, 1, s, watch), h)
+}
+
 // made makes up a service whose releases begin at noon.
 func made(i int, class int, style simulation.Style, watch time.Duration) *simulation.Service {
 	return simulation.NewService(i, 77, simulation.Shape{
-		Class: simulation.Classes()[class], Style: style, Before: 15 * time.Minute, Watch: watch, Start: noon,
+		Class: simulation.Classes()[class], Style: style,
+		Before: 15 * time.Minute, Watch: watch, Start: noon,
 	})
 }
