@@ -12,11 +12,15 @@ func (f Finding) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		plain
 		LogE   *float64 `json:"log_e"`
+		Whole  *float64 `json:"log_e_whole"`
 		Effect *float64 `json:"effect"`
 		Lower  *float64 `json:"lower"`
 		Upper  *float64 `json:"upper"`
 		Usual  *float64 `json:"usual"`
-	}{plain(f), Finite(f.LogE), Finite(f.Effect), Finite(f.Lower), Finite(f.Upper), Finite(f.Usual)})
+	}{
+		plain(f), Finite(f.LogE), Finite(f.Whole), Finite(f.Effect), Finite(f.Lower), Finite(f.Upper),
+		Finite(f.Usual),
+	})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -25,6 +29,7 @@ func (f *Finding) UnmarshalJSON(text []byte) error {
 	var in struct {
 		plain
 		LogE   *float64 `json:"log_e"`
+		Whole  *float64 `json:"log_e_whole"`
 		Effect *float64 `json:"effect"`
 		Lower  *float64 `json:"lower"`
 		Upper  *float64 `json:"upper"`
@@ -34,7 +39,8 @@ func (f *Finding) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	*f = Finding(in.plain)
-	f.LogE, f.Effect = Or(in.LogE, math.Inf(-1)), Or(in.Effect, math.NaN())
+	f.LogE, f.Whole = Or(in.LogE, math.Inf(-1)), Or(in.Whole, math.Inf(-1))
+	f.Effect = Or(in.Effect, math.NaN())
 	f.Lower, f.Upper = Or(in.Lower, math.Inf(-1)), Or(in.Upper, math.Inf(1))
 	f.Usual = Or(in.Usual, math.Inf(1))
 	f.Metric = Metrics

@@ -10,11 +10,11 @@ import (
 func TestFindingsHaveAFormInJSON(t *testing.T) {
 	for _, f := range []Finding{
 		{
-			Metric: CPU, Name: "cpu", LogE: 3.25, Effect: 0.5, Lower: 0.25, Upper: 0.75, New: 10, Old: 20,
+			Metric: CPU, Name: "cpu", LogE: 3.25, Whole: 4.5, Effect: 0.5, Lower: 0.25, Upper: 0.75, New: 10, Old: 20,
 			NewEvents: 3, OldEvents: 4, Usual: 0.125, Material: true, BeforeOnly: true,
 		},
 		{
-			Metric: Errors, Name: "errors", LogE: math.Inf(-1), Lower: math.Inf(-1),
+			Metric: Errors, Name: "errors", LogE: math.Inf(-1), Whole: math.Inf(-1), Lower: math.Inf(-1),
 			Upper: math.Inf(1), Usual: math.Inf(1),
 		},
 		{Metric: Metrics, Name: "of another version"},
