@@ -88,7 +88,7 @@ type Incidents interface {
 }
 
 // History reads back what was reported, newest first, and of what was reported repeatedly only
-// the newest report.
+// the newest report, unless all are asked for.
 type History interface {
 	Read(ctx context.Context, q HistoryQuery) ([]Record, error)
 }
@@ -111,6 +111,7 @@ type HistoryQuery struct {
 	Until  time.Time         // Reported before, unless zero.
 	Before int64             // With a smaller number, unless 0.
 	Limit  int               // At most so many.
+	All    bool              // Every report of the same thing.
 }
 
 // Record is one report.

@@ -199,7 +199,12 @@ func inside(data any, path string) any {
 // Read does what the journal does.
 func (h *house) Read(_ context.Context, q HistoryQuery) ([]Record, error) {
 	var out []Record
+	seen := make(map[string]bool)
 	for _, r := range slices.Backward(h.records) {
+		if seen[r.Key] && !q.All {
+			continue
+		}
+		seen[r.Key] = true
 		kind, key, _ := strings.Cut(r.Key, " ")
 		r.Key = key
 		if kind != q.Kind || q.Key != "" && q.Key != key ||

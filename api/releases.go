@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -29,7 +31,23 @@ type ReleaseDetail struct {
 	release.Record
 	Ledger  []release.Known `json:"ledger"`  // Of the workload's revisions, by first appearance.
 	Actions []action.Action `json:"actions"` // By when they were proposed.
+	Steps   []ReleaseStep   `json:"steps"`   // Of its life, the oldest first.
 }
+
+// ReleaseStep is one of what the journal has of a release: a step from one state to another, the
+// first fact of a kind, or a verdict that was worth telling.
+type ReleaseStep struct {
+	At      time.Time        `json:"at"`
+	From    release.State    `json:"from,omitempty"`
+	To      release.State    `json:"to,omitempty"`
+	Fact    release.FactKind `json:"fact,omitempty"`
+	Verdict *release.Verdict `json:"verdict,omitempty"` // Without its metrics.
+	Reason  string           `json:"reason,omitempty"`  // Of the state or of the verdict.
+	By      string           `json:"by,omitempty"`      // Who began or ended it.
+}
+
+// mostSteps bounds how many steps are shown; the newest stay.
+const mostSteps = 200
 
 // errUnfollowed answers for a daemon that does not follow releases.
 func errUnfollowed() error {
@@ -117,6 +135,9 @@ func (s *Server) detail(r *http.Request) (ReleaseDetail, error) {
 		Record: record, Ledger: s.opts.Releases.Ledger(record.Release.Key),
 		Actions: []action.Action{},
 	}
+	if d.Steps, err = s.steps(r, record.Release.ID); err != nil {
+		return ReleaseDetail{}, err
+	}
 	if d.Ledger == nil {
 		d.Ledger = []release.Known{}
 	}
@@ -129,6 +150,47 @@ func (s *Server) detail(r *http.Request) (ReleaseDetail, error) {
 	}
 	slices.SortFunc(d.Actions, func(a, b action.Action) int { return a.Proposed.Compare(b.Proposed) })
 	return d, nil
+}
+
+// steps reads what the journal has of a release.
+func (s *Server) steps(r *http.Request, id string) ([]ReleaseStep, error) {
+	q := HistoryQuery{Kind: KindRelease, Key: id, Limit: mostSteps, All: true}
+	records, err := s.opts.History.Read(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ReleaseStep, 0, len(records))
+	for _, record := range slices.Backward(records) {
+		var e release.Event
+		if err := json.Unmarshal(record.Data, &e); err != nil {
+			return nil, fmt.Errorf("read event %d of release %s: %w", record.Seq, id, err)
+		}
+		out = append(out, stepOf(&e))
+	}
+	slices.SortStableFunc(out, func(a, b ReleaseStep) int { return a.At.Compare(b.At) })
+	return out, nil
+}
+
+// stepOf says what is news in an event.
+func stepOf(e *release.Event) ReleaseStep {
+	t := e.Transition
+	if t == nil {
+		v := e.Verdict
+		v.Metrics = nil
+		return ReleaseStep{At: e.At, Verdict: &v, Reason: v.Reason}
+	}
+	step := ReleaseStep{At: t.At, From: t.From, To: t.To, Fact: t.Fact}
+	switch {
+	case t.Fact != "": // The reason is that of the state, which is the same.
+	case t.From == "":
+		step.By = e.Release.Author
+	default:
+		step.Reason = e.Release.Reason
+		if !t.To.Running() {
+			step.By = e.Release.EndedBy
+		}
+	}
+	return step
 }
 
 // standing is the body of a request that marks a release.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,47 @@ func TestReleaseHasAllThatIsKnownOfIt(t *testing.T) {
 	if d.Release.Service != cart(3) || d.Release.State != release.Done || len(d.Actions) != 1 ||
 		!strings.Contains(old.body, `"ledger":[]`) {
 		t.Errorf("of the journal: %s", old.body)
+	}
+}
+
+func TestReleaseHasTheStepsOfItsLife(t *testing.T) {
+	h := newHouse(t)
+	x := release.Release{
+		Key: release.Key{Service: cart(5), Workload: fleet.Deployment}, ID: "new", Start: epoch,
+		Author: "ann", EndedBy: "bob", Reason: "it was taken back",
+	}
+	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Second) }
+	v := release.Verdict{
+		Result: release.Regressed, Upper: math.Inf(1), Reason: "errors worse",
+		Metrics: []evidence.Finding{{Name: "errors"}},
+	}
+	for n, e := range []release.Event{
+		{Transition: &release.Transition{To: release.Rolling}},
+		{Transition: &release.Transition{
+			From: release.Rolling, To: release.Rolling, Fact: release.CrashLoop,
+		}},
+		{Record: release.Record{Verdict: v}},
+		{Transition: &release.Transition{From: release.Rolling, To: release.RolledBack}},
+	} {
+		e.Release, e.At = x, at(n)
+		if e.Transition != nil {
+			e.Transition.At = at(n)
+		}
+		h.record(t, KindRelease, x.ID, e)
+	}
+	d := detailed(t, ask(t, h.server(t, nil), "GET", base+"releases/new", ""))
+	v.Metrics = nil
+	want := []ReleaseStep{
+		{At: at(0), To: release.Rolling, By: "ann"},
+		{At: at(1), From: release.Rolling, To: release.Rolling, Fact: release.CrashLoop},
+		{At: at(2), Verdict: &v, Reason: "errors worse"},
+		{
+			At: at(3), From: release.Rolling, To: release.RolledBack, Reason: "it was taken back",
+			By: "bob",
+		},
+	}
+	if !reflect.DeepEqual(d.Steps, want) {
+		t.Errorf("steps\n%+v\nwant\n%+v", d.Steps, want)
 	}
 }
 

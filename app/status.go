@@ -63,7 +63,7 @@ type history struct{ journal *journal.Journal }
 func (h history) Read(ctx context.Context, q api.HistoryQuery) ([]api.Record, error) {
 	events, err := h.journal.Read(ctx, journal.Query{
 		Kinds: []string{q.Kind}, Key: q.Key, Match: q.Match, Since: q.Since, Until: q.Until,
-		Before: q.Before, Limit: q.Limit, Newest: true, Latest: true,
+		Before: q.Before, Limit: q.Limit, Newest: true, Latest: !q.All,
 	})
 	if err != nil {
 		return nil, err

@@ -39,9 +39,21 @@ func (h *house) released(t *testing.T) {
 	over := bad
 	over.Release.ID, over.Release.State, over.Release.EndedBy = "77ffee", release.RolledBack, "bob"
 	over.Verdict = release.Verdict{Reason: "the new pods are gone"}
-	for _, r := range append([]release.Record{over}, h.records...) {
-		h.record(t, api.KindRelease, r.Release.ID, r)
+	h.record(t, api.KindRelease, over.Release.ID, over)
+	begun := release.Event{
+		Record: bad, At: bad.Release.Start,
+		Transition: &release.Transition{At: bad.Release.Start, To: release.Rolling, Step: 1},
 	}
+	crash := release.Event{Record: bad, At: noon, Transition: &release.Transition{
+		At: bad.Release.Facts[0].First, From: release.Rolling, To: release.Rolling,
+		Fact: release.CrashLoop, Step: 2,
+	}}
+	for _, e := range []release.Event{begun, crash, {Record: bad, At: bad.Verdict.At}} {
+		h.record(t, api.KindRelease, bad.Release.ID, e)
+	}
+	quiet := h.records[1]
+	judged := release.Event{Record: quiet, At: quiet.Verdict.At}
+	h.record(t, api.KindRelease, quiet.Release.ID, judged)
 	h.ledger = []release.Known{
 		{Hash: "77c1", Standing: release.Accepted, Last: noon.Add(-24 * time.Hour), By: "ann"},
 		{Hash: "d09e", Standing: release.Bad, Last: noon, Release: "8c1d2f"},

@@ -131,26 +131,41 @@ func lacking(v *release.Verdict) string {
 
 // moments returns what happened to the release, and what was done about it.
 func (r *releaseSheet) moments() []moment {
-	x := &r.Release
-	out := []moment{
-		{x.Start, "the release begins" + by(x.Author), tonePlain},
-		{x.FirstPod, "the first new pod starts", tonePlain},
-		{x.Complete, "all pods are new", tonePlain},
-		{x.End, "the release is " + string(x.State) + reason(x.Reason) + by(x.EndedBy), tonePlain},
+	out := []moment{{r.Release.FirstPod, "the first new pod starts", tonePlain}}
+	if len(r.Steps) == 0 || r.Steps[0].From != "" || r.Steps[0].To == "" {
+		out = append(out, moment{r.Release.Start, "the release begins" + by(r.Release.Author), tonePlain})
 	}
-	for _, f := range x.Facts {
-		out = append(out, moment{f.First, fmt.Sprintf("%s of %s", f.Kind, pods(f.Pods)), toneDoubt})
-	}
-	if v := r.Decided; v != nil {
-		out = append(out, moment{v.At, "called regressed: " + v.Reason, toneBad})
-	}
-	if r.Verdict.Result == release.Healthy {
-		out = append(out, moment{r.Verdict.At, "called healthy: " + r.Verdict.Reason, toneGood})
+	for i := range r.Steps {
+		out = append(out, r.moment(&r.Steps[i]))
 	}
 	for i := range r.Actions {
 		out = append(out, steps(&r.Actions[i])...)
 	}
 	return out
+}
+
+// moment says in words what the journal has of the release.
+func (r *releaseSheet) moment(step *api.ReleaseStep) moment {
+	switch v := step.Verdict; {
+	case step.Fact != "":
+		of := ""
+		for _, f := range r.Release.Facts {
+			if f.Kind == step.Fact {
+				of = " of " + pods(f.Pods)
+			}
+		}
+		return moment{step.At, string(step.Fact) + of, toneDoubt}
+	case v != nil:
+		t := map[release.Result]tone{release.Healthy: toneGood, release.Regressed: toneBad}[v.Result]
+		what := "judged " + v.Result.String()
+		if v.Tier > release.Watch {
+			what += " (" + v.Tier.String() + ")"
+		}
+		return moment{step.At, what + reason(step.Reason), t}
+	case step.From == "":
+		return moment{step.At, "the release begins" + by(step.By), tonePlain}
+	}
+	return moment{step.At, "now " + string(step.To) + reason(step.Reason) + by(step.By), tonePlain}
 }
 
 // pods names some pods for people.

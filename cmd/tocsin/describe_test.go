@@ -34,7 +34,7 @@ func TestDescribe(t *testing.T) {
 				"+0s     the release begins, by argocd\n",
 				"+3s     the first new pod starts\n",
 				"+30s    CrashLoopBackOff of cart-7d9f8-abcde and 1 more pods\n",
-				"+1m25s  called regressed: errors worse by +4.80% of requests\n",
+				"+1m25s  judged regressed (roll back): errors worse by +4.80% of requests\n",
 				"+1m30s  rollback: waits for an approval\n",
 				"errors                +4.8 points  +3.1 to +6.9 points  16318    1320 / 5210  67 / 15  ±21%",
 				"back-off [31m restarting",
@@ -56,7 +56,7 @@ func TestDescribe(t *testing.T) {
 				"Verdict      inconclusive, 3m after the first new pod, e-value 0.4\n",
 				"Missing      about 3400 more requests of new pods, or about 7m\n",
 				"the service as a whole, before and after",
-				"+2m    all pods are new\n",
+				"+3m    judged inconclusive: errors may be worse",
 				"tocsin mark 8c77aa regressed",
 			},
 		},
@@ -154,7 +154,7 @@ func TestDescribeJSON(t *testing.T) {
 		t.Fatalf("exit %d, %v: %s", code, err, out)
 	}
 	if d.Release.ID != "8c1d2f" || len(d.Actions) != 1 || len(d.Verdict.Metrics) != 2 ||
-		len(d.Ledger) != 2 {
+		len(d.Ledger) != 2 || len(d.Steps) != 3 {
 		t.Errorf("got %+v", d)
 	}
 }

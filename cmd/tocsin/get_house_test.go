@@ -147,7 +147,12 @@ func (h *house) Read(_ context.Context, q api.HistoryQuery) ([]api.Record, error
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []api.Record
+	seen := make(map[string]bool)
 	for _, r := range slices.Backward(h.journal) {
+		if seen[r.Key] && !q.All {
+			continue
+		}
+		seen[r.Key] = true
 		kind, key, _ := strings.Cut(r.Key, " ")
 		fits := kind == q.Kind && (q.Key == "" || q.Key == key) && (q.Before == 0 || r.Seq < q.Before)
 		for path, want := range q.Match {
