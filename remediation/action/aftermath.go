@@ -9,6 +9,7 @@ import (
 // moved draws the consequences of an action's new state. The caller holds mu.
 func (e *Engine) moved(before, a *Action, now time.Time) {
 	e.metrics.count(before, a)
+	e.gauge(now)
 	if !a.Written.IsZero() && before.Written.IsZero() && a.Kind.undoes() {
 		e.undone[a.key()] = undone{a.Bad.Hash, a.Written}
 	}
@@ -43,6 +44,11 @@ func (e *Engine) aftermath(ctx context.Context, before, a *Action, now time.Time
 	default:
 		return
 	}
+	e.trip(ctx, now)
+}
+
+// trip stops all actions if too many in a row failed or did not help.
+func (e *Engine) trip(ctx context.Context, now time.Time) {
 	e.mu.Lock()
 	n := e.failed
 	broken := n >= e.policy.Breaker && e.paused(subject{}, now, ByBreaker) == nil

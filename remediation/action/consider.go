@@ -12,8 +12,7 @@ import (
 // consider asks all guards about an action, and does what they let pass.
 func (l *lane) consider(ctx context.Context, a *Action) time.Duration {
 	e := l.engine
-	forced := l.forced()
-	now := time.Now()
+	forced, now := l.forced, time.Now()
 	switch {
 	case a.State == Waiting && !now.Before(a.Deadline):
 		l.update(ctx, a.ID, "expired", func(a *Action, now time.Time) {
@@ -22,8 +21,8 @@ func (l *lane) consider(ctx context.Context, a *Action) time.Duration {
 		return atOnce
 	case a.State == Refused && a.Final && !forced:
 		return never
-	case !forced && now.Before(l.due):
-		return l.due.Sub(now)
+	case !forced && now.Before(l.due[a.ID]):
+		return l.due[a.ID].Sub(now)
 	}
 	thorough := forced || a.State == Proposed || a.Approver != ""
 	q := l.inquire(ctx, a, thorough)
@@ -43,21 +42,24 @@ func (l *lane) consider(ctx context.Context, a *Action) time.Duration {
 	if ctx.Err() != nil {
 		return atOnce
 	}
-	l.due = time.Now().Add(e.opts.Recheck)
+	again := q.again(verdict, e.opts.Recheck)
+	l.due[a.ID] = time.Now().Add(again)
 	if verdict == Running {
 		return l.execute(ctx, q)
 	}
 	l.settleOn(ctx, q, verdict)
-	return e.opts.Recheck
+	return again
 }
 
-// forced says whether all is to be asked anew, once.
-func (l *lane) forced() bool {
-	l.engine.mu.Lock()
-	defer l.engine.mu.Unlock()
-	forced := l.force
-	l.force = false
-	return forced
+// again returns when guards are asked the next time.
+func (q *inquiry) again(s State, recheck time.Duration) time.Duration {
+	switch s {
+	case Waiting:
+		return 4 * recheck // People are slower.
+	case Proposed:
+		return max(q.policy.Confirm-q.stood(), time.Second)
+	}
+	return recheck
 }
 
 // halfDone says whether an abort was claimed and is yet to be carried out.
@@ -123,12 +125,14 @@ func (e *Engine) stop(ctx context.Context, p Pause, kind AlarmKind, now time.Tim
 
 // outcome is what follows from what the guards said.
 func (q *inquiry) outcome() State {
-	refused, asks := false, false
+	refused, asks, early := false, false, false
 	for _, g := range q.action.Guards {
 		switch {
 		case g.Passed:
 		case g.Code == codeNeedsApproval:
 			asks = true
+		case g.Code == codeUnconfirmed:
+			early = true
 		default:
 			refused = true
 		}
@@ -136,6 +140,8 @@ func (q *inquiry) outcome() State {
 	switch {
 	case refused:
 		return Refused
+	case early:
+		return Proposed
 	case q.action.Mode == Observe:
 		return Would
 	case asks:
@@ -148,10 +154,10 @@ func (q *inquiry) outcome() State {
 func (l *lane) settleOn(ctx context.Context, q *inquiry, s State) {
 	reason, final := q.reason(s)
 	now := l.engine.get(q.action.ID)
-	if now.State == s && now.Reason == reason && s != Proposed {
+	if now.State == s && now.Reason == reason {
 		return // Nothing that is worth a line in the journal.
 	}
-	if g := q.says("once"); g.Code == codeReverted && now.State != Refused {
+	if g := q.says("once"); g.Code == codeReverted && now.State != Refused && now.Kind.undoes() {
 		l.engine.alarm(AlarmReverted, now, g.Reason)
 	}
 	l.update(ctx, q.action.ID, string(s), func(a *Action, now time.Time) {
@@ -191,7 +197,8 @@ func (q *inquiry) reason(s State) (string, bool) {
 	}
 	first, final := "", false
 	for _, g := range q.action.Guards {
-		if g.Passed || g.Code == codeNeedsApproval && s != Waiting {
+		if g.Passed || g.Code == codeNeedsApproval && s != Waiting ||
+			g.Code == codeUnconfirmed && s != Proposed {
 			continue
 		}
 		if first == "" {
@@ -225,8 +232,8 @@ func (l *lane) remember(ctx context.Context, r *release.Record) {
 	e := l.engine
 	rel := &r.Release
 	v, _ := counting(r)
-	if len(rel.New.Images) == 0 {
-		return
+	if len(rel.New.Images) == 0 || badKey(rel.Service, rel.New.Images) == badKey(rel.Service, rel.Old.Images) {
+		return // Then it is not the images.
 	}
 	e.mu.Lock()
 	other := e.known(r)

@@ -89,6 +89,12 @@ func (e *Engine) restore(m Memory, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	slices.SortFunc(m.Actions, func(a, b Action) int { return a.Ended.Compare(b.Ended) })
+	var lifted time.Time // When people last went on in spite of the breaker.
+	for _, p := range m.Pauses {
+		if p.Cause == ByBreaker && p.Lifted.After(lifted) {
+			lifted = p.Lifted
+		}
+	}
 	for i := range m.Actions {
 		a := &m.Actions[i]
 		if a.over() && now.Sub(a.Changed) > e.opts.Keep {
@@ -104,7 +110,9 @@ func (e *Engine) restore(m Memory, now time.Time) {
 		if l := e.lane(a.Release, a.key()); !a.over() || a.Hold != nil {
 			e.start(l)
 		}
-		e.tally(a)
+		if a.Ended.After(lifted) {
+			e.tally(a)
+		}
 	}
 	for i := range m.Pauses {
 		if p := &m.Pauses[i]; p.active(now) || now.Sub(p.At) <= e.opts.Keep {
@@ -123,7 +131,10 @@ func (e *Engine) restore(m Memory, now time.Time) {
 func (e *Engine) lane(id string, k release.Key) *lane {
 	l := e.lanes[id]
 	if l == nil {
-		l = &lane{engine: e, release: id, key: k, nudge: make(chan struct{}, 1)}
+		l = &lane{
+			engine: e, release: id, key: k, nudge: make(chan struct{}, 1),
+			surveys: make(map[string]survey), due: make(map[string]time.Time),
+		}
 		e.lanes[id] = l
 	}
 	return l
@@ -213,6 +224,7 @@ func (e *Engine) again() {
 func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
+	e.trip(ctx, time.Now()) // A crash may have come between the last failure and the pause.
 	tidy := time.NewTicker(time.Minute)
 	defer tidy.Stop()
 	for {

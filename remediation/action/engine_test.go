@@ -178,11 +178,63 @@ func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 		pass(time.Hour)
 		w.want(
 			"eu/cart pause proposed", "eu/cart pause running", "eu/cart pause verified",
-			"eu/cart rollback proposed", "eu/cart rollback refused", "eu/cart rollback running",
-			"eu/cart rollback done", "eu/cart rollback verified", "eu/cart rollback recovered",
+			"eu/cart rollback proposed", "eu/cart rollback running", "eu/cart rollback done", "eu/cart rollback verified", "eu/cart rollback recovered",
 		)
 		if o := w.of("eu", "cart"); o.paused || o.hash != "v1" || o.undos() != 1 {
 			t.Errorf("paused: %v, runs %s", o.paused, o.hash)
+		}
+	})
+}
+
+func TestWhatCannotBeTakenBackIsPaused(t *testing.T) {
+	story(t, auto(), func(w *world) {
+		o := w.of("eu", "cart")
+		o.refusal = &rollback.Refusal{Code: rollback.Migration, What: "Job migrate ran with it", Next: "look"}
+		id := w.release("eu", "cart", "v2", bad(release.RollBack))
+		pass(time.Minute)
+		if a := w.the(id, true); a.State != action.Refused || !a.Final || o.undos() != 0 {
+			t.Fatalf("it is %s: %s", a.State, refusals(a))
+		}
+		if a := w.the(id, false); a.State != action.Verified || !o.paused {
+			t.Errorf("the pause is %s: %s", a.State, refusals(a))
+		}
+		w.tell(id, func(r *release.Record) { r.Release.Paused = true })
+		o.refusal = nil // People have dealt with it.
+		if _, err := w.engine.Retry(t.Context(), w.the(id, true).ID, "ann", "it was harmless"); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Hour)
+		if a := w.the(id, true); a.State != action.Recovered || o.paused || o.undos() != 1 {
+			t.Errorf("it is %s: %s", a.State, refusals(a))
+		}
+	})
+}
+
+func TestAnAnnotationThatComesLate(t *testing.T) {
+	story(t, auto(), func(w *world) {
+		w.clusters["eu"].slow = time.Second
+		id := w.release("eu", "cart", "v2", bad(release.RollBack))
+		time.Sleep(500 * time.Millisecond)
+		w.clusters["eu"].mu.Lock()
+		o := w.of("eu", "cart")
+		o.mode = "ask"
+		o.version++
+		w.clusters["eu"].mu.Unlock()
+		pass(time.Minute)
+		if a := w.the(id, true); a.State != action.Waiting || o.undos() != 0 {
+			t.Errorf("it is %s: %s", a.State, refusals(a))
+		}
+	})
+}
+
+func TestAReleaseOfConfigurationAlone(t *testing.T) {
+	story(t, auto(), func(w *world) {
+		o := w.of("eu", "cart")
+		o.images["v2"] = o.images["v1"] // Only its environment differs.
+		w.release("eu", "cart", "v2", bad(release.RollBack))
+		pass(time.Hour)
+		if o.undos() != 1 {
+			t.Errorf("%d undos: %s", o.undos(), refusals(w.engine.Actions()[0]))
 		}
 	})
 }

@@ -19,6 +19,8 @@ func (l *lane) execute(ctx context.Context, q *inquiry) time.Duration {
 	id := q.action.ID
 	doing, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	doing, expire := context.WithTimeout(doing, q.policy.Freshness) // Older evidence does not count.
+	defer expire()
 	a, err := l.claim(ctx, q, cancel)
 	defer l.disarm(id)
 	if err != nil {
@@ -61,10 +63,11 @@ func (l *lane) claim(
 			e.paused(a.subject(), now, ByPeople, ByStorm, ByBreaker) != nil {
 			return errBeaten
 		}
-		if a.Kind.undoes() && !e.bounded(q).Passed {
+		if !e.bounded(q).Passed {
 			return errBeaten
 		}
 		q.fill(a)
+		a.Request.Approved = a.Approver != "" // The cluster asks the annotation once more.
 		if a.Decided.IsZero() {
 			a.Decided = now.UTC()
 		}
@@ -137,7 +140,14 @@ func (l *lane) done(ctx context.Context, a *Action, effect *rollback.Effect) tim
 
 // refused notes that the cluster will not have an action.
 func (l *lane) refused(ctx context.Context, a *Action, r *rollback.Refusal) time.Duration {
+	l.due[a.ID] = time.Now().Add(l.engine.opts.Backoff)
 	l.update(ctx, a.ID, "refused by the cluster", func(a *Action, now time.Time) {
+		if r.Code == rollback.NeedsApproval { // The annotation has changed: the guards know what to do.
+			delete(l.surveys, a.ID)
+			a.State, a.Reason, a.Tried = Proposed, r.What, false
+			a.step(now, "%s", r.What)
+			return
+		}
 		g := refusedBy(r)
 		g.Name = "help"
 		if identityCode(r.Code) {
@@ -234,7 +244,7 @@ func (l *lane) undoneYet(ctx context.Context, a *Action, why string) time.Durati
 			a.step(now, "%s; the guards are asked again", why)
 		}
 	})
-	l.due = now.Add(l.backoff())
+	l.due[a.ID] = now.Add(l.backoff())
 	return atOnce
 }
 

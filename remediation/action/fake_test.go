@@ -125,6 +125,8 @@ func (o *object) judge(r *rollback.Request) *rollback.Refusal {
 		return &rollback.Refusal{Code: c, Target: r.Target, What: what, Next: "look"}
 	}
 	switch {
+	case o.mode == "ask" && !r.Approved:
+		return refuse(rollback.NeedsApproval, "its annotation says ask")
 	case o.hash == r.Good:
 		return refuse(rollback.Undone, "it runs the good revision already")
 	case o.hash != r.Bad:

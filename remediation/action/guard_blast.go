@@ -21,9 +21,6 @@ func claimOf(a *Action) claim { return claim{a.Claimed, a.key(), a.Team} }
 
 // blastGuard bounds how much is done in how short a time.
 func blastGuard(e *Engine, q *inquiry) Guard {
-	if !q.action.Kind.undoes() {
-		return pass("a pause takes nothing away")
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.bounded(q)
@@ -37,6 +34,9 @@ func (e *Engine) bounded(q *inquiry) Guard {
 	}
 	if p := e.paused(x, q.now, ByBreaker); p != nil {
 		return wait(codeBreaker, "tocsin resume "+p.ID, "%s", p)
+	}
+	if !a.Kind.undoes() {
+		return pass("a pause takes nothing away")
 	}
 	if other := e.neighbour(q); other != nil {
 		return wait(codeChain, "wait for it to end",

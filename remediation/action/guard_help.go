@@ -58,7 +58,8 @@ func (q *inquiry) goodGuard(e *Engine) Guard {
 	e.mu.Lock()
 	b := e.bad[badKey(a.Service, a.Good.Images)]
 	e.mu.Unlock()
-	if b != nil && len(a.Good.Images) > 0 {
+	same := badKey(a.Service, a.Good.Images) == badKey(a.Service, a.Bad.Images)
+	if b != nil && len(a.Good.Images) > 0 && !same {
 		return deny(codeGoodIsBad, "deploy a good version",
 			"the images that it would go back to were judged bad in %s: %s", b.Cluster, b.Reason)
 	}

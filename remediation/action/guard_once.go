@@ -19,8 +19,6 @@ func onceGuard(e *Engine, q *inquiry) Guard {
 	case rel.Back || rel.Undoes != "":
 		return deny(codeUndoOfUndo, "decide by hand which revision is to run",
 			"it goes back to an older revision itself: tocsin takes no undo back")
-	case !a.Kind.undoes():
-		return pass("the rollout has not been stopped by tocsin before")
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -32,6 +30,9 @@ func onceGuard(e *Engine, q *inquiry) Guard {
 		return deny(codeReverted, "find out who brings it back: a reconciler, most likely",
 			"the bad revision was taken back at %s and is back after %s",
 			u.at.UTC().Format(time.RFC3339), max(back, 0).Round(time.Second))
+	}
+	if !a.Kind.undoes() {
+		return pass("the rollout has not been stopped by tocsin before")
 	}
 	if at := e.lastUndo(a); !at.IsZero() && q.now.Sub(at) < q.policy.CoolDown {
 		return wait(codeCoolDown, "undo it by hand", "it was taken back at %s, and not again before %s",

@@ -41,8 +41,8 @@ func verdictGuard(_ *Engine, q *inquiry) Guard {
 	case v.Tier < release.RollBack:
 		return wait(codeWeak, "", "the evidence is enough to %s only: %s", v.Tier, v.Reason)
 	case v.Tier < release.AtOnce && q.stood() < q.policy.Confirm:
-		return wait(codeUnconfirmed, "", "the verdict has stood for %s, it must for %s",
-			q.stood().Round(time.Second), q.policy.Confirm)
+		return wait(codeUnconfirmed, "", "the verdict must have stood for %s",
+			q.policy.Confirm)
 	}
 	return pass("%s", v.Reason)
 }

@@ -138,7 +138,7 @@ func TestGuards(t *testing.T) {
 				r.Decided.At = time.Now().Add(time.Hour)
 			},
 			policy: func(p *action.Policy) { p.Confirm = time.Hour },
-			want:   "verdict:unconfirmed",
+			want:   "verdict:unconfirmed", state: action.Proposed,
 		},
 		{
 			name:   "overwhelming evidence waits for nothing",
@@ -265,7 +265,7 @@ func TestGuards(t *testing.T) {
 					w.mu.Unlock()
 				}
 				pass(time.Minute)
-				a := w.engine.Actions()[0]
+				a := w.the(id, true)
 				state := tc.state
 				if state == "" {
 					state = action.Refused

@@ -169,13 +169,14 @@ func (q *inquiry) request(rel *release.Release) {
 
 // ask has the cluster say what it knows, and rehearses the write.
 func (l *lane) ask(ctx context.Context, q *inquiry, thorough bool) {
-	s := &l.survey
+	s := l.surveys[q.action.ID]
 	known := s.facts != nil && s.failure == nil && s.kind == q.action.Kind &&
 		time.Since(s.at) < fresh
 	if thorough || !known {
-		l.survey = l.enquire(ctx, q)
+		s = l.enquire(ctx, q)
+		l.surveys[q.action.ID] = s
 	}
-	q.adopt(l.survey)
+	q.adopt(s)
 	l.askSwitch(ctx, q)
 }
 

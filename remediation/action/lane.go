@@ -30,11 +30,12 @@ type lane struct {
 	cancel  context.CancelCauseFunc // Calls off what is under way; nil: nothing is.
 
 	// Of the goroutine that runs it.
-	survey survey        // What the cluster said last.
-	since  time.Time     // When the cluster began not to answer.
-	pace   time.Duration // Of asking it again.
-	due    time.Time     // When what is open is looked at again.
-	warned bool          // People know that its images are bad elsewhere.
+	surveys map[string]survey    // What the cluster said last, by action.
+	due     map[string]time.Time // When what is open is looked at again, by action.
+	forced  bool                 // In this step.
+	since   time.Time            // When the cluster began not to answer.
+	pace    time.Duration        // Of asking it again.
+	warned  bool                 // People know that its images are bad elsewhere.
 }
 
 // poke has the lane look at what there is to do.
@@ -99,6 +100,7 @@ func (l *lane) step(ctx context.Context) time.Duration {
 	e := l.engine
 	e.mu.Lock()
 	r := l.record
+	l.forced, l.force = l.force, false
 	e.mu.Unlock()
 	if r != nil {
 		l.remember(ctx, r)
@@ -187,17 +189,16 @@ func describe(end ReleaseEnd) string {
 // decide finds out what is to be done about the release and asks the guards.
 func (l *lane) decide(ctx context.Context, r *release.Record) time.Duration {
 	e := l.engine
-	var open *Action
-	for _, a := range l.actions() {
-		if a.acting() && a.Kind.undoes() {
-			return never // It is being taken back already.
-		}
-		if !a.over() && !a.acting() {
-			open = a
-		}
+	pause, undo := e.get(newID(l.release, KindPause)), e.get(newID(l.release, KindRollback))
+	if undo != nil && undo.acting() {
+		return never // It is being taken back already.
+	}
+	open := undo
+	if !open.open() {
+		open = pause
 	}
 	if r == nil {
-		if open == nil {
+		if !open.open() {
 			return rest
 		}
 		var over bool
@@ -210,24 +211,69 @@ func (l *lane) decide(ctx context.Context, r *release.Record) time.Duration {
 	if !r.Release.State.Running() {
 		return rest
 	}
-	kind := e.choose(r)
-	if kind == "" && open == nil {
+	switch kind := e.choose(r); {
+	case kind.undoes() && kind != "":
+		return l.takeBack(ctx, r, pause)
+	case undo.open():
+		return l.consider(ctx, undo) // Its evidence has gone: the guards say so.
+	case kind == KindPause && undo == nil:
+		pause = l.propose(ctx, r, KindPause)
+	}
+	if !pause.open() {
 		return rest
 	}
-	if kind != "" && (open == nil || open.Kind.undoes() != kind.undoes()) {
-		if open != nil && kind.undoes() { // A pause that was not done is no longer what is wanted.
-			l.update(ctx, open.ID, "outgrown", func(a *Action, now time.Time) {
-				a.finish(now, Superseded, "the evidence is enough to take the release back")
-			})
+	return l.consider(ctx, pause)
+}
+
+// open says whether there is an action about which something may still be decided.
+func (a *Action) open() bool { return a != nil && !a.over() && !a.acting() }
+
+// takeBack asks the guards about taking the release back. Where they will not have it, a pause is
+// better than nothing.
+func (l *lane) takeBack(ctx context.Context, r *release.Record, pause *Action) time.Duration {
+	e := l.engine
+	undo := l.propose(ctx, r, KindRollback)
+	wait := rest
+	if undo.open() {
+		if wait = l.consider(ctx, undo); wait == atOnce {
+			return atOnce
 		}
-		if open == nil || kind.undoes() {
-			open = l.propose(ctx, r, kind)
-		}
+		undo = e.get(undo.ID)
 	}
-	if open == nil || open.over() {
-		return rest
+	hopeless := undo.hopeless()
+	switch {
+	case hopeless && pausable(&r.Release) && e.mayPause(r):
+		pause = l.propose(ctx, r, KindPause)
+	case !hopeless && pause.open():
+		l.update(ctx, pause.ID, "outgrown", func(a *Action, now time.Time) {
+			a.finish(now, Superseded, "the evidence is enough to take the release back")
+		})
+		return wait
 	}
-	return l.consider(ctx, open)
+	if pause.open() {
+		return sooner(wait, l.consider(ctx, pause))
+	}
+	return wait
+}
+
+// hopeless says whether an undo is wanted and cannot be: for lack of what it needs, and not because
+// nobody wants it or it is none of tocsin's business.
+func (a *Action) hopeless() bool {
+	if a.State == Failed {
+		return a.Written.IsZero()
+	}
+	return a.State == Refused && a.Final && !slices.ContainsFunc(a.Guards, func(g Guard) bool {
+		return g.Final && g.Name != "help" && g.Name != "identity"
+	})
+}
+
+// mayPause says whether policy allows a pause.
+func (e *Engine) mayPause(r *release.Record) bool {
+	e.mu.Lock()
+	p := e.policy
+	e.mu.Unlock()
+	rel := &r.Release
+	return p.rule(subject{rel.Service, rel.Workload, e.opts.Team(rel.Service)}).may(KindPause)
 }
 
 // look asks for a release of which nobody has told since the start.

@@ -136,7 +136,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // count notes the new state of an action, and which guards have begun to speak against it.
 func (m *metrics) count(before, a *Action) {
-	m.actions.WithLabelValues(string(a.Kind), string(a.Mode), string(a.State)).Inc()
+	if a.State != before.State {
+		m.actions.WithLabelValues(string(a.Kind), string(a.Mode), string(a.State)).Inc()
+	}
 	if a.State != Refused {
 		return
 	}

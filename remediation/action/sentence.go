@@ -45,6 +45,10 @@ func (a *Action) sentence() string {
 			return fmt.Sprintf("Could not %s: %s", a.verb(), a.Reason)
 		}
 		return fmt.Sprintf("Has %s at %s, and people must look: %s", a.past(), clock(a.Written), a.Reason)
+	case Superseded:
+		if !a.Written.IsZero() {
+			return fmt.Sprintf("Has %s at %s; then %s", a.past(), clock(a.Written), a.Reason)
+		}
 	case Expired:
 		return fmt.Sprintf("Did not %s: %s (tocsin retry %s)", a.verb(), a.Reason, a.ID)
 	}
