@@ -30,9 +30,21 @@ func podQueries(c *config.Config, cluster *config.Cluster) ([]promql.PodQuery, e
 			TotalNamespace: q.TotalNamespace,
 			TotalService:   q.TotalService,
 		}
+		if q.Total != "" {
+			out[i].NarrowNamespace = first(q.Set.ServiceNamespaceLabels)
+			out[i].NarrowService = first(q.Set.ServiceLabels)
+		}
 		if q.Set.LatencyUnit == "ms" {
 			out[i].Unit = time.Millisecond
 		}
 	}
 	return out, nil
+}
+
+// first returns the first of labels: where a series has it, no other one counts.
+func first(labels []string) string {
+	if len(labels) == 0 {
+		return ""
+	}
+	return labels[0]
 }

@@ -87,6 +87,7 @@ type PodFailure struct {
 	Service fleet.Service
 	Metric  string // One of those above.
 	Reason  string // For people.
+	Retry   bool   // Asking again may help: the source failed, and not the query.
 }
 
 // PodInstant is what is known of one instant.

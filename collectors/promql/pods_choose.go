@@ -244,6 +244,7 @@ func (c *podCall) fail(h *PodHistory, target int32, group string, chosen *chosen
 			}
 			h.Failed = append(h.Failed, PodFailure{
 				Service: c.pods.targets.services[target], Metric: q.Name, Reason: f.reason,
+				Retry: f.ofSource(),
 			})
 			if chosen == nil {
 				return // One reason is enough.

@@ -2,6 +2,7 @@ package promql
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -102,6 +103,8 @@ func TestPodsThatNobodyNamedAreDropped(t *testing.T) {
 	}
 }
 
+const tooManySamples = `{"status":"error","errorType":"execution","error":"too many samples"}`
+
 func TestAbsentErrorsAreZeroOnlyIfTheyWereAskedFor(t *testing.T) {
 	fake, source := newPodSource(t, podSetOf("web", PodRequests, PodErrors))
 	fake.counter("web_requests", 1, "namespace", "shop", "pod", "cart-1")
@@ -109,14 +112,14 @@ func TestAbsentErrorsAreZeroOnlyIfTheyWereAskedFor(t *testing.T) {
 	if known(p.Errors) || !p.ErrorsKnown {
 		t.Errorf("%+v: want no error counter, known to be none", p)
 	}
-	fake.change(func() { fake.fail["web_errors"] = says(http.StatusUnprocessableEntity, "{}") })
+	fake.change(func() { fake.fail["web_errors"] = says(http.StatusUnprocessableEntity, tooManySamples) })
 	h := askPods(t, source, podRange(1, shop("cart", "cart-1")))
 	p = h.Instants[0].Pods[0]
 	if !known(p.Requests) || known(p.Errors) || p.ErrorsKnown {
 		t.Errorf("%+v: want requests, and errors not known", p)
 	}
-	if len(h.Failed) != 1 || h.Failed[0].Metric != PodErrors || h.Failed[0].Service.Name != "cart" {
-		t.Errorf("failed %+v, want the errors of cart", h.Failed)
+	if f := h.Failed; len(f) != 1 || f[0].Metric != PodErrors || f[0].Service.Name != "cart" || f[0].Retry {
+		t.Errorf("failed %+v, want the errors of cart, which asking again does not help", f)
 	}
 	_, source = newPodSource(t, podSetOf("web", PodRequests))
 	if h, err := source.Pods(t.Context(), podRange(1, shop("cart", "cart-1"))); err != nil || len(h.Instants) != 0 {
@@ -178,8 +181,8 @@ func TestNothingIsChosenInDoubt(t *testing.T) {
 	if p := h.Instants[0].Pods[0]; known(p.Requests) || !known(p.CPUSeconds) {
 		t.Errorf("%+v: want CPU only, as the preferred set was not answered", p)
 	}
-	if len(h.Failed) != 1 || h.Failed[0].Metric != PodRequests || h.Failed[0].Reason == "" {
-		t.Errorf("failed %+v, want the requests", h.Failed)
+	if len(h.Failed) != 1 || h.Failed[0].Metric != PodRequests || !h.Failed[0].Retry {
+		t.Errorf("failed %+v, want the requests, which may come", h.Failed)
 	}
 	fake.change(func() { delete(fake.fail, "web_requests") })
 	age := float64(r.From.Unix() - podEpoch)
@@ -429,4 +432,47 @@ func TestSourcesThatDoNotAnswer(t *testing.T) {
 	if _, err := source.Pods(t.Context(), bad); err == nil || !strings.Contains(err.Error(), "missing closing") {
 		t.Errorf("error %v, want that of the expression", err)
 	}
+}
+
+// FuzzDecodePods holds that no answer breaks what reads pods, and that only JSON is taken.
+func FuzzDecodePods(f *testing.F) {
+	f.Add(vectorOf(`{"metric":{"namespace":"shop","pod":"a","le":"0.5"},"value":[1,"1"]}`), false)
+	f.Add(vectorOf(`{"metric":{"pod":"a"},"histogram":[1,{"count":"3","sum":"1","buckets":[[0,"0.5","1","3"]]}]}`), true)
+	f.Add(`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"a"},"values":[[1,"NaN"]],`+
+		`"histograms":[[16,{"buckets":[[3,"-1","1","2"],[1,"-2","+Inf","1e300"]],"count":"-1"}]]}]}}`, true)
+	targets, err := newPodTargets([]PodTarget{shop("cart", "a", "b")}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body string, native bool) {
+		q := podQuery{PodQuery: podSetOf("web", PodLatency)[0], grid: newNativeGrid(time.Second)}
+		table := newPodTable(q.podKey(0))
+		got := podAnswer{targets: targets}
+		if native {
+			got.grid = &q.grid
+		}
+		table.to = &got
+		var a answer
+		a.reset(span{from: 1000, step: 15_000, steps: 2}, 1000)
+		var d decoder
+		if err := d.decode(strings.NewReader(body), 1<<20, table, &a); err != nil {
+			return
+		}
+		if !json.Valid([]byte(body)) {
+			t.Fatalf("took what is not JSON: %q", body)
+		}
+		g := newPodGather(a.span, targets)
+		g.take(&podJob{q: &q, got: got})
+		g.sort()
+		records := make([]podRecord, len(g.of[0]))
+		for i := range records {
+			records[i] = podRecord{span: g.span, scale: 1}
+		}
+		g.latencies(records, &q, 0)
+		for i := range records {
+			if s, ok := records[i].at(1000); ok && len(s.Latency) != len(s.Bounds) {
+				t.Errorf("%d counts up to %d bounds", len(s.Latency), len(s.Bounds))
+			}
+		}
+	})
 }
