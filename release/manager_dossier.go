@@ -32,8 +32,9 @@ type dossier struct {
 	window     evidence.Window
 	inWindow   [2]int // Old and new pods.
 	windowOpen bool
-	served     bool // It holds requests of new pods.
-	again      bool // Begin anew when the window ends.
+	windowAt   time.Time // Of the newest that ended.
+	served     bool      // It holds requests of new pods.
+	again      bool      // Begin anew when the window ends.
 	refills    int
 	cursor     time.Time // Up to here, samples were handed over.
 	sampleAt   time.Time // Newest sample; of the requests of a new pod, freshAt.
@@ -94,7 +95,7 @@ func modelName(k Key) string { return k.Service.String() + "/" + string(k.Worklo
 
 func newDossier(r *Release) *dossier {
 	d := &dossier{id: r.ID, key: r.Key, pods: map[string]podSide{}, oldShow: map[FactKind]string{}}
-	d.own, d.record.Verdict = unseen(), unseen()
+	d.own, d.record.Verdict = unjudged(), unjudged()
 	d.empty()
 	return d
 }
@@ -109,7 +110,7 @@ func (m *Manager) refill(d *dossier) {
 
 func (d *dossier) empty() {
 	d.trial, d.counters, d.counted = nil, evidence.NewCounters(), map[string]*counted{}
-	d.cursor, d.wholeAt = time.Time{}, time.Time{}
+	d.cursor, d.wholeAt, d.windowAt = time.Time{}, time.Time{}, time.Time{}
 	d.again, d.news = false, false
 }
 

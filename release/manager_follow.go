@@ -43,7 +43,7 @@ func (m *Manager) enter(d *dossier, r *Release) {
 func (m *Manager) missed(tr *Transition) {
 	m.metrics.ended.WithLabelValues(string(tr.To)).Inc()
 	d := &dossier{id: tr.Release.ID, key: tr.Release.Key}
-	d.record.Verdict = unseen()
+	d.record.Verdict = unjudged()
 	m.tell(d, &tr.Release, tr.At, tr)
 	m.keep(d, &tr.Release)
 }

@@ -20,8 +20,8 @@ const (
 	wholeDoubt    = 10 // By so much less an e-value counts if nothing runs beside.
 )
 
-// unseen is the verdict on a release without a sample.
-func unseen() Verdict {
+// unjudged is the verdict on a release without a sample.
+func unjudged() Verdict {
 	return Verdict{EValue: 1, Strictness: 1, Reason: "there is no sample of its pods yet"}
 }
 

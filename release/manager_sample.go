@@ -42,8 +42,8 @@ const (
 
 // The distances in time that matter to samples.
 const (
-	gap   = 90 * time.Second // Without samples of a pod: what it did meanwhile is not known.
-	young = time.Minute      // A pod's counters count from zero only if it is first seen so early.
+	gap    = 90 * time.Second // Without samples of a pod: what it did meanwhile is not known.
+	served = 5 * time.Minute  // A new pod that ran for so long before its first sample has served.
 )
 
 // Sample takes in the samples of one instant. Those of each release come in the order of time;
@@ -148,6 +148,7 @@ type counted struct {
 	last      time.Time // Newest sample.
 	started   time.Time // When the counters were first seen, as they say themselves.
 	restarted time.Time // Since then.
+	late      bool      // It served before its first sample: its age is that of its start.
 	restarts  float64
 }
 
@@ -161,9 +162,9 @@ func (d *dossier) count(
 	}
 	k := d.counted[name]
 	if k == nil {
-		k = &counted{restarts: math.NaN()}
+		k = &counted{restarts: math.NaN(), late: !side.fresh || d.late(at, side)}
 		d.counted[name] = k
-		if side.fresh && (side.again || !side.started.IsZero() && at.Sub(side.started) > young) {
+		if side.fresh && (side.again || k.late) {
 			d.pause(at, name, side.fresh) // Its counters hold more than the last few seconds.
 		}
 	} else if at.Sub(k.last) > gap {
@@ -189,10 +190,19 @@ func (d *dossier) count(
 	switch {
 	case !k.restarted.IsZero():
 		out.Started = k.restarted // It warms up again.
-	case !side.started.IsZero() && !side.started.After(at):
+	case k.late && !side.started.IsZero() && !side.started.After(at):
 		out.Started = side.started
 	}
 	return out
+}
+
+// late reports whether a new pod may have served before its first sample. Most have not: they are
+// scraped as soon as they are ready, and warm up from then on, however long that took.
+func (d *dossier) late(at time.Time, side podSide) bool {
+	if at.Sub(d.windowAt) > gap {
+		return true // Nobody was looking.
+	}
+	return !side.started.IsZero() && at.Sub(side.started) > served
 }
 
 // pause says that what a pod did up to now is not known.
@@ -215,6 +225,7 @@ func (m *Manager) endWindow(d *dossier, at time.Time) {
 		return
 	}
 	d.counters.EndWindow()
+	d.windowAt = at
 	if d.trial == nil {
 		d.trial = m.judge.Begin(modelName(d.key), d.bounds)
 	}

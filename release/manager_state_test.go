@@ -3,6 +3,7 @@ package release_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,5 +157,39 @@ func TestManagerOptions(t *testing.T) {
 		if m, err := release.NewManager(o); err == nil || m != nil {
 			t.Errorf("%+v is taken", o)
 		}
+	}
+}
+
+// All methods at once: run it with -race.
+func TestManagerIsUsedConcurrently(t *testing.T) {
+	w := newWorld(t, release.ManagerOptions{})
+	p := w.shop(3, simulation.Rolling, 10*time.Minute, simulation.Harm{Errors: 0.5})
+	w.until(2*time.Minute, nil)
+	id := w.record(p).Release.ID
+	var group sync.WaitGroup
+	for _, use := range []func(){
+		func() { w.until(5*time.Minute, nil) },
+		func() { w.manager.Records() },
+		func() { w.manager.Record(id) },
+		func() { w.manager.LastGood(p.key, "b") },
+		func() { w.manager.Ledger(p.key) },
+		func() { w.manager.Quiet("eu", noon, time.Hour) },
+		func() { _, _ = w.manager.Review(id, noon.Add(3*time.Minute)) }, // It may be over.
+		func() { _ = w.manager.Mark(p.key, "a", release.Accepted, "kim", noon) },
+		func() {
+			if _, err := w.manager.State(); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		group.Go(func() {
+			for range 20 {
+				use()
+			}
+		})
+	}
+	group.Wait()
+	if rec := w.record(p); rec.Decided == nil {
+		t.Errorf("%v: %s", rec.Verdict.Result, rec.Verdict.Reason)
 	}
 }
