@@ -173,6 +173,9 @@ func (a *App) health(_ context.Context, act action.Action) (action.Health, error
 		// well again is known since the rollout was verified.
 		return action.Health{Well: true, Reason: "its pods are well", DataAt: time.Now()}, nil
 	}
+	if r.OK {
+		r.Reason = "nothing is wrong with it"
+	}
 	return action.Health{Well: r.OK, Reason: r.Reason, DataAt: a.engine.LastAt(act.Service.Cluster)}, nil
 }
 

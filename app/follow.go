@@ -200,6 +200,9 @@ func (f *follower) fetchStretch(ctx context.Context, s stretch, wants []release.
 		}
 		f.metrics.queries.Add(float64(h.Queries))
 		f.metrics.samples.Add(float64(h.Samples))
+		f.logger.Debug("Pods of releases", "cluster", f.cluster, "releases", len(wants),
+			"since", r.From, "until", h.Until, "queries", h.Queries, "samples", h.Samples,
+			"dropped", h.Dropped, "failed", len(h.Failed))
 		for _, i := range h.Instants {
 			f.manager.Sample(f.cluster, i.At, samples(i.Pods))
 		}
