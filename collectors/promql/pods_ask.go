@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -148,6 +149,9 @@ func (c *podCall) fetch(ctx context.Context, sets []*podSet) *failure {
 		return f
 	}
 	lacking := p.choose(c.pods, sets)
+	p.eager = slices.ContainsFunc(lacking, func(i int32) bool {
+		return p.chosen[podChoice{c.pods.targets.services[i], traffic}] == nil
+	})
 	if sp, ok := p.totalSpan(c.pods.span); ok && len(lacking) > 0 {
 		c.totals = newPodGather(sp, c.pods.targets.asServices(lacking))
 		// What the pods gave is good without it, and its failures are told.

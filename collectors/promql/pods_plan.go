@@ -23,6 +23,8 @@ const (
 	maxPodNames = 4000
 	// valuesOfPod is how many values of a pod and instant room is reserved for: buckets mostly.
 	valuesOfPod = 24
+	// lookEager is how often metrics are looked for while a service seems to have none.
+	lookEager = time.Minute
 	// forgetSet is after how long without a sample another set may be chosen.
 	forgetSet = 15 * time.Minute
 )
@@ -36,6 +38,8 @@ type pods struct {
 	have     map[string]map[string]bool // By label: the metrics with it; "": all metrics there are.
 	families []string                   // That were looked for.
 	looked   time.Time                  // When they were.
+	wait     time.Duration              // Until they are looked for again: what is new may come soon.
+	eager    bool                       // Of some service no traffic is known.
 	chosen   map[podChoice]*chosenSet
 	retry    time.Time // The source is not to be asked before.
 	exprs    podExprs  // Of the last call.
@@ -154,8 +158,9 @@ func (p *pods) look(ctx context.Context, sets []*podSet, at int64) (queries int,
 	slices.Sort(families)
 	slices.Sort(labels)
 	families, labels = slices.Compact(families), slices.Compact(labels)
-	if p.have != nil && slices.Equal(families, p.families) &&
-		time.Since(p.looked) < p.s.opts.ProbeEvery {
+	if p.have == nil || !slices.Equal(families, p.families) {
+		p.wait = 0
+	} else if time.Since(p.looked) < p.wait {
 		return 0, nil
 	}
 	have := make(map[string]map[string]bool)
@@ -169,6 +174,10 @@ func (p *pods) look(ctx context.Context, sets []*podSet, at int64) (queries int,
 		}
 	}
 	p.have, p.families, p.looked = have, families, time.Now()
+	p.wait = min(max(2*p.wait, p.s.opts.Interval), p.s.opts.ProbeEvery)
+	if p.eager {
+		p.wait = min(p.wait, lookEager)
+	}
 	return queries, nil
 }
 

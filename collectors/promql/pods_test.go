@@ -220,6 +220,22 @@ func TestPodsByAnotherLabel(t *testing.T) {
 	}
 }
 
+func TestMetricsThatComeLaterAreFound(t *testing.T) {
+	fake, source := newPodSource(t, podSetOf("web", PodRequests))
+	r := podRange(1, shop("cart", "cart-1"))
+	if h := askPods(t, source, r); h.Samples != 0 || h.Queries != 3 {
+		t.Errorf("%d samples by %d queries, want three that look for metrics", h.Samples, h.Queries)
+	}
+	fake.counter("web_requests", 1, "namespace", "shop", "pod", "cart-1")
+	if h := askPods(t, source, r); h.Samples != 0 || h.Queries != 0 {
+		t.Errorf("%d samples by %d queries, want none before it is time to look again", h.Samples, h.Queries)
+	}
+	source.pods.looked = source.pods.looked.Add(-source.opts.Interval)
+	if h := askPods(t, source, r); h.Samples != 1 || h.Queries != 4 {
+		t.Errorf("%d samples by %d queries, want the pod's", h.Samples, h.Queries)
+	}
+}
+
 func TestServiceWithoutPods(t *testing.T) {
 	queries := podSetOf("web", PodRequests, PodErrors, PodLatency, PodCPU)
 	for i := range queries[:3] {
