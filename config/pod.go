@@ -221,7 +221,8 @@ func fillPods(query string, values map[string]string) string {
 
 // reopen prints a query with its placeholders.
 func reopen(expr parser.Expr) string {
-	return strings.NewReplacer(selectedLabel+`=""`, "$selector", podLabel, "$pod").Replace(expr.String())
+	names := strings.NewReplacer(selectedLabel+`=""`, "$selector", podLabel, "$pod")
+	return names.Replace(expr.String())
 }
 
 // selectAll adds selector to each vector selector, and returns the metrics of those that pods are

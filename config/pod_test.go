@@ -31,7 +31,9 @@ pods:
 		t.Fatal(err)
 	}
 	find := func(set, metric string) (int, PodQuery) {
-		i := slices.IndexFunc(queries, func(q PodQuery) bool { return q.Set.Name == set && q.Metric == metric })
+		i := slices.IndexFunc(queries, func(q PodQuery) bool {
+			return q.Set.Name == set && q.Metric == metric
+		})
 		if i < 0 {
 			return i, PodQuery{}
 		}
@@ -56,7 +58,8 @@ pods:
 	_, istio := find("istio", "errors")
 	want = `sum by ($pod) (istio_requests_total{cluster="eu",response_flags!="-",$selector})`
 	if istio.Expr != want || istio.Probe == "" {
-		t.Errorf("errors of istio: %s with probe %q, want %s and the pack's", istio.Expr, istio.Probe, want)
+		t.Errorf("errors of istio: %s with probe %q, want %s and the pack's",
+			istio.Expr, istio.Probe, want)
 	}
 	if _, requests := find("istio", "requests"); requests.Expr == "" {
 		t.Error("a set that changes one query has lost another")

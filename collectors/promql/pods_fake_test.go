@@ -93,7 +93,9 @@ func (s *podSource) catalogue(w http.ResponseWriter, selector string) {
 	write(w, "vector", result)
 }
 
-func (s *podSource) answer(w http.ResponseWriter, parts []string, from, to, step float64, isRange bool) {
+func (s *podSource) answer(
+	w http.ResponseWriter, parts []string, from, to, step float64, isRange bool,
+) {
 	by, selects := strings.Split(parts[2], ", "), selecting(parts[3])
 	var result []map[string]any
 	for _, c := range s.series {
@@ -176,7 +178,8 @@ func (s *podSource) queries() []string {
 
 // counter adds a series that grows by perSecond from the epoch on.
 func (s *podSource) counter(name string, perSecond float64, labels ...string) {
-	s.add(name, func(at time.Time) float64 { return perSecond * float64(at.Unix()-podEpoch) }, labels...)
+	grown := func(at time.Time) float64 { return perSecond * float64(at.Unix()-podEpoch) }
+	s.add(name, grown, labels...)
 }
 
 func (s *podSource) add(name string, value func(time.Time) float64, labels ...string) {
@@ -227,11 +230,13 @@ func newPodSource(t testing.TB, queries ...[]PodQuery) (*podSource, *Source) {
 
 // shop names pods of a service.
 func shop(service string, pods ...string) PodTarget {
-	return PodTarget{Service: fleet.Service{Cluster: "eu", Namespace: "shop", Name: service}, Pods: pods}
+	s := fleet.Service{Cluster: "eu", Namespace: "shop", Name: service}
+	return PodTarget{Service: s, Pods: pods}
 }
 
 // podRange is so many instants after the epoch.
 func podRange(steps int, targets ...PodTarget) PodRange {
 	from := time.Unix(podEpoch, 0).Truncate(15 * time.Second).Add(time.Hour)
-	return PodRange{From: from, To: from.Add(time.Duration(steps-1) * 15 * time.Second), Targets: targets}
+	to := from.Add(time.Duration(steps-1) * 15 * time.Second)
+	return PodRange{From: from, To: to, Targets: targets}
 }

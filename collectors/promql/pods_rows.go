@@ -122,7 +122,9 @@ func (t *podTable) add(a *answer, set int32, points []point) error {
 	return nil
 }
 
-func (t *podTable) addNative(a *answer, set int32, points []nativePoint, buckets []nativeBucket) error {
+func (t *podTable) addNative(
+	a *answer, set int32, points []nativePoint, buckets []nativeBucket,
+) error {
 	if t.to.grid == nil {
 		a.drops[histogram] += len(points)
 		return nil
