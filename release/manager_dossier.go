@@ -20,6 +20,7 @@ type dossier struct {
 	// What looks have told.
 	pods     map[string]podSide
 	matches  [2]match // Of old and new pods that are gone.
+	any      match    // Of pods of the workload, whatever their revision.
 	mostly   time.Time
 	oldReady bool                // Some old pod was ready beside the new ones.
 	oldShow  map[FactKind]string // Trouble that old pods have shown, and which of them.
@@ -78,14 +79,26 @@ type match struct {
 // mostMatch bounds the length of a regular expression.
 const mostMatch = 10_000
 
+// set changes what names are like. If a look does not tell, what it was stays.
 func (m *match) set(text string) {
-	if text == m.text || len(text) > mostMatch {
+	if text == "" || text == m.text || len(text) > mostMatch {
 		return
 	}
-	m.text, m.re = text, nil
-	if re, err := regexp.Compile("^(?:" + text + ")$"); err == nil && text != "" {
-		m.re = re
+	if re, err := regexp.Compile("^(?:" + text + ")$"); err == nil {
+		m.text, m.re = text, re
 	}
+}
+
+// anyPod matches the names of the pods of a workload.
+func anyPod(k Key) string {
+	name := regexp.QuoteMeta(k.Service.Name)
+	switch k.Workload {
+	case fleet.StatefulSet:
+		return name + "-[0-9]+"
+	case fleet.DaemonSet:
+		return name + "-[a-z0-9]{5}"
+	}
+	return name + "-[a-z0-9]{1,10}-[a-z0-9]{5}"
 }
 
 func (m *match) is(name string) bool { return m.re != nil && m.re.MatchString(name) }
@@ -96,6 +109,7 @@ func modelName(k Key) string { return k.Service.String() + "/" + string(k.Worklo
 func newDossier(r *Release) *dossier {
 	d := &dossier{id: r.ID, key: r.Key, pods: map[string]podSide{}, oldShow: map[FactKind]string{}}
 	d.own, d.record.Verdict = unjudged(), unjudged()
+	d.any.set(anyPod(r.Key))
 	d.empty()
 	return d
 }
@@ -183,6 +197,9 @@ func (d *dossier) side(r *Release, name string, at time.Time) (podSide, bool) {
 		return side, !side.fresh || !at.Before(r.Start)
 	}
 	old, fresh := d.matches[0].is(name), d.matches[1].is(name)
+	if at.Before(r.Start) && !fresh && d.any.is(name) {
+		return podSide{}, true // Gone before anybody looked: it can only be old.
+	}
 	if old == fresh || fresh && (r.Back || at.Before(r.Start)) {
 		return podSide{}, false
 	}

@@ -530,6 +530,46 @@ func TestManagerAsksForHistoryInPieces(t *testing.T) {
 	}
 }
 
+// The pods of a DaemonSet are gone before anybody looks, and their names do not tell a revision.
+func TestManagerKnowsOldPodsThatNobodySaw(t *testing.T) {
+	w := newWorld(t, release.ManagerOptions{})
+	p := workloadOf("eu", "agent")
+	p.key.Workload = fleet.DaemonSet
+	w.add(p, made(5, 1, simulation.Rolling, 20*time.Minute), simulation.Harm{})
+	for i := range p.source {
+		before := p.source[i].at.Before(noon)
+		p.source[i].samples = slices.DeleteFunc(p.source[i].samples, func(s release.Sample) bool {
+			return strings.Contains(s.Pod, "-a-") != before
+		})
+		for k := range p.source[i].samples {
+			s := &p.source[i].samples[k]
+			hash, number := "aaa", s.Pod[strings.LastIndex(s.Pod, "-")+1:]
+			if !before {
+				hash = "bbb"
+			}
+			s.Pod = fmt.Sprintf("agent-%s%02s", hash, number)
+		}
+	}
+	p.look = func(g *release.Progress) {
+		pods := append(g.Old.Pods, g.New.Pods...)
+		for i := range pods {
+			pods[i].Started = p.first(pods[i].Name)
+		}
+		g.Old, g.New = release.Side{Hash: "a"}, release.Side{Hash: "b", Pods: pods}
+		g.New.Created, g.New.Available = int32(len(pods)), int32(len(pods))
+	}
+	w.until(15*time.Minute, nil)
+	rec := w.record(p)
+	for _, f := range rec.Verdict.Metrics {
+		if f.Name == "errors" && (f.Old < 1000 || f.New < 1000) {
+			t.Errorf("requests: %g old, %g new: %s", f.Old, f.New, rec.Verdict.Reason)
+		}
+	}
+	if len(rec.Verdict.Metrics) == 0 || rec.Decided != nil {
+		t.Errorf("%v: %s", rec.Verdict.Result, rec.Verdict.Reason)
+	}
+}
+
 func TestManagerReviews(t *testing.T) {
 	w := newWorld(t, release.ManagerOptions{})
 	p := w.shop(8, simulation.Fixed, 20*time.Minute, simulation.Harm{Errors: 0.5})

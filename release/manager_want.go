@@ -78,10 +78,13 @@ func (d *dossier) want(r *Release, now time.Time) Want {
 		w.Old, w.New = podNames(r.Seen.Old.Pods), podNames(r.NewPods())
 	} else {
 		w.Old, w.New = d.names(false), d.names(true)
-		for i := range d.matches {
-			if d.matches[i].re != nil {
-				w.Match = append(w.Match, d.matches[i].text)
+		for _, m := range [...]*match{&d.matches[0], &d.matches[1]} {
+			if m.re != nil {
+				w.Match = append(w.Match, m.text)
 			}
+		}
+		if d.matches[0].re == nil {
+			w.Match = append(w.Match, d.any.text)
 		}
 	}
 	return w
