@@ -29,6 +29,7 @@ const (
 	kindPause        = "pause"         // What stops actions.
 	kindBad          = "bad_images"    // Images that were judged bad.
 	kindAlarm        = "alarm"
+	kindCheck        = "check" // Of the judge of releases, by quiet history.
 	kindReload       = "reload"
 	kindStart        = "start"
 )

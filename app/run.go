@@ -31,6 +31,7 @@ func (a *App) Run(ctx context.Context) error {
 		{name: "recorder", run: a.recorder.Run, patience: 5 * time.Second},
 		{name: "feedback", run: a.opinions.Run, patience: 5 * time.Second},
 		{name: "detector", run: a.engine.Run, patience: 5 * time.Second},
+		{name: "self-check", run: a.selfCheck, patience: 10 * time.Second},
 		{name: "snapshots", run: a.snapshots, patience: 10 * time.Second},
 		{name: "collectors", run: a.clusters.Run, patience: 5 * time.Second},
 		{name: "reloader", run: a.watchFiles, patience: time.Second},

@@ -19,6 +19,9 @@ type Releases struct {
 	Soak Duration `yaml:"soak"`
 	// How long a rollout may be without progress before it counts as stalled.
 	Deadline Duration `yaml:"deadline"`
+	// How often the judge is checked for each workload, by pieces of its quiet history that are taken
+	// for releases: if too many are called regressed, it is stricter with that workload.
+	CheckEvery Duration `yaml:"check_every"`
 }
 
 func defaultReleases() Releases {
@@ -29,6 +32,8 @@ func defaultReleases() Releases {
 		Ready:    duration(10 * time.Minute),
 		Soak:     duration(time.Hour),
 		Deadline: duration(10 * time.Minute),
+
+		CheckEvery: duration(24 * time.Hour),
 	}
 }
 
@@ -43,4 +48,5 @@ func (r *Releases) check(d *decoder) {
 	d.positive("releases.ready", int(r.Ready))
 	d.positive("releases.soak", int(r.Soak))
 	d.positive("releases.deadline", int(r.Deadline))
+	d.positive("releases.check_every", int(r.CheckEvery))
 }
