@@ -111,6 +111,7 @@ type Action struct {
 	Tried    bool      `json:"tried,omitempty"`  // A write was sent; it may have been accepted.
 	Written  time.Time `json:"written,omitzero"` // When the cluster had accepted it.
 	Rolled   time.Time `json:"rolled,omitzero"`  // When it had rolled out; the soak time begins.
+	Resumed  time.Time `json:"resumed,omitzero"` // When a pause of it was lifted again.
 	Ended    time.Time `json:"ended,omitzero"`   // When its state became the last one.
 	Changed  time.Time `json:"changed"`          // When its state changed last.
 

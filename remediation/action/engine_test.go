@@ -186,6 +186,31 @@ func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 	})
 }
 
+func TestAPauseEndsWhenTheReleaseIsHealthy(t *testing.T) {
+	story(t, auto(), func(w *world) {
+		id := w.release("eu", "cart", "v2", bad(release.Pause))
+		pass(time.Minute)
+		o := w.of("eu", "cart")
+		if !o.paused {
+			t.Fatal("it is not paused")
+		}
+		w.tell(id, func(r *release.Record) {
+			r.Release.Paused, r.Verdict = true, release.Verdict{Reason: "nothing more is known"}
+		})
+		pass(time.Minute)
+		if !o.paused {
+			t.Fatal("it goes on although nobody knows whether it is healthy")
+		}
+		w.tell(id, func(r *release.Record) {
+			r.Verdict = release.Verdict{Result: release.Healthy, Reason: "no metric is worse"}
+		})
+		pass(time.Minute)
+		if a := w.the(id, false); o.paused || a.State != action.Recovered {
+			t.Errorf("paused: %v, the action is %s", o.paused, a.State)
+		}
+	})
+}
+
 func TestWhatCannotBeTakenBackIsPaused(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		o := w.of("eu", "cart")

@@ -145,6 +145,10 @@ func (s *side) Pause(ctx context.Context, r rollback.Request) (*rollback.Effect,
 	return s.write(ctx, r, "pause", func(o *object) { o.paused = true })
 }
 
+func (s *side) Resume(ctx context.Context, r rollback.Request) (*rollback.Effect, error) {
+	return s.write(ctx, r, "resume", func(o *object) { o.paused = false })
+}
+
 func (s *side) Abort(ctx context.Context, r rollback.Request) (*rollback.Effect, error) {
 	return s.write(ctx, r, "abort", func(o *object) { o.hash = r.Good })
 }
@@ -173,7 +177,7 @@ func (s *side) write(
 		if refusal := o.judge(&r); refusal != nil {
 			return nil, fmt.Errorf("%s: %w", verb, refusal)
 		}
-		if o.refusal != nil && verb != "pause" {
+		if o.refusal != nil && verb != "pause" && verb != "resume" {
 			return nil, fmt.Errorf("%s: %w", verb, o.refusal)
 		}
 		if r.DryRun {
@@ -577,7 +581,7 @@ func (w *world) want(lines ...string) {
 func (o *object) undos() int {
 	n := 0
 	for _, w := range o.writes {
-		if w.verb != "pause" {
+		if w.verb != "pause" && w.verb != "resume" {
 			n++
 		}
 	}

@@ -116,6 +116,8 @@ func (l *lane) step(ctx context.Context) time.Duration {
 			wait = l.verify(ctx, a)
 		case a.State == Verified && a.acting():
 			wait = l.soak(ctx, a)
+		case a.paused() && r != nil && r.Verdict.Result == release.Healthy:
+			wait = l.resume(ctx, a)
 		default:
 			wait = l.giveBack(ctx, a)
 		}

@@ -20,6 +20,7 @@ type Executor interface {
 	Inspect(ctx context.Context, r rollback.Request) (*rollback.Facts, error)
 	Undo(ctx context.Context, r rollback.Request) (*rollback.Effect, error)
 	Pause(ctx context.Context, r rollback.Request) (*rollback.Effect, error)
+	Resume(ctx context.Context, r rollback.Request) (*rollback.Effect, error)
 	Abort(ctx context.Context, r rollback.Request) (*rollback.Effect, error)
 	Verify(ctx context.Context, r rollback.Request) (*rollback.Outcome, error)
 	Holds(ctx context.Context) ([]rollback.Hold, error)

@@ -243,6 +243,12 @@ func (h *history) judge(clusterName, verb string, r *rollback.Request, o *object
 		h.t.Errorf("%s %s of revision %s, which %s is not the release of", verb, r.Target, r.Bad, id)
 		return
 	}
+	if verb == "resume" {
+		if v := rec.Verdict; v.Result != release.Healthy || !o.paused {
+			h.t.Errorf("%s %s, whose verdict is %s", verb, r.Target, v.Result)
+		}
+		return
+	}
 	writer, a := h.author(r.Action)
 	if writer == nil {
 		h.t.Errorf("%s %s: no ledger knows action %s", verb, r.Target, r.Action)
@@ -412,9 +418,11 @@ func (h *history) evidence(where, name string) {
 	}
 	next := *r
 	v := release.Verdict{Reason: "errors", EValue: 10}
-	switch h.random.IntN(5) {
+	switch h.random.IntN(6) {
 	case 0:
+		v.Result = release.Healthy
 	case 1:
+	case 2, 3:
 		v.Tier = release.Pause
 	default:
 		v.Result, v.Tier = release.Regressed, release.RollBack+release.Tier(h.random.IntN(2))
@@ -556,6 +564,9 @@ func (h *history) end() {
 	for where, c := range h.clusters {
 		for name, o := range c.objects {
 			for _, w := range o.writes {
+				if w.verb == "resume" {
+					continue // It is a step of the pause.
+				}
 				h.settled(where+"/"+name, w)
 			}
 		}

@@ -38,6 +38,9 @@ func (a *Action) sentence() string {
 		return fmt.Sprintf("Has %s at %s (rolled out %s later); watches whether it helps", a.past(),
 			clock(a.Written), between(a.Written, a.Rolled))
 	case Recovered:
+		if !a.Kind.undoes() {
+			return fmt.Sprintf("Had %s at %s; %s", a.past(), clock(a.Written), a.Reason)
+		}
 		return fmt.Sprintf("Has %s at %s (rolled out %s later); the service is well again", a.past(),
 			clock(a.Written), between(a.Written, a.Rolled))
 	case NotRecovered, Failed:
