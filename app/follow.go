@@ -223,11 +223,12 @@ func (f *follower) fetchStretch(ctx context.Context, s stretch, wants []release.
 	return nil
 }
 
-// unanswered returns the services of which not even the traffic is known.
+// unanswered returns the services of which not even the traffic is known, though it may be when it
+// is asked for again. What a source calls a bad query stays bad.
 func unanswered(failures []promql.PodFailure) map[fleet.Service]bool {
 	out := make(map[fleet.Service]bool)
 	for _, failure := range failures {
-		if failure.Metric == promql.PodRequests {
+		if failure.Metric == promql.PodRequests && failure.Retry {
 			out[failure.Service] = true
 		}
 	}
