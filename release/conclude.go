@@ -11,8 +11,8 @@ import (
 // weights are what each metric counts for in the mean of e-values, which is
 // an e-value whatever the metrics have to do with each other.
 var weights = [evidence.Metrics]float64{
-	evidence.Errors: 0.27, evidence.Latency: 0.25, evidence.Slow: 0.03, evidence.Tail: 0.05,
-	evidence.P99: 0.15, evidence.CPU: 0.15, evidence.ErrorLevel: 0.05, evidence.Memory: 0.05,
+	evidence.Errors: 0.25, evidence.Latency: 0.25, evidence.Slow: 0.03, evidence.Tail: 0.05,
+	evidence.P99: 0.15, evidence.CPU: 0.15, evidence.ErrorLevel: 0.07, evidence.Memory: 0.05,
 }
 
 // tolerated is the largest effect that may lie within the interval of a healthy

@@ -58,8 +58,9 @@ which is compared before and after the change.`,
 
 func newSimulate() *cobra.Command {
 	var opts simulation.Options
+	var style, generator string
 	cmd := &cobra.Command{
-		Use:   "simulate [--releases N] [--seed S] [--alpha A] [--class NAME]",
+		Use:   "simulate [--releases N] [--seed S] [--alpha A] [--class NAME] [--style NAME] [--generator NAME]",
 		Short: "Measure judges by made-up releases and print tables of false verdicts, power and times",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,6 +69,16 @@ func newSimulate() *cobra.Command {
 				return fmt.Errorf("%w: want --releases and --noise above 0, --alpha between 0 and 1, "+
 					"--class low, medium or high", errBadInput)
 			}
+			for s := simulation.Fixed; s <= simulation.Rolling; s++ {
+				if style == "" || style == s.String() {
+					opts.Styles = append(opts.Styles, s)
+				}
+			}
+			if len(opts.Styles) == 0 || !slices.Contains([]string{"first", "other"}, generator) {
+				return fmt.Errorf("%w: want --style fixed, progressive or rolling, --generator first or other",
+					errBadInput)
+			}
+			opts.Other = generator == "other"
 			opts.Out = cmd.OutOrStdout()
 			return simulation.Run(cmd.Context(), opts)
 		},
@@ -77,6 +88,9 @@ func newSimulate() *cobra.Command {
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "The same seed gives the same table.")
 	cmd.Flags().Float64Var(&opts.Alpha, "alpha", 0.001, "The chance that a harmless release is called regressed.")
 	cmd.Flags().StringVar(&opts.Class, "class", "", "Only this class of traffic: low, medium or high.")
+	cmd.Flags().StringVar(&style, "style", "", "Only this style of rollout: fixed, progressive or rolling.")
+	cmd.Flags().StringVar(&generator, "generator", "first",
+		"Who makes up the services: first, or other (Weibull latencies, heavy tails, zones, slow warm-ups).")
 	cmd.Flags().Float64Var(&opts.Unruly, "noise", 1, "Multiplies the noise of the made-up services.")
 	cmd.Flags().BoolVar(&opts.Rivals, "rivals", true, "Measure other judges, too.")
 	return cmd

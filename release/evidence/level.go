@@ -22,6 +22,7 @@ func (s *Scale) WeighLevel(l *Ledger, m *Model) Finding {
 	}
 	f.New, f.NewEvents = t.n, t.x
 	f.LogE = s.levelE(t, level, f.Usual)
+	f.Whole = f.LogE
 	share, spread := (t.x+0.5)/(t.n+1), math.Sqrt(1/(t.x+0.5)+f.Usual*f.Usual)
 	f.Effect = share - level
 	f.Lower, f.Upper = share*math.Exp(-1.96*spread)-level, share*math.Exp(1.96*spread)-level
@@ -32,7 +33,7 @@ func (s *Scale) WeighLevel(l *Ledger, m *Model) Finding {
 	for _, p := range append(l.leavePods(Errors), thirds(l.grownRequests())...) {
 		p.least = levelAge
 		t, level := s.level(l, m, p, &f)
-		f.LogE = math.Min(f.LogE, s.levelE(t, level, f.Usual))
+		f.LogE = math.Min(f.LogE, p.due(s.levelE(t, level, f.Usual), ErrorLevel, f.NewEvents))
 	}
 	return f
 }

@@ -46,8 +46,15 @@ func NewScale() *Scale {
 // left: a third less to look at is a third less evidence.
 const leftShare = 0.83
 
-// due makes up for what leaving something out costs of itself.
-func (p *part) due(logE float64) float64 { return logE * math.Max(leftShare/math.Max(p.left, 0.4), 1) }
+// due makes up for what leaving something out costs of itself; of few events, a part may have fewer than its
+// share by chance.
+func (p *part) due(logE float64, k Metric, events float64) float64 {
+	left := p.left
+	if k.counts() || k == ErrorLevel {
+		left -= math.Sqrt(left * (1 - left) / math.Max(events, 1))
+	}
+	return logE * math.Max(leftShare/math.Max(left, 0.4), 1)
+}
 
 // suspicion is the logarithm of the e-value from which on it is worth leaving things out.
 const suspicion = 2.3
@@ -79,7 +86,7 @@ func (s *Scale) Weigh(l *Ledger, m *Model, k Metric) Finding {
 	// What is left is held against the null of the whole: a minimum with an e-value may be as bold as it likes.
 	for _, p := range append(l.leavePods(k), thirds(l.knowledge(k, cells, m.expect(k)))...) {
 		cells, _ := l.cells(k, m, nz, p)
-		f.LogE = math.Min(f.LogE, p.due(s.logE(cells, m, k, nz.pod*size.spread())))
+		f.LogE = math.Min(f.LogE, p.due(s.logE(cells, m, k, nz.pod*size.spread()), k, f.NewEvents))
 	}
 	return f
 }

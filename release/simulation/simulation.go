@@ -74,6 +74,7 @@ type Shape struct {
 	Watch   time.Duration // After the first new pod.
 	Unruly  float64       // Multiplies all noise; 0 stands for 1.
 	GapRate float64       // The share of samples that are lost.
+	Other   bool          // Made by the other generator.
 	Start   time.Time     // Of the release; zero draws one.
 }
 
@@ -88,7 +89,7 @@ func Bounds() []float64 {
 // Service is one made-up service: its own rates, noise and warm-up.
 type Service struct {
 	name   string
-	shape  Shape
+	given  Shape
 	rng    *rand.Rand
 	errors float64
 	median float64 // Of latency, in seconds.
@@ -98,6 +99,8 @@ type Service struct {
 	pod, wander, shared, shift [3]float64 // Standard deviations of log errors, latency, CPU.
 	warm                       [3]float64 // Log-ratio of a pod of age 0.
 	decay                      float64    // Seconds in which it falls to a third.
+
+	otherService
 }
 
 // NewService makes up a service. The same seed gives the same service.
@@ -108,7 +111,8 @@ func NewService(i int, seed uint64, s Shape) *Service {
 	}
 	between := func(a, b float64) float64 { return a * math.Exp(rng.Float64()*math.Log(b/a)) }
 	svc := &Service{
-		name: fmt.Sprintf("s%d", i), shape: s, rng: rng,
+		otherService: otherService{idle: 0.003},
+		name:         fmt.Sprintf("s%d", i), given: s, rng: rng,
 		errors: between(0.0005, 0.01), median: between(0.02, 0.2), sigma: between(0.4, 0.7), cpu: between(0.002, 0.02),
 		decay: between(20, 80),
 	}
@@ -119,6 +123,9 @@ func NewService(i int, seed uint64, s Shape) *Service {
 		svc.pod[k], svc.wander[k] = noisy*sd[0], noisy*sd[1]
 		svc.shared[k], svc.shift[k] = noisy*sd[2], noisy*sd[3]
 		svc.warm[k] = [3]float64{0.6, 0.4, 0.8}[k] * between(0.4, 1.6)
+	}
+	if s.Other {
+		svc.other(between)
 	}
 	return svc
 }
@@ -147,18 +154,19 @@ type pod struct {
 	own     [3]float64
 	wander  [3]ar
 	share   float64 // Of traffic, against the others.
+	zone    int     // Pods of one zone wander together, in the other generator.
 	memory  float64
 }
 
 // Release makes up one release and hands on its windows until see returns false. What see gets is only
 // valid until it returns.
 func (s *Service) Release(h Harm, see func(*evidence.Window) bool) {
-	g := &run{Service: s, harm: h, start: s.shape.Start}
+	g := &run{Service: s, harm: h, start: s.given.Start}
 	if g.start.IsZero() {
 		g.start = time.Unix(1_700_000_000/15*15+s.rng.Int64N(86400/15)*15, 0).UTC()
 	}
 	g.begin()
-	for at := -s.shape.Before; at <= s.shape.Watch; at += Tick {
+	for at := -s.given.Before; at <= s.given.Watch; at += Tick {
 		if w := g.tick(at); len(w.Pods) > 0 && !see(w) {
 			return
 		}
@@ -175,20 +183,26 @@ type run struct {
 	shift  [3]float64
 	warm   float64
 	window evidence.Window
+	zones  [zones][3]ar
 }
 
 func (g *run) begin() {
 	for k := range g.shared {
 		g.shared[k] = newAR(g.rng, 10*time.Minute)
-		g.shift[k] = g.Service.shift[k] * g.rng.NormFloat64()
+		g.shift[k] = g.Service.shift[k] * g.draw()
 	}
 	g.warm = math.Exp(0.3 * g.rng.NormFloat64())
+	for z := range g.zones {
+		for k := range g.zones[z] {
+			g.zones[z][k] = newAR(g.rng, 15*time.Minute)
+		}
+	}
 	const ever = 1000 * time.Hour
-	n := g.shape.Class.Pods
+	n := g.given.Class.Pods
 	for i := range n {
 		g.add(fmt.Sprintf("old-%d", i), false, -ever, ever)
 	}
-	switch g.shape.Style {
+	switch g.given.Style {
 	case Fixed:
 		fresh := max(n/6, 1)
 		if n >= 40 {
@@ -222,9 +236,10 @@ func (g *run) replace(i int, at time.Duration) {
 func (g *run) add(name string, fresh bool, started, ended time.Duration) {
 	p := &pod{name: name, fresh: fresh, started: started, ended: ended}
 	for k := range p.own {
-		p.own[k] = g.pod[k] * g.rng.NormFloat64()
-		p.wander[k] = newAR(g.rng, 5*time.Minute)
+		p.own[k] = g.pod[k] * g.draw()
+		p.wander[k] = newAR(g.rng, g.memory())
 	}
+	p.zone = len(g.pods) % zones
 	p.share = math.Exp(0.05 * g.rng.NormFloat64())
 	p.memory = 3e8 * math.Exp(0.05*g.rng.NormFloat64())
 	g.pods = append(g.pods, p)
@@ -239,7 +254,8 @@ func (g *run) tick(at time.Duration) *evidence.Window {
 		shared[k] = g.Service.shared[k] * g.shared[k].next(g.rng)
 	}
 	hour := float64(g.window.At.Unix()%86400) / 3600
-	rps := g.shape.Class.RPS * (1 + 0.5*math.Sin(2*math.Pi*(hour-9)/24)) / 1.2
+	rps := g.given.Class.RPS * g.course(hour)
+	g.wanderZones()
 	var shares float64
 	for _, p := range g.pods {
 		if at > p.started && at <= p.ended {
@@ -254,7 +270,7 @@ func (g *run) tick(at time.Duration) *evidence.Window {
 				CPUSeconds: math.NaN(),
 			})
 		case at > p.started && at <= p.ended:
-			if g.rng.Float64() < g.shape.GapRate {
+			if g.rng.Float64() < g.given.GapRate {
 				continue
 			}
 			g.sample(p, at, shared, rps*p.share/shares)
@@ -268,9 +284,9 @@ func (g *run) sample(p *pod, at time.Duration, shared [3]float64, rps float64) {
 	var log [3]float64
 	age := (at - p.started).Seconds()
 	for k := range log {
-		log[k] = shared[k] + p.own[k] + g.wander[k]*p.wander[k].next(g.rng)
+		log[k] = shared[k] + p.own[k] + g.wander[k]*(p.wander[k].next(g.rng)+g.zone(p.zone, k))
 		if p.fresh {
-			log[k] += g.shift[k] + g.Service.warm[k]*g.warm*math.Exp(-age/g.decay)
+			log[k] += g.shift[k] + g.Service.warm[k]*g.warm*g.cooling(age)
 		}
 	}
 	h := Harm{}
@@ -287,7 +303,7 @@ func (g *run) sample(p *pod, at time.Duration, shared [3]float64, rps float64) {
 	if n > 0 {
 		s.CPUSeconds = n * g.cpu * math.Exp(log[2]) * one(h.CPU) * math.Max(1+g.rng.NormFloat64()/math.Sqrt(n), 0.05)
 	}
-	s.CPUSeconds += 0.003 * Tick.Seconds()
+	s.CPUSeconds += g.idle * Tick.Seconds()
 	s.Latency = g.latency(n, log[1]+math.Log(one(h.Latency)), one(h.Tail))
 	minutes := math.Max(age, 0) / 60
 	s.MemoryBytes = p.memory * (1 + 0.003*g.rng.NormFloat64())
@@ -319,9 +335,8 @@ func (g *run) latency(n, log, tail float64) []float64 {
 	for i, le := range bounds {
 		p := 1.0
 		if !math.IsInf(le, 1) {
-			z := (math.Log(le/g.median) - log) / g.sigma
-			slow := (math.Log(le/g.median/slowFactor/tail) - log) / g.sigma
-			p = (1-slowShare)*normal(z) + slowShare*normal(slow)
+			z := math.Log(le/g.median) - log
+			p = (1-slowShare)*g.below(z) + slowShare*g.below(z-math.Log(slowFactor*tail))
 		}
 		if left > 0 && p > below {
 			out[i] = binomial(g.rng, left, math.Min((p-below)/(1-below), 1))

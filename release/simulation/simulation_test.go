@@ -47,6 +47,23 @@ func TestHarmIsDoneToNewPodsAlone(t *testing.T) {
 	}
 }
 
+func TestTheOtherGeneratorIsAnother(t *testing.T) {
+	var requests, failed [2]float64
+	for i, other := range []bool{false, true} {
+		s := NewService(1, 2, Shape{Class: Classes()[1], Before: 5 * time.Minute, Watch: 5 * time.Minute, Other: other})
+		s.Release(Harm{}, func(w *evidence.Window) bool {
+			for k := range w.Pods {
+				requests[i] += w.Pods[k].Requests
+				failed[i] += w.Pods[k].Errors
+			}
+			return true
+		})
+	}
+	if requests[0] == requests[1] || requests[1] == 0 || failed[1] > requests[1]/10 {
+		t.Errorf("%g and %g requests, %g and %g of them failed", requests[0], requests[1], failed[0], failed[1])
+	}
+}
+
 func TestDraws(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	const n = 20_000

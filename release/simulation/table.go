@@ -19,6 +19,8 @@ type Options struct {
 	Alpha    float64   // Of our judge; 0.001.
 	Class    string    // Only this one; all.
 	Unruly   float64   // Multiplies the noise of services; 1.
+	Other    bool      // Services are made up by the other generator.
+	Styles   []Style   // Only these; all.
 	Rivals   bool      // Measure the other judges too.
 	Out      io.Writer // Required. Markdown.
 }
@@ -73,8 +75,11 @@ func Run(ctx context.Context, o Options) error {
 		}
 		matched = true
 		for style := Fixed; style <= Rolling; style++ {
+			if len(o.Styles) > 0 && !slices.Contains(o.Styles, style) {
+				continue
+			}
 			if err := o.measure(ctx, Shape{
-				Class: c, Style: style, Before: 15 * time.Minute, Watch: 30 * time.Minute, Unruly: o.Unruly,
+				Class: c, Style: style, Before: 15 * time.Minute, Watch: 30 * time.Minute, Unruly: o.Unruly, Other: o.Other,
 			}); err != nil {
 				return err
 			}
@@ -168,8 +173,12 @@ func contest(s *Service, harm Harm, h int, j *release.Judge, scores []*score) {
 // print writes a table: a row for each contestant, a column for each harm.
 func (o *Options) print(shape Shape, services int, harms []Harm, scores []*score) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s traffic, %s\n\n%d pods, %g requests/s; %d harmless releases, %d of each regression.\n\n",
-		shape.Class.Name, shape.Style, shape.Class.Pods, shape.Class.RPS, services*perService, services)
+	generator := ""
+	if o.Other {
+		generator = ", other generator"
+	}
+	fmt.Fprintf(&b, "### %s traffic, %s%s\n\n%d pods, %g requests/s; %d harmless releases, %d of each regression.\n\n",
+		shape.Class.Name, shape.Style, generator, shape.Class.Pods, shape.Class.RPS, services*perService, services)
 	b.WriteString("| judge |")
 	for _, h := range harms {
 		fmt.Fprintf(&b, " %s |", h.Name)
