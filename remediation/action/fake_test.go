@@ -137,6 +137,17 @@ func (o *object) judge(r *rollback.Request) *rollback.Refusal {
 	return nil
 }
 
+// still says whether there is nothing to stop, or nothing that stands still.
+func (o *object) still(r *rollback.Request, verb string) *rollback.Refusal {
+	switch {
+	case verb == "resume" && !o.paused:
+		return &rollback.Refusal{Code: rollback.NotPaused, Target: r.Target, What: "it is not paused"}
+	case verb == "pause" && o.paused:
+		return &rollback.Refusal{Code: rollback.NotRolling, Target: r.Target, What: "it is paused"}
+	}
+	return nil
+}
+
 func (s *side) Undo(ctx context.Context, r rollback.Request) (*rollback.Effect, error) {
 	return s.write(ctx, r, "undo", func(o *object) { o.hash, o.paused = r.Good, false })
 }
@@ -179,6 +190,9 @@ func (s *side) write(
 		}
 		if o.refusal != nil && verb != "pause" && verb != "resume" {
 			return nil, fmt.Errorf("%s: %w", verb, o.refusal)
+		}
+		if refusal := o.still(&r, verb); refusal != nil {
+			return nil, fmt.Errorf("%s: %w", verb, refusal)
 		}
 		if r.DryRun {
 			return &rollback.Effect{Action: r.Action, State: rollback.Planned, Writes: []string{verb}}, nil

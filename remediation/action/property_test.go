@@ -334,7 +334,7 @@ func (h *history) happen() {
 		}
 	case 13:
 		n.mu.Lock()
-		n.parted[where] = !n.parted[where]
+		n.parted[where] = n.random.IntN(3) == 0
 		n.mu.Unlock()
 	case 14, 15, 16:
 		n.approve()
@@ -523,6 +523,10 @@ func (n *node) pauseOrContinue() {
 	stopped := !n.stopped.IsZero()
 	n.mu.Unlock()
 	if !stopped {
+		if n.random.IntN(4) > 0 {
+			n.goOn() // A storm or the breaker may have stopped it.
+			return
+		}
 		_, err := n.engine.Suspend(n.t.Context(), action.Pause{By: "ann"})
 		n.mu.Lock()
 		n.stopped = time.Now()
