@@ -127,7 +127,8 @@ func calls(c *config.Config, s fleet.Service) []fleet.Service {
 }
 
 // around says whether so many other services have trouble since the release began that it is hardly
-// the cause, and which services the incident of the release touches.
+// the cause, and which services of its namespace the incident of the release touches: they may be of
+// one chain of calls.
 func (a *App) around(ctx context.Context, r *release.Record) (wide string, related []fleet.Service) {
 	service := r.Release.Service
 	others := make(map[fleet.Service]bool)
@@ -136,7 +137,11 @@ func (a *App) around(ctx context.Context, r *release.Record) (wide string, relat
 			continue
 		}
 		if i.Release != nil && i.Release.ID == r.Release.ID {
-			related = i.Services
+			for _, s := range i.Services {
+				if s.Namespace == service.Namespace && s != service {
+					related = append(related, s)
+				}
+			}
 			if i.Peers.FleetWide() && len(r.Clusters) == 0 {
 				wide = "the same is wrong in other clusters: " + i.Peers.String()
 			}
