@@ -319,7 +319,7 @@ func (x *tale) toldOnce() {
 	})
 	var messages []string
 	for _, c := range x.slack.Calls() {
-		if c.Method == "post" && c.Thread == "" && strings.Contains(c.Text, x.namespace) {
+		if c.Method == "post" && c.Thread == "" && strings.Contains(c.Text+c.Blocks, x.namespace) {
 			messages = append(messages, c.Text)
 		}
 	}
@@ -372,6 +372,12 @@ const automatic = `
   soak: 1m
   limits_per_hour: {cluster: 100, team: 100, fleet: 100}
   storm: {releases: 100, share: 1}
+  owners: {argo_cd: suspend}
+  rules:
+    - match: {namespaces: [ask-*]}
+      mode: ask
+    - match: {namespaces: [observe]}
+      mode: observe
 `
 
 // TestReleasesAreJudgedAndTakenBack plays releases on a real control plane, by image.
@@ -396,6 +402,12 @@ func TestReleasesAreJudgedAndTakenBack(t *testing.T) {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()
 				tc.play(s.tale(t, tc.kind))
+			})
+		}
+		for _, tc := range guarded {
+			t.Run(tc.name, func(t *testing.T) {
+				t.Parallel()
+				tc.play(s, t)
 			})
 		}
 	})

@@ -27,6 +27,7 @@ type SlackCall struct {
 	TS      string // Of the message.
 	Thread  string // Of the message that it answers; empty: none.
 	Text    string
+	Blocks  string // As JSON.
 }
 
 // StartSlack starts a Slack; it ends with the test.
@@ -50,6 +51,7 @@ func (s *Slack) serve(t testing.TB, method string) func(http.ResponseWriter, *ht
 		c := SlackCall{
 			Method: method, Channel: r.FormValue("channel"), TS: r.FormValue("ts"),
 			Thread: r.FormValue("thread_ts"), Text: r.FormValue("text"),
+			Blocks: r.FormValue("blocks"),
 		}
 		if c.TS == "" {
 			c.TS = fmt.Sprintf("1700000000.%06d", len(s.calls)+1)
