@@ -9,8 +9,8 @@ import (
 
 // When releases are judged and verdicts told.
 const (
-	judgeEvery    = 15 * time.Second
-	staleAfter    = 2 * time.Minute // Without a sample a verdict gets no better, and says so.
+	judgeEvery    = 14 * time.Second // A tick of 15 s may come a little early.
+	staleAfter    = 2 * time.Minute  // Without a sample a verdict gets no better, and says so.
 	tellEvery     = 10 * time.Minute
 	tellGently    = time.Minute // Between what is no cause for alarm.
 	smallestEvery = 10 * time.Minute
