@@ -24,17 +24,11 @@ func story(t *testing.T, p action.Policy, tell func(w *world)) {
 	})
 }
 
-// pass lets time pass, and all that is due in it happen.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
 func TestABadReleaseIsTakenBack(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].rollout = time.Minute
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		w.want(
 			"eu/cart rollback proposed", "eu/cart rollback running", "eu/cart rollback done",
 			"eu/cart rollback verified", "eu/cart rollback recovered",
@@ -60,7 +54,7 @@ func TestABadReleaseIsTakenBack(t *testing.T) {
 func TestObserveDoesEverythingButTheWrite(t *testing.T) {
 	story(t, action.DefaultPolicy(), func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		w.want("eu/cart rollback proposed", "eu/cart rollback would")
 		a := w.the(id, true)
 		if w.of("eu", "cart").undos() != 0 || a.Decided.IsZero() || len(a.Guards) != 9 {
@@ -70,11 +64,11 @@ func TestObserveDoesEverythingButTheWrite(t *testing.T) {
 		if g := guard(a, "identity"); !g.Passed {
 			t.Errorf("the write was not rehearsed: %s", g.Reason)
 		}
-		pass(29 * time.Minute)
+		w.pass(29 * time.Minute)
 		w.tell(id, func(r *release.Record) {
 			r.Release.State, r.Release.End, r.Release.EndedBy = release.RolledBack, time.Now(), "ann"
 		})
-		pass(time.Minute)
+		w.pass(time.Minute)
 		report := w.engine.Weekly(time.Now().Add(-time.Hour), time.Now())
 		if tot := report.Total; tot.Would != 1 || tot.ByPeople != 1 || tot.Saved < 29 {
 			t.Errorf("Weekly() = %+v", tot)
@@ -89,7 +83,7 @@ func TestAskWaitsForAPerson(t *testing.T) {
 	ask := with(auto(), func(p *action.Policy) { p.Default.Mode = action.Ask })
 	story(t, ask, func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(5 * time.Minute)
+		w.pass(5 * time.Minute)
 		a := w.the(id, true)
 		if a.State != action.Waiting || a.Deadline.Sub(a.Decided) != 30*time.Minute {
 			t.Fatalf("it is %s until %s", a.State, a.Deadline)
@@ -106,7 +100,7 @@ func TestAskWaitsForAPerson(t *testing.T) {
 		if _, err := w.engine.Approve(t.Context(), a.ID, "ann", "looks bad"); err != nil {
 			t.Fatal(err)
 		}
-		pass(20 * time.Minute)
+		w.pass(20 * time.Minute)
 		if a = w.the(id, true); a.State != action.Recovered || a.Approver != "ann" {
 			t.Errorf("it is %s, approved by %q", a.State, a.Approver)
 		}
@@ -120,7 +114,7 @@ func TestAnApprovalExpires(t *testing.T) {
 	ask := with(auto(), func(p *action.Policy) { p.Default.Mode = action.Ask })
 	story(t, ask, func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(31 * time.Minute)
+		w.pass(31 * time.Minute)
 		a := w.the(id, true)
 		if a.State != action.Expired {
 			t.Fatalf("it is %s", a.State)
@@ -131,7 +125,7 @@ func TestAnApprovalExpires(t *testing.T) {
 		if _, err := w.engine.Retry(t.Context(), a.ID, "ann", ""); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a = w.the(id, true); a.State != action.Waiting || a.Attempt != 2 {
 			t.Errorf("after a retry it is %s, attempt %d", a.State, a.Attempt)
 		}
@@ -142,22 +136,18 @@ func TestEvidenceIsReadAgainAfterTheApproval(t *testing.T) {
 	ask := with(auto(), func(p *action.Policy) { p.Default.Mode = action.Ask })
 	story(t, ask, func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
-		w.mu.Lock()
+		w.pass(time.Minute)
 		w.records[id].Verdict.Result = release.Inconclusive
-		w.mu.Unlock()
 		if _, err := w.engine.Approve(t.Context(), w.the(id, true).ID, "ann", ""); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Minute)
+		w.pass(time.Minute)
 		a := w.the(id, true)
 		if w.of("eu", "cart").undos() != 0 || refusals(a) != "verdict:inconclusive" {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
 		}
-		w.mu.Lock()
 		w.records[id].Verdict.Result = release.Regressed
-		w.mu.Unlock()
-		pass(time.Minute) // The approval still counts.
+		w.pass(time.Minute) // The approval still counts.
 		if w.of("eu", "cart").undos() != 1 {
 			t.Errorf("it is %s", w.the(id, true).State)
 		}
@@ -167,7 +157,7 @@ func TestEvidenceIsReadAgainAfterTheApproval(t *testing.T) {
 func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.Pause))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if o := w.of("eu", "cart"); !o.paused || o.hash != "v2" {
 			t.Fatalf("paused: %v, runs %s", o.paused, o.hash)
 		}
@@ -175,7 +165,7 @@ func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 			r.Release.Paused = true
 			r.Verdict = bad(release.RollBack)
 		})
-		pass(time.Hour)
+		w.pass(time.Hour)
 		w.want(
 			"eu/cart pause proposed", "eu/cart pause running", "eu/cart pause verified",
 			"eu/cart rollback proposed", "eu/cart rollback running", "eu/cart rollback done", "eu/cart rollback verified", "eu/cart rollback recovered",
@@ -189,7 +179,7 @@ func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 func TestAPauseEndsWhenTheReleaseIsHealthy(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.Pause))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		o := w.of("eu", "cart")
 		if !o.paused {
 			t.Fatal("it is not paused")
@@ -197,14 +187,14 @@ func TestAPauseEndsWhenTheReleaseIsHealthy(t *testing.T) {
 		w.tell(id, func(r *release.Record) {
 			r.Release.Paused, r.Verdict = true, release.Verdict{Reason: "nothing more is known"}
 		})
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if !o.paused {
 			t.Fatal("it goes on although nobody knows whether it is healthy")
 		}
 		w.tell(id, func(r *release.Record) {
 			r.Verdict = release.Verdict{Result: release.Healthy, Reason: "no metric is worse"}
 		})
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, false); o.paused || a.State != action.Recovered {
 			t.Errorf("paused: %v, the action is %s", o.paused, a.State)
 		}
@@ -216,7 +206,7 @@ func TestWhatCannotBeTakenBackIsPaused(t *testing.T) {
 		o := w.of("eu", "cart")
 		o.refusal = &rollback.Refusal{Code: rollback.Migration, What: "Job migrate ran with it", Next: "look"}
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); a.State != action.Refused || !a.Final || o.undos() != 0 {
 			t.Fatalf("it is %s: %s", a.State, refusals(a))
 		}
@@ -228,7 +218,7 @@ func TestWhatCannotBeTakenBackIsPaused(t *testing.T) {
 		if _, err := w.engine.Retry(t.Context(), w.the(id, true).ID, "ann", "it was harmless"); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered || o.paused || o.undos() != 1 {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
 		}
@@ -239,13 +229,11 @@ func TestAnAnnotationThatComesLate(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].slow = time.Second
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		time.Sleep(500 * time.Millisecond)
-		w.clusters["eu"].mu.Lock()
+		w.pass(500 * time.Millisecond)
 		o := w.of("eu", "cart")
 		o.mode = "ask"
 		o.version++
-		w.clusters["eu"].mu.Unlock()
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); a.State != action.Waiting || o.undos() != 0 {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
 		}
@@ -257,7 +245,7 @@ func TestAReleaseOfConfigurationAlone(t *testing.T) {
 		o := w.of("eu", "cart")
 		o.images["v2"] = o.images["v1"] // Only its environment differs.
 		w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if o.undos() != 1 {
 			t.Errorf("%d undos: %s", o.undos(), refusals(w.engine.Actions()[0]))
 		}
@@ -268,7 +256,7 @@ func TestALostReplyIsFoundOnTheWorkload(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].lose = func(string) bool { return true }
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered || w.of("eu", "cart").undos() != 1 {
 			t.Errorf("it is %s after %d undos", a.State, w.of("eu", "cart").undos())
 		}
@@ -285,14 +273,12 @@ func TestAClusterThatIsAwayIsAskedAgain(t *testing.T) {
 			return nil
 		}
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(3 * time.Minute)
+		w.pass(3 * time.Minute)
 		if a := w.the(id, true); a.Over() {
 			t.Fatalf("it is %s: %s", a.State, a.Reason)
 		}
-		w.clusters["eu"].mu.Lock()
 		away = false
-		w.clusters["eu"].mu.Unlock()
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered || w.of("eu", "cart").undos() != 1 {
 			t.Errorf("it is %s after %d undos", a.State, w.of("eu", "cart").undos())
 		}
@@ -308,18 +294,16 @@ func TestAClusterThatStaysAwayIsGivenUp(t *testing.T) {
 			return nil
 		}
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		a := w.the(id, true)
-		if a.State != action.Failed || w.of("eu", "cart").undos() != 0 || len(w.alarms) != 1 {
-			t.Fatalf("it is %s (%s), %d alarms", a.State, a.Reason, len(w.alarms))
+		if a.State != action.Failed || w.of("eu", "cart").undos() != 0 || len(w.alarmed()) != 1 {
+			t.Fatalf("it is %s (%s), %d alarms", a.State, a.Reason, len(w.alarmed()))
 		}
-		w.clusters["eu"].mu.Lock()
 		w.clusters["eu"].fail = nil
-		w.clusters["eu"].mu.Unlock()
 		if _, err := w.engine.Retry(t.Context(), a.ID, "ann", "it is back"); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered {
 			t.Errorf("after a retry it is %s", a.State)
 		}
@@ -330,13 +314,13 @@ func TestWhatDoesNotHelpIsNotTriedAgain(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.health = action.Health{Reason: "errors are as bad as before"}
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(3 * time.Hour)
+		w.pass(3 * time.Hour)
 		a := w.the(id, true)
 		if a.State != action.NotRecovered || w.of("eu", "cart").undos() != 1 {
 			t.Errorf("it is %s after %d undos", a.State, w.of("eu", "cart").undos())
 		}
-		if len(w.alarms) != 1 || w.alarms[0].Kind != action.AlarmNoHelp {
-			t.Errorf("alarms: %v", w.alarms)
+		if len(w.alarmed()) != 1 || w.alarmed()[0].Kind != action.AlarmNoHelp {
+			t.Errorf("alarms: %v", w.alarmed())
 		}
 		if _, err := w.engine.Retry(t.Context(), a.ID, "ann", ""); !errors.Is(err, action.ErrOver) {
 			t.Errorf("Retry() = %v", err)
@@ -348,15 +332,15 @@ func TestAReconcilerIsNotFought(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].rollout = time.Minute
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(10 * time.Second)
+		w.pass(10 * time.Second)
 		o := w.of("eu", "cart")
 		o.hash, o.action = "v2", "" // It brings the manifest back while the undo rolls out.
-		pass(2 * time.Minute)
+		w.pass(2 * time.Minute)
 		if a := w.the(id, true); a.State != action.NotRecovered {
 			t.Errorf("it is %s", a.State)
 		}
 		again := w.release("eu", "cart", "v2", bad(release.AtOnce))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(again, true); !strings.Contains(refusals(a), "once:reverted") || !a.Final {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
 		}
@@ -364,7 +348,7 @@ func TestAReconcilerIsNotFought(t *testing.T) {
 			t.Errorf("%d undos", o.undos())
 		}
 		kinds := ""
-		for _, a := range w.alarms {
+		for _, a := range w.alarmed() {
 			kinds += string(a.Kind) + " "
 		}
 		if kinds != "reverted reverted " {
@@ -385,13 +369,11 @@ func TestSomebodyElseWasFaster(t *testing.T) {
 			story(t, auto(), func(w *world) {
 				w.clusters["eu"].slow = time.Second
 				id := w.release("eu", "cart", "v2", bad(release.RollBack))
-				time.Sleep(500 * time.Millisecond)
-				w.clusters["eu"].mu.Lock()
+				w.pass(500 * time.Millisecond)
 				o := w.of("eu", "cart")
 				o.hash = tc.hash
 				o.version++
-				w.clusters["eu"].mu.Unlock()
-				pass(time.Minute)
+				w.pass(time.Minute)
 				if a := w.the(id, true); a.State != action.Superseded || o.undos() != 0 {
 					t.Errorf("it is %s after %d undos", a.State, o.undos())
 				}
@@ -403,21 +385,19 @@ func TestSomebodyElseWasFaster(t *testing.T) {
 func TestAThirdReleaseDuringTheSoakTime(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(5 * time.Minute)
+		w.pass(5 * time.Minute)
 		w.release("eu", "cart", "v3", release.Verdict{})
-		w.mu.Lock()
 		for _, r := range w.records {
 			if r.Release.New.Hash == "v3" {
 				r.Release.Start = time.Now()
 			}
 		}
-		w.mu.Unlock()
 		for other, r := range w.records {
 			if r.Release.New.Hash == "v3" {
 				w.tell(other, func(*release.Record) {})
 			}
 		}
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); a.State != action.Superseded {
 			t.Errorf("it is %s", a.State)
 		}
@@ -428,7 +408,7 @@ func TestThePersonWhoStopsIt(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].slow = time.Second // Time enough to stop it between the last look and the write.
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		time.Sleep(500 * time.Millisecond)
+		w.pass(500 * time.Millisecond)
 		a := w.the(id, true)
 		if a.State != action.Running {
 			t.Fatalf("it is %s", a.State)
@@ -436,7 +416,7 @@ func TestThePersonWhoStopsIt(t *testing.T) {
 		if _, err := w.engine.Abort(t.Context(), a.ID, "ann", "we look ourselves"); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a = w.the(id, true); a.State != action.Aborted || w.of("eu", "cart").undos() != 0 {
 			t.Fatalf("it is %s after %d undos", a.State, w.of("eu", "cart").undos())
 		}
@@ -446,7 +426,7 @@ func TestThePersonWhoStopsIt(t *testing.T) {
 		if _, err := w.engine.Retry(t.Context(), a.ID, "ann", ""); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a = w.the(id, true); a.State != action.Recovered {
 			t.Errorf("after a retry it is %s: %s", a.State, refusals(a))
 		}
@@ -460,19 +440,19 @@ func TestTheKillSwitchDuringAnAction(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.clusters["eu"].slow = time.Second
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		time.Sleep(500 * time.Millisecond)
+		w.pass(500 * time.Millisecond)
 		p, err := w.engine.Suspend(t.Context(), action.Pause{By: "ann", Why: "holidays"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); refusals(a) != "switch:paused" || w.of("eu", "cart").undos() != 0 {
 			t.Fatalf("it is %s: %s", a.State, refusals(a))
 		}
 		if _, err := w.engine.Continue(t.Context(), p.ID, "ann"); err != nil {
 			t.Fatal(err)
 		}
-		pass(10 * time.Second)
+		w.pass(10 * time.Second)
 		a := w.the(id, true)
 		if a.State != action.Verified {
 			t.Fatalf("it is %s: %s", a.State, refusals(a))
@@ -483,7 +463,7 @@ func TestTheKillSwitchDuringAnAction(t *testing.T) {
 		if _, err := w.engine.Suspend(t.Context(), action.Pause{By: "ann"}); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Hour) // What is written is seen to its end.
+		w.pass(time.Hour) // What is written is seen to its end.
 		if a = w.the(id, true); a.State != action.Recovered {
 			t.Errorf("it is %s", a.State)
 		}
@@ -496,11 +476,10 @@ func TestTheKillSwitchOfACluster(t *testing.T) {
 		c := w.clusters["eu"]
 		c.stopped = "ConfigMap ops/stop says so"
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); refusals(a) != "switch:kill_switch" {
 			t.Fatalf("it is %s: %s", a.State, refusals(a))
 		}
-		c.mu.Lock()
 		c.stopped = ""
 		c.fail = func(verb string) error {
 			if verb == "switch" {
@@ -508,15 +487,12 @@ func TestTheKillSwitchOfACluster(t *testing.T) {
 			}
 			return nil
 		}
-		c.mu.Unlock()
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); refusals(a) != "switch:kill_switch_unread" {
 			t.Fatalf("it is %s: %s", a.State, refusals(a))
 		}
-		c.mu.Lock()
 		c.fail = nil
-		c.mu.Unlock()
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered {
 			t.Errorf("it is %s: %s %v", a.State, refusals(a), a.Steps)
 		}
@@ -536,12 +512,12 @@ func TestACrashAtEveryStep(t *testing.T) {
 				dead := false
 				w.ledger.crash(kept, func() { dead = true })
 				id := w.release("eu", "cart", "v2", bad(release.RollBack))
-				pass(3 * time.Hour)
+				w.pass(3 * time.Hour)
 				w.stop()
 				w.ledger.mend()
 				w.start()
 				w.engine.Release(*w.records[id])
-				pass(3 * time.Hour)
+				w.pass(3 * time.Hour)
 				w.stop()
 				a := w.the(id, true)
 				if a.State != action.Recovered || w.of("eu", "cart").undos() != 1 {
@@ -559,7 +535,7 @@ func TestNothingIsDoneThatIsNotWrittenDown(t *testing.T) {
 		w.ledger.fail = errors.New("disk full")
 		w.ledger.mu.Unlock()
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); refusals(a) != "verdict:unrecorded" || w.of("eu", "cart").undos() != 0 {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
 		}
@@ -571,7 +547,7 @@ func TestASuspendedOwnerGetsItsWorkBack(t *testing.T) {
 		c := w.clusters["eu"]
 		c.hold = true
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(30 * time.Minute)
+		w.pass(30 * time.Minute)
 		if a := w.the(id, true); a.State != action.Recovered || a.Hold == nil || len(c.holds) != 1 {
 			t.Fatalf("it is %s, hold %v", a.State, a.Hold)
 		}
@@ -583,14 +559,12 @@ func TestASuspendedOwnerGetsItsWorkBack(t *testing.T) {
 			}
 			return nil
 		}
-		pass(31 * time.Minute)
-		if len(c.holds) != 1 || w.alarms[len(w.alarms)-1].Kind != action.AlarmHold {
-			t.Errorf("holds %v, alarms %v", c.holds, w.alarms)
+		w.pass(31 * time.Minute)
+		if len(c.holds) != 1 || w.lastAlarm() != action.AlarmHold {
+			t.Errorf("holds %v, alarms %v", c.holds, w.alarmed())
 		}
-		c.mu.Lock()
 		c.fail = nil
-		c.mu.Unlock()
-		pass(5 * time.Minute)
+		w.pass(5 * time.Minute)
 		if a := w.the(id, true); a.Hold != nil || len(c.holds) != 0 {
 			t.Errorf("hold %v, %v", a.Hold, c.holds)
 		}
@@ -603,7 +577,7 @@ func TestTheBreaker(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			w.service("eu", name)
 			w.release("eu", name, "v2", bad(release.RollBack))
-			pass(5 * time.Minute)
+			w.pass(5 * time.Minute)
 		}
 		if n := w.of("eu", "a").undos() + w.of("eu", "b").undos() + w.of("eu", "c").undos(); n != 2 {
 			t.Errorf("%d undos", n)
@@ -614,13 +588,11 @@ func TestTheBreaker(t *testing.T) {
 				broken = p
 			}
 		}
-		w.clusters["eu"].mu.Lock()
 		w.clusters["eu"].result = rollback.Complete
-		w.clusters["eu"].mu.Unlock()
 		if _, err := w.engine.Continue(t.Context(), broken.ID, "ann"); err != nil {
 			t.Fatal(err)
 		}
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if w.of("eu", "c").undos() != 1 {
 			t.Error("it did not go on")
 		}
@@ -635,16 +607,16 @@ func TestAStormFreezesEverything(t *testing.T) {
 				name := string(rune('a' + n))
 				w.service("eu", name)
 				w.release("eu", name, "v2", bad(release.RollBack))
-				pass(time.Second)
+				w.pass(time.Second)
 				undos += w.of("eu", name).undos()
 			}
 			if undos != 10 {
 				t.Errorf("%d undos", undos)
 			}
-			if len(w.alarms) != 1 || w.alarms[0].Kind != action.AlarmStorm {
-				t.Errorf("alarms: %v", w.alarms)
+			if len(w.alarmed()) != 1 || w.alarmed()[0].Kind != action.AlarmStorm {
+				t.Errorf("alarms: %v", w.alarmed())
 			}
-			pass(2 * time.Hour)
+			w.pass(2 * time.Hour)
 			if w.of("eu", "o").undos() != 1 {
 				t.Error("it did not go on after an hour")
 			}
@@ -656,10 +628,10 @@ func TestTheSameImagesElsewhere(t *testing.T) {
 	story(t, p, func(w *world) {
 		w.service("us", "cart")
 		other := w.release("us", "cart", "v2", release.Verdict{Reason: "too little traffic"})
-		pass(time.Minute)
+		w.pass(time.Minute)
 		w.want()
 		w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		a := w.the(other, false)
 		if a.State != action.Verified || !w.of("us", "cart").paused || a.Memory == nil {
 			t.Errorf("it is %s: %s", a.State, refusals(a))
@@ -667,8 +639,8 @@ func TestTheSameImagesElsewhere(t *testing.T) {
 		if b, ok := w.engine.Bad(a.Service, []string{"cart:v2"}); !ok || b.Cluster != "eu" {
 			t.Errorf("Bad() = %v, %v", b, ok)
 		}
-		if len(w.alarms) != 1 || w.alarms[0].Kind != action.AlarmBadImages {
-			t.Errorf("alarms: %v", w.alarms)
+		if len(w.alarmed()) != 1 || w.alarmed()[0].Kind != action.AlarmBadImages {
+			t.Errorf("alarms: %v", w.alarmed())
 		}
 	})
 }
@@ -691,14 +663,12 @@ func TestTheWebhookTakesItBack(t *testing.T) {
 		o := w.of("eu", "cart")
 		o.refusal = &rollback.Refusal{Code: rollback.OwnedByArgoCD, What: "Argo CD would bring it back"}
 		id := w.release("eu", "cart", "v2", bad(release.RollBack))
-		pass(time.Minute)
+		w.pass(time.Minute)
 		if a := w.the(id, true); a.State != action.Done || a.Kind != action.KindWebhook || calls != 2 {
 			t.Fatalf("%s is %s after %d calls: %s", a.Kind, a.State, calls, refusals(a))
 		}
-		w.clusters["eu"].mu.Lock()
 		o.hash = "v1" // The revert arrives.
-		w.clusters["eu"].mu.Unlock()
-		pass(time.Hour)
+		w.pass(time.Hour)
 		if a := w.the(id, true); a.State != action.Recovered || o.undos() != 0 {
 			t.Errorf("it is %s: %s", a.State, a.Reason)
 		}

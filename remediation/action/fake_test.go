@@ -2,12 +2,14 @@ package action_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,7 +23,7 @@ import (
 // cluster is an API server that behaves, and fails on demand. Each of its workloads keeps which
 // action wrote it last.
 type cluster struct {
-	mu      sync.Mutex
+	mu      *sync.Mutex
 	objects map[string]*object // By namespace/name.
 	fail    func(verb string) error
 	lose    func(verb string) bool                            // The write happens and its reply does not arrive.
@@ -54,7 +56,7 @@ type write struct {
 }
 
 func newCluster() *cluster {
-	return &cluster{objects: map[string]*object{}, result: rollback.Complete}
+	return &cluster{mu: &sync.Mutex{}, objects: map[string]*object{}, result: rollback.Complete}
 }
 
 func (c *cluster) object(t rollback.Target) (*object, error) {
@@ -331,6 +333,14 @@ func (l *ledger) Append(ctx context.Context, e action.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	text, err := json.Marshal(e) // What a journal keeps.
+	if err == nil {
+		e = action.Entry{}
+		err = json.Unmarshal(text, &e)
+	}
+	if err != nil {
+		panic(err)
+	}
 	key := ""
 	switch {
 	case e.Action != nil:
@@ -371,14 +381,17 @@ type world struct {
 	engine   *action.Engine
 	registry *prometheus.Registry
 	stop     func()
+	twist    func(*release.Record) // What is different about releases.
 
-	mu      sync.Mutex
+	mu      sync.Mutex // Of all that follows, and of clusters: the test's but while time passes.
 	records map[string]*release.Record
 	context action.Context
 	health  action.Health
 	unread  error
 	lag     time.Duration // Of the evidence.
 	good    map[string]release.Known
+
+	telling sync.Mutex
 	alarms  []action.Alarm
 	states  []string // What became of actions, in order.
 }
@@ -391,6 +404,7 @@ func newWorld(t testing.TB, p action.Policy) *world {
 		health: action.Health{Well: true, Reason: "nothing is wrong"},
 		stop:   func() {},
 	}
+	w.mu.Lock()
 	w.options.Policy = p
 	w.service("eu", "cart")
 	return w
@@ -413,6 +427,7 @@ func (w *world) service(clusterName, name string) *object {
 	c := w.clusters[clusterName]
 	if c == nil {
 		c = newCluster()
+		c.mu = &w.mu
 		w.clusters[clusterName] = c
 	}
 	o := &object{hash: "v1", images: map[string][]string{
@@ -433,7 +448,9 @@ func (w *world) start() {
 	w.registry = prometheus.NewRegistry()
 	o.Reg, o.Ledger = w.registry, w.ledger
 	o.Executor = func(name string) (action.Executor, error) {
+		w.mu.Lock()
 		c := w.clusters[name]
+		w.mu.Unlock()
 		if c == nil {
 			return nil, fmt.Errorf("cluster %s: %w", name, action.ErrNoExecutor)
 		}
@@ -464,16 +481,16 @@ func (w *world) start() {
 		return h, nil
 	}
 	o.Report = func(a action.Action) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		w.telling.Lock()
+		defer w.telling.Unlock()
 		line := a.Service.Cluster + "/" + a.Service.Name + " " + string(a.Kind) + " " + string(a.State)
 		if len(w.states) == 0 || w.states[len(w.states)-1] != line {
 			w.states = append(w.states, line)
 		}
 	}
 	o.Alarm = func(a action.Alarm) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
+		w.telling.Lock()
+		defer w.telling.Unlock()
 		w.alarms = append(w.alarms, a)
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -490,9 +507,35 @@ func (w *world) start() {
 		}
 	}()
 	w.stop = func() {
+		w.mu.Unlock()
 		cancel()
 		<-done
+		w.mu.Lock()
 	}
+}
+
+// pass lets time pass, and all that is due in it happen.
+func (w *world) pass(d time.Duration) {
+	w.mu.Unlock()
+	pass(d)
+	w.mu.Lock()
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// alarmed returns the alarms so far.
+func (w *world) alarmed() []action.Alarm {
+	w.telling.Lock()
+	defer w.telling.Unlock()
+	return slices.Clone(w.alarms)
+}
+
+func (w *world) lastAlarm() action.AlarmKind {
+	all := w.alarmed()
+	return all[len(all)-1].Kind
 }
 
 func (w *world) review(ctx context.Context, id string) (release.Record, error) {
@@ -552,20 +595,18 @@ func (w *world) release(clusterName, name, hash string, v release.Verdict) strin
 		decided.At = now.Add(-time.Minute)
 		r.Decided = &decided
 	}
-	w.mu.Lock()
 	w.records[id] = r
-	w.mu.Unlock()
-	w.tell(id, func(*release.Record) {})
+	w.tell(id, w.twist)
 	return id
 }
 
 // tell changes what is known of a release, and tells of it.
 func (w *world) tell(id string, change func(r *release.Record)) {
-	w.mu.Lock()
 	r := *w.records[id]
-	change(&r)
+	if change != nil {
+		change(&r)
+	}
 	w.records[id] = &r
-	w.mu.Unlock()
 	w.engine.Release(r)
 }
 
@@ -584,8 +625,8 @@ func (w *world) the(id string, undo bool) action.Action {
 // want compares what became of actions, line by line.
 func (w *world) want(lines ...string) {
 	w.t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.telling.Lock()
+	defer w.telling.Unlock()
 	if got, want := strings.Join(w.states, "\n"), strings.Join(lines, "\n"); got != want {
 		w.t.Errorf("what became of actions:\n%s\nwant\n%s", got, want)
 	}

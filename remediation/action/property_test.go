@@ -50,7 +50,7 @@ func TestRandomHistories(t *testing.T) {
 // history is a fleet in which anything may happen.
 type history struct {
 	t        *testing.T
-	random   *rand.Rand
+	random   *dice
 	clusters map[string]*cluster
 	nodes    []*node
 
@@ -62,6 +62,19 @@ type history struct {
 	good    map[string]bool            // Releases of good revisions.
 	number  int
 	writes  int
+}
+
+// dice may be thrown by several.
+type dice struct {
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+// IntN returns a number from 0 on and below n.
+func (d *dice) IntN(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.random.IntN(n)
 }
 
 // node is one tocsin.
@@ -92,7 +105,7 @@ var names = []string{"mine", "ask", "auto", "auto-never", "auto-chain"}
 
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{
-		t: t, random: rand.New(rand.NewPCG(seed, 7)), clusters: map[string]*cluster{},
+		t: t, random: &dice{random: rand.New(rand.NewPCG(seed, 7))}, clusters: map[string]*cluster{},
 		records: map[string]*release.Record{}, current: map[string]string{},
 		undone: map[string]int{}, good: map[string]bool{},
 	}
@@ -122,8 +135,6 @@ func newHistory(t *testing.T, seed uint64) *history {
 
 // chance is true once in n times.
 func (h *history) chance(n int) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	return h.random.IntN(n) == 0
 }
 
