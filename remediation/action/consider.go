@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"tocsin/release"
 	"tocsin/remediation/rollback"
 )
 
@@ -225,28 +224,4 @@ func (q *inquiry) fill(a *Action) {
 	a.Kind, a.Mode, a.Team, a.Good = n.Kind, n.Mode, n.Team, n.Good
 	a.Guards, a.Request = n.Guards, n.Request
 	a.Verdict, a.Pooled = n.Verdict, n.Pooled
-}
-
-// remember keeps images that were judged bad, and warns of a release that has such.
-func (l *lane) remember(ctx context.Context, r *release.Record) {
-	e := l.engine
-	rel := &r.Release
-	v, _ := counting(r)
-	if len(rel.New.Images) == 0 || badKey(rel.Service, rel.New.Images) == badKey(rel.Service, rel.Old.Images) {
-		return // Then it is not the images.
-	}
-	e.mu.Lock()
-	other := e.known(r)
-	_, known := e.bad[badKey(rel.Service, rel.New.Images)]
-	e.mu.Unlock()
-	if v.Result == release.Regressed && !known {
-		l.keepBad(ctx, r, &v)
-	}
-	if other != nil && !l.warned && rel.State.Running() {
-		l.warned = true
-		e.opts.Alarm(Alarm{
-			Kind: AlarmBadImages, At: time.Now().UTC(), Release: rel.ID, Service: rel.Service,
-			Text: "the release has the images that were judged bad in " + other.Cluster + ": " + other.Reason,
-		})
-	}
 }

@@ -168,7 +168,8 @@ func TestAWeakVerdictPausesAStrongOneTakesBack(t *testing.T) {
 		w.pass(time.Hour)
 		w.want(
 			"eu/cart pause proposed", "eu/cart pause running", "eu/cart pause verified",
-			"eu/cart rollback proposed", "eu/cart rollback running", "eu/cart rollback done", "eu/cart rollback verified", "eu/cart rollback recovered",
+			"eu/cart rollback proposed", "eu/cart rollback running", "eu/cart rollback done",
+			"eu/cart rollback verified", "eu/cart rollback recovered",
 		)
 		if o := w.of("eu", "cart"); o.paused || o.hash != "v1" || o.undos() != 1 {
 			t.Errorf("paused: %v, runs %s", o.paused, o.hash)
@@ -569,6 +570,29 @@ func TestASuspendedOwnerGetsItsWorkBack(t *testing.T) {
 			t.Errorf("hold %v, %v", a.Hold, c.holds)
 		}
 	})
+}
+
+// TestAClockThatJumps has the clock be an hour off after a restart in the soak time.
+func TestAClockThatJumps(t *testing.T) {
+	for _, jump := range []time.Duration{-time.Hour, time.Hour} {
+		story(t, auto(), func(w *world) {
+			id := w.release("eu", "cart", "v2", bad(release.RollBack))
+			w.pass(time.Minute)
+			w.stop()
+			a := w.the(id, true)
+			a.Rolled = a.Rolled.Add(-jump)
+			w.ledger.memory[a.ID] = action.Entry{Action: &a}
+			w.start()
+			w.pass(30 * time.Second)
+			if a = w.the(id, true); a.State != action.Verified {
+				t.Errorf("a jump by %s ends the soak time: it is %s", jump, a.State)
+			}
+			w.pass(20 * time.Minute)
+			if a = w.the(id, true); a.State != action.Recovered {
+				t.Errorf("after a jump by %s it is %s", jump, a.State)
+			}
+		})
+	}
 }
 
 func TestTheBreaker(t *testing.T) {
