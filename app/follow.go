@@ -45,7 +45,7 @@ type follower struct {
 	watcher  onlooker
 	source   podSource
 	manager  *release.Manager
-	vouch    func(cluster string, now time.Time) // Told once rollouts were looked at.
+	vouch    func(release string, now time.Time) // Told of each that was looked at.
 	metrics  *followMetrics
 	logger   *slog.Logger
 
@@ -116,8 +116,13 @@ func (f *follower) follow(ctx context.Context, now time.Time) {
 		began := time.Now()
 		f.metrics.rounds.WithLabelValues(f.cluster).Inc()
 		f.look(ctx, wants)
-		f.vouch(f.cluster, now)
-		f.fetch(ctx, f.manager.Wanted(f.cluster, now))
+		wants = f.manager.Wanted(f.cluster, now)
+		for _, w := range wants {
+			if w.Release != "" {
+				f.vouch(w.Release, now)
+			}
+		}
+		f.fetch(ctx, wants)
 		f.metrics.duration.Observe(time.Since(began).Seconds())
 	}
 	if ctx.Err() == nil {

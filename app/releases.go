@@ -78,24 +78,23 @@ func (a *App) review(ctx context.Context, id string) (release.Record, error) {
 // vouch accepts the revision that ran before a release, if nobody has judged it because it was there
 // before tocsin: it must have run for the soak time, and nothing may have been wrong with its service.
 // Without it, the first release of a service could not be taken back.
-func (a *App) vouch(cluster string, now time.Time) {
+func (a *App) vouch(id string, now time.Time) {
+	r, ok := a.releases.Record(id)
+	rel := &r.Release
+	if !ok || !rel.State.Running() || rel.Seen == nil || rel.Old.Hash == "" || rel.Seen.Old.Hash != rel.Old.Hash {
+		return
+	}
+	if _, known := a.releases.LastGood(rel.Key, rel.New.Hash); known {
+		return
+	}
 	soak := a.soak()
-	for _, r := range a.releases.Records() {
-		rel := &r.Release
-		if rel.Service.Cluster != cluster || !rel.State.Running() || rel.Seen == nil || rel.Old.Hash == "" {
-			continue
-		}
-		if _, ok := a.releases.LastGood(rel.Key, rel.New.Hash); ok {
-			continue
-		}
-		ran := rel.Start.Sub(oldest(rel.Seen.Old.Pods, rel.Start))
-		if rel.Seen.Old.Hash != rel.Old.Hash || ran < soak || !a.incidents.Recovered(rel.Service, rel.Start.Add(-soak)).OK {
-			continue
-		}
-		by := fmt.Sprintf("tocsin: it ran for %s, and nothing was wrong", incident.PlainDuration(ran))
-		if err := a.mark(rel.Key, rel.Old.Hash, release.Accepted, by, now); err != nil {
-			a.logger.Warn("Revision is not vouched for", "service", rel.Service, "err", err)
-		}
+	ran := rel.Start.Sub(oldest(rel.Seen.Old.Pods, rel.Start))
+	if ran < soak || !a.incidents.Recovered(rel.Service, rel.Start.Add(-soak)).OK {
+		return
+	}
+	by := fmt.Sprintf("tocsin: it ran for %s, and nothing was wrong", incident.PlainDuration(ran))
+	if err := a.mark(rel.Key, rel.Old.Hash, release.Accepted, by, now); err != nil {
+		a.logger.Warn("Revision is not vouched for", "service", rel.Service, "err", err)
 	}
 }
 
