@@ -151,6 +151,7 @@ func (q *inquiry) outcome() State {
 
 // settleOn has an action be in a state in which nothing is done for now.
 func (l *lane) settleOn(ctx context.Context, q *inquiry, s State) {
+	l.since, l.pace = time.Time{}, 0 // The cluster is not what it waits for.
 	reason, final := q.reason(s)
 	now := l.engine.get(q.action.ID)
 	if now.State == s && now.Reason == reason {

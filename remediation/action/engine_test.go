@@ -311,6 +311,36 @@ func TestAClusterThatStaysAwayIsGivenUp(t *testing.T) {
 	})
 }
 
+// TestPatienceCountsFromTheLastAttempt has an action be called off, and a single failure an hour later.
+func TestPatienceCountsFromTheLastAttempt(t *testing.T) {
+	story(t, auto(), func(w *world) {
+		c := w.clusters["eu"]
+		c.slow = time.Second
+		id := w.release("eu", "cart", "v2", bad(release.RollBack))
+		w.pass(500 * time.Millisecond)
+		p, err := w.engine.Suspend(t.Context(), action.Pause{By: "ann"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Hour)
+		failures := 0
+		c.fail = func(verb string) error {
+			if verb == "undo" && failures == 0 {
+				failures++
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		if _, err := w.engine.Continue(t.Context(), p.ID, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Hour)
+		if a := w.the(id, true); a.State != action.Recovered || failures != 1 {
+			t.Errorf("it is %s after %d failures: %s", a.State, failures, a.Reason)
+		}
+	})
+}
+
 func TestWhatDoesNotHelpIsNotTriedAgain(t *testing.T) {
 	story(t, auto(), func(w *world) {
 		w.health = action.Health{Reason: "errors are as bad as before"}

@@ -232,6 +232,9 @@ func (l *lane) undoneYet(ctx context.Context, a *Action, why string) time.Durati
 		l.since = now
 	}
 	tooLong := now.Sub(l.since) > e.opts.Patience
+	if tooLong || blocked != "" {
+		l.since, l.pace = time.Time{}, 0 // Whoever retries it begins anew.
+	}
 	l.update(ctx, a.ID, "not done", func(a *Action, now time.Time) {
 		a.Tried = false
 		switch {

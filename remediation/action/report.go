@@ -83,10 +83,11 @@ func (r *Report) add(a *Action) {
 		t.Would++
 		l.Saved = a.spared()
 		t.Saved += int(l.Saved.Minutes())
-		if a.End != nil && a.End.State == release.RolledBack {
+		switch {
+		case a.End == nil || !a.Kind.undoes(): // A release counts once.
+		case a.End.State == release.RolledBack:
 			t.ByPeople++
-		}
-		if a.End != nil && a.End.State == release.Done {
+		case a.End.State == release.Done:
 			t.Unneeded++
 		}
 	case a.State == Refused:
