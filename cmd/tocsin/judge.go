@@ -58,9 +58,9 @@ which is compared before and after the change.`,
 
 func newSimulate() *cobra.Command {
 	var opts simulation.Options
-	var style, generator string
+	var style, generator, what string
 	cmd := &cobra.Command{
-		Use:   "simulate [--releases N] [--seed S] [--alpha A] [--class NAME] [--style NAME] [--generator NAME]",
+		Use:   "simulate [--releases N] [--seed S] [--alpha A] [--class NAME] [--style NAME] [--generator NAME] [--of WHAT]",
 		Short: "Measure judges by made-up releases and print tables of false verdicts, power and times",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -80,6 +80,15 @@ func newSimulate() *cobra.Command {
 			}
 			opts.Other = generator == "other"
 			opts.Out = cmd.OutOrStdout()
+			switch what {
+			case "leaks":
+				return simulation.Leaks(cmd.Context(), opts)
+			case "pools":
+				return simulation.Pools(cmd.Context(), opts)
+			case "releases":
+			default:
+				return fmt.Errorf("%w: want --of releases, leaks or pools", errBadInput)
+			}
 			return simulation.Run(cmd.Context(), opts)
 		},
 	}
@@ -88,6 +97,8 @@ func newSimulate() *cobra.Command {
 	cmd.Flags().Uint64Var(&opts.Seed, "seed", 1, "The same seed gives the same table.")
 	cmd.Flags().Float64Var(&opts.Alpha, "alpha", 0.001, "The chance that a harmless release is called regressed.")
 	cmd.Flags().StringVar(&opts.Class, "class", "", "Only this class of traffic: low, medium or high.")
+	cmd.Flags().StringVar(&what, "of", "releases",
+		"What is judged: releases, leaks of memory, or pools of clusters with low traffic.")
 	cmd.Flags().StringVar(&style, "style", "", "Only this style of rollout: fixed, progressive or rolling.")
 	cmd.Flags().StringVar(&generator, "generator", "first",
 		"Who makes up the services: first, or other (Weibull latencies, heavy tails, zones, slow warm-ups).")

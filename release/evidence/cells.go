@@ -24,9 +24,10 @@ type part struct {
 	from, to int     // Slots, from <= slot < to.
 	least    int     // The youngest age group that takes part.
 	left     float64 // The share of what is known that is left.
+	clusters float64 // How many are weighed together.
 }
 
-var all = part{pod: -1, from: -1, to: -1, left: 1}
+var all = part{pod: -1, from: -1, to: -1, left: 1, clusters: 1}
 
 // sizes are the squares from which the effective numbers of pods follow.
 type sizes struct{ fresh, freshSquares, old, oldSquares float64 }
@@ -92,7 +93,7 @@ func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes)
 		}
 	}
 	times.divide(cells)
-	l.finish(cells, m, model, nz)
+	l.finish(cells, m, model, nz, p.clusters)
 	return cells, size
 }
 
@@ -225,9 +226,9 @@ const leastEvents = 10
 
 // finish turns sums into likelihoods: chance from the counts, and what pods wander, which more
 // traffic does not lessen. All cells of a block share one wandering.
-func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise) {
+func (l *Ledger) finish(cells []cell, m Metric, model *Model, nz noise, clusters float64) {
 	if m.counts() {
-		l.support(cells, m, model)
+		l.support(cells, m, model, leastEvents/math.Max(clusters, 1))
 	}
 	e := model.expect(m)
 	for i := range cells {
@@ -273,7 +274,7 @@ func (c *cell) conclude(chance, extra float64) {
 }
 
 // support adds pseudo-counts at the long-run rate where old pods have had too few events beside the new ones.
-func (l *Ledger) support(cells []cell, m Metric, model *Model) {
+func (l *Ledger) support(cells []cell, m Metric, model *Model, least float64) {
 	var old, size float64
 	for i := range cells {
 		old += cells[i].n - cells[i].x
@@ -283,11 +284,11 @@ func (l *Ledger) support(cells []cell, m Metric, model *Model) {
 	if m == Errors {
 		long.merge(model.s.Rate.tally())
 	}
-	if old >= leastEvents || long.n <= 0 || size <= 0 {
+	if old >= least || long.n <= 0 || size <= 0 {
 		return
 	}
 	rate := (long.x + 0.5) / long.n
-	events := math.Min(leastEvents-old, long.x+0.5)
+	events := math.Min(least-old, long.x+0.5)
 	for i := range cells {
 		c := &cells[i]
 		if c.size <= 0 {

@@ -2,7 +2,7 @@ package evidence
 
 import "math"
 
-// WeighPool judges a ratio over several clusters that release the same image. Only grown pods take part: clusters
+// WeighPool judges a ratio over several clusters that release the same image. Young pods take no part: clusters
 // share the warm-up of an image, so that its errors would add up as if they were independent.
 func (s *Scale) WeighPool(ls []*Ledger, m *Model, k Metric) Finding {
 	f := Finding{Metric: k, Name: k.String()}
@@ -12,23 +12,27 @@ func (s *Scale) WeighPool(ls []*Ledger, m *Model, k Metric) Finding {
 		f.Old += l.exposure(k)
 	}
 	f.LogE = s.logE(cells, m, k, 0)
+	f.Whole = f.LogE
 	if f.LogE < suspicion {
 		return f
 	}
 	for i := range ls {
 		if len(ls) > 1 {
+			n := float64(len(ls))
+			p := part{left: (n - 1) / n}
 			cells, _ := poolCells(ls, m, k, i, -1)
-			f.LogE = math.Min(f.LogE, s.logE(cells, m, k, 0))
+			f.LogE = math.Min(f.LogE, p.due(s.logE(cells, m, k, 0), k, f.NewEvents))
 		}
 	}
 	for third := range 3 {
+		p := part{left: 2. / 3}
 		cells, _ := poolCells(ls, m, k, -1, third)
-		f.LogE = math.Min(f.LogE, s.logE(cells, m, k, 0))
+		f.LogE = math.Min(f.LogE, p.due(s.logE(cells, m, k, 0), k, f.NewEvents))
 	}
 	return f
 }
 
-// poolCells returns the cells of all ledgers but one, without a third of the time of grown pods, and
+// poolCells returns the cells of all ledgers but one, without a third of the time of those pods, and
 // the mean share of the old pods.
 func poolCells(ls []*Ledger, m *Model, k Metric, without, third int) ([]cell, float64) {
 	var out []cell
@@ -39,9 +43,9 @@ func poolCells(ls []*Ledger, m *Model, k Metric, without, third int) ([]cell, fl
 			continue
 		}
 		p := all
-		p.least = grown
+		p.least, p.clusters = settling, float64(len(ls))
 		if third >= 0 {
-			first := int(ages[grown] / slotLength)
+			first := int(ages[settling] / slotLength)
 			slots := int(l.Elapsed()/slotLength) + 1 - first
 			p.from, p.to = first+third*slots/3, first+(third+1)*slots/3
 		}

@@ -75,7 +75,7 @@ func (l *Ledger) quantileCells(model *Model, nz noise, p part) ([]cell, sizes) {
 		}
 	}
 	divideBySize(cells)
-	l.finish(cells, P99, model, nz)
+	l.finish(cells, P99, model, nz, p.clusters)
 	return cells, size
 }
 

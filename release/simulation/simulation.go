@@ -100,6 +100,8 @@ type Service struct {
 	warm                       [3]float64 // Log-ratio of a pod of age 0.
 	decay                      float64    // Seconds in which it falls to a third.
 
+	common *[3]float64 // What a release shifts in all clusters; nil: it has one alone.
+
 	otherService
 }
 
@@ -189,7 +191,7 @@ type run struct {
 func (g *run) begin() {
 	for k := range g.shared {
 		g.shared[k] = newAR(g.rng, 10*time.Minute)
-		g.shift[k] = g.Service.shift[k] * g.draw()
+		g.shift[k] = g.Service.shift[k] * g.shifted(k)
 	}
 	g.warm = math.Exp(0.3 * g.rng.NormFloat64())
 	for z := range g.zones {

@@ -123,10 +123,14 @@ func (o *Options) measure(ctx context.Context, shape Shape) error {
 // teach lets a judge see harmless releases of a service.
 func teach(j *release.Judge, s *Service) {
 	for range history {
-		t := j.Begin(s.Name(), Bounds())
-		s.Release(Harm{}, func(w *evidence.Window) bool { t.Observe(w); return true })
-		t.Accept()
+		teachOne(j, s)
 	}
+}
+
+func teachOne(j *release.Judge, s *Service) {
+	t := j.Begin(s.Name(), Bounds())
+	s.Release(Harm{}, func(w *evidence.Window) bool { t.Observe(w); return true })
+	t.Accept()
 }
 
 // count returns how many releases with a harm each service has.
