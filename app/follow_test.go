@@ -23,8 +23,9 @@ type rollout struct {
 	service  fleet.Service
 	released time.Time
 	now      time.Time
-	failing  float64 // Share of the new pods' requests.
-	away     bool    // Nobody answers.
+	old      time.Duration // Age of the old pods at the release; 0: they are gone.
+	failing  float64       // Share of the new pods' requests.
+	away     bool          // Nobody answers.
 	looks    int
 	asked    []promql.PodRange
 }
@@ -42,13 +43,16 @@ func (r *rollout) Look(context.Context, fleet.Service, fleet.Workload) (kube.Pro
 		Service: r.service, Workload: fleet.Deployment, At: r.now, UID: "u", Desired: 4,
 		Strategy: kube.RollingUpdate, Old: r.side("v1", 2), New: r.side("v2", 2),
 	}
+	if r.old == 0 {
+		p.Old = kube.Side{}
+	}
 	return p, nil
 }
 
 func (r *rollout) side(hash string, pods int) kube.Side {
 	s := kube.Side{Hash: hash, Created: int32(pods), Ready: int32(pods), Available: int32(pods)}
 	for i := range pods {
-		started := r.released.Add(-24 * time.Hour)
+		started := r.released.Add(-r.old)
 		if hash == "v2" {
 			started = r.released
 		}
@@ -77,7 +81,7 @@ func (r *rollout) Pods(_ context.Context, q promql.PodRange) (promql.PodHistory,
 }
 
 func (r *rollout) sample(name string, at time.Time) []promql.PodSample {
-	started, failing := r.released.Add(-24*time.Hour), 0.001
+	started, failing := r.released.Add(-r.old), 0.001
 	if name >= "cart-v2" {
 		started, failing = r.released, r.failing
 	}
@@ -103,7 +107,7 @@ func newFollowed(t *testing.T, failing float64) *followed {
 	start := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	f := &followed{rollout: &rollout{
 		service:  fleet.Service{Cluster: "here", Namespace: "shop", Name: "cart"},
-		released: start, now: start, failing: failing,
+		released: start, now: start, old: 24 * time.Hour, failing: failing,
 	}}
 	m, err := release.NewManager(release.ManagerOptions{
 		Report: func(e release.Event) { f.events = append(f.events, e) },

@@ -81,14 +81,14 @@ func (a *App) review(ctx context.Context, id string) (release.Record, error) {
 func (a *App) vouch(id string, now time.Time) {
 	r, ok := a.releases.Record(id)
 	rel := &r.Release
-	if !ok || !rel.State.Running() || rel.Seen == nil || rel.Old.Hash == "" || rel.Seen.Old.Hash != rel.Old.Hash {
+	if !ok || !rel.State.Running() || rel.Seen == nil || rel.Old.Hash == "" {
 		return
 	}
 	if _, known := a.releases.LastGood(rel.Key, rel.New.Hash); known {
 		return
 	}
 	soak := a.soak()
-	ran := rel.Start.Sub(oldest(rel.Seen.Old.Pods, rel.Start))
+	ran := rel.Start.Sub(a.since(rel))
 	if ran < soak || !a.incidents.Recovered(rel.Service, rel.Start.Add(-soak)).OK {
 		return
 	}
@@ -104,14 +104,25 @@ func (a *App) soak() time.Duration {
 	return time.Duration(a.config.Releases.Soak)
 }
 
-// oldest returns when the oldest of some pods started.
-func oldest(pods []release.Pod, otherwise time.Time) time.Time {
-	for _, p := range pods {
-		if !p.Started.IsZero() && p.Started.Before(otherwise) {
-			otherwise = p.Started
+// since returns since when the old revision of a release has run, as far as is known: since its
+// oldest pod started, if there still is one, or since it was released, if that was seen, or since
+// tocsin watches.
+func (a *App) since(r *release.Release) time.Time {
+	since := a.began
+	for _, known := range a.releases.Ledger(r.Key) {
+		if known.Hash == r.Old.Hash && !known.First.IsZero() {
+			since = known.First
 		}
 	}
-	return otherwise
+	if r.Seen.Old.Hash != r.Old.Hash {
+		return since
+	}
+	for _, p := range r.Seen.Old.Pods {
+		if !p.Started.IsZero() && p.Started.Before(since) {
+			since = p.Started
+		}
+	}
+	return since
 }
 
 // marking is what the journal keeps of a mark.
