@@ -93,6 +93,7 @@ func (l *Ledger) cells(m Metric, model *Model, nz noise, p part) ([]cell, sizes)
 		}
 	}
 	times.divide(cells)
+	l.comparePast(cells, m, model)
 	l.finish(cells, m, model, nz, p.clusters)
 	return cells, size
 }
@@ -173,17 +174,18 @@ func (l *Ledger) slots(m Metric, p part) ([]slotSum, sizes) {
 // that no old event is used twice.
 func (l *Ledger) fill(c *cell, m Metric, s *slotSum, g int, model *Model) {
 	f := s.fresh[g]
-	old, oldPods := s.old, effective(s.old.n, s.oldSq)
-	share := 1.0
 	if c.after {
-		old, oldPods = l.past(m, model, f.n), math.Inf(1)
-	} else {
-		var fresh float64
-		for i := range s.fresh {
-			fresh += s.fresh[i].n
-		}
-		share = f.n / fresh
+		c.size += f.n
+		c.x += f.x
+		c.spread += f.n / effective(f.n, s.sq[g])
+		return // What the old pods were comes in once, in the end.
 	}
+	old, oldPods := s.old, effective(s.old.n, s.oldSq)
+	var fresh float64
+	for i := range s.fresh {
+		fresh += s.fresh[i].n
+	}
+	share := f.n / fresh
 	if old.n <= 0 {
 		return
 	}
@@ -192,8 +194,15 @@ func (l *Ledger) fill(c *cell, m Metric, s *slotSum, g int, model *Model) {
 	c.size += f.n
 	c.spread += f.n * (1/effective(f.n, s.sq[g]) + 1/(oldPods*share))
 	if c.counts {
-		c.n += f.x + old.x
 		c.x += f.x
+	}
+	c.compare(m, f, old)
+}
+
+// compare adds what new pods did, and old ones.
+func (c *cell) compare(m Metric, f, old tally) {
+	if c.counts {
+		c.n += f.x + old.x
 		c.expected += (f.x + old.x) * f.n / (f.n + old.n)
 		return
 	}
@@ -205,6 +214,30 @@ func (l *Ledger) fill(c *cell, m Metric, s *slotSum, g int, model *Model) {
 	if !math.IsNaN(d) && !math.IsInf(d, 0) {
 		c.weight += w
 		c.diff += w * d
+	}
+}
+
+// comparePast compares what has no old pods beside it with what those were. The past is shared out among
+// the ages: few events of old pods stay few, however long one looks at the new ones.
+func (l *Ledger) comparePast(cells []cell, m Metric, model *Model) {
+	var n float64
+	for i := range cells {
+		if cells[i].after {
+			n += cells[i].size
+		}
+	}
+	past := l.past(m, model, n)
+	for i := range cells {
+		c := &cells[i]
+		if !c.after {
+			continue
+		}
+		share := c.size / n
+		if past.n*share <= 0 {
+			c.size, c.x, c.spread = 0, 0, 0
+			continue
+		}
+		c.compare(m, tally{c.size, c.x}, tally{past.n * share, past.x * share})
 	}
 }
 
@@ -275,10 +308,14 @@ func (c *cell) conclude(chance, extra float64) {
 
 // support adds pseudo-counts at the long-run rate where old pods have had too few events beside the new ones.
 func (l *Ledger) support(cells []cell, m Metric, model *Model, least float64) {
-	var old, size float64
+	var old, size, used float64
 	for i := range cells {
-		old += cells[i].n - cells[i].x
-		size += cells[i].size
+		c := &cells[i]
+		old += c.n - c.x
+		size += c.size
+		if c.after {
+			used += c.n - c.x // The long run has spoken for these already.
+		}
 	}
 	long := l.before[m]
 	if m == Errors {
@@ -288,7 +325,7 @@ func (l *Ledger) support(cells []cell, m Metric, model *Model, least float64) {
 		return
 	}
 	rate := (long.x + 0.5) / long.n
-	events := math.Min(least-old, long.x+0.5)
+	events := math.Min(least-old, math.Max(long.x-used, 0)+0.5)
 	for i := range cells {
 		c := &cells[i]
 		if c.size <= 0 {

@@ -35,9 +35,9 @@ func newScale(bounds []float64) scale {
 const enoughLatency = 300
 
 // settle chooses the cuts from the buckets of old pods, once there are enough requests.
-func (s *scale) settle(old []float64) {
+func (s *scale) settle(old []float64) bool {
 	if s.slow > 0 || len(old) < 2 {
-		return
+		return false
 	}
 	var n, mean, square float64
 	for i, c := range old {
@@ -46,11 +46,27 @@ func (s *scale) settle(old []float64) {
 		square += c * s.logs[i] * s.logs[i]
 	}
 	if n < enoughLatency {
-		return
+		return false
 	}
 	mean /= n
 	s.variance = max(square/n-mean*mean, 0.01)
 	s.slow, s.tail = s.cut(old, n, 0.1), s.cut(old, n, 0.015)
+	return true
+}
+
+// above counts requests above each cut.
+func (s *scale) above(buckets []float64) (slow, tail tally) {
+	for i, c := range buckets {
+		slow.n += c
+		tail.n += c
+		if i >= s.slow {
+			slow.x += c
+		}
+		if i >= s.tail {
+			tail.x += c
+		}
+	}
+	return slow, tail
 }
 
 // cut returns the bucket from which on the share of requests is nearest to want.

@@ -93,8 +93,8 @@ func (l *Ledger) Add(w *Window) {
 			}
 		}
 	}
-	if !l.start.IsZero() {
-		l.scale.settle(l.old)
+	if !l.start.IsZero() && l.scale.settle(l.old) {
+		l.before[Slow], l.before[Tail] = l.scale.above(l.old)
 	}
 	for i := range w.Pods {
 		l.addPod(&w.Pods[i])
