@@ -70,7 +70,7 @@ func (a *App) reportAlarm(alarm action.Alarm) {
 	a.logger.Error("Alarm", "kind", alarm.Kind, "service", alarm.Service, "text", alarm.Text)
 	a.incidents.Alarm(incident.Alarm{
 		Kind: string(alarm.Kind), At: alarm.At, Text: alarm.Text, Release: alarm.Release,
-		Service: alarm.Service, Page: alarm.Kind != action.AlarmBadImages,
+		Action: alarm.Action, Service: alarm.Service, Page: alarm.Kind != action.AlarmBadImages,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/errgroup"
 
 	"tocsin/collectors/kube"
@@ -49,8 +50,9 @@ type follower struct {
 	metrics  *followMetrics
 	logger   *slog.Logger
 
-	round sync.Mutex // Held during a round: samples arrive in the order of time.
+	round sync.Mutex // Held during a round: samples arrive in the order of time. Guards what follows.
 	begun bool       // What was rolling out before anybody watched is known.
+	last  time.Time  // When the newest round began.
 }
 
 // followMetrics count what is asked because of releases.
@@ -63,32 +65,33 @@ type followMetrics struct {
 }
 
 func newFollowMetrics(reg prometheus.Registerer) *followMetrics {
+	f := promauto.With(reg)
 	m := &followMetrics{
-		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
+		rounds: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tocsin_app_release_rounds_total",
 			Help: "Rounds in which running releases were looked at, by cluster.",
 		}, []string{"cluster"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+		failures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "tocsin_app_release_failures_total",
 			Help: "What could not be learnt of a running release in a round.",
 		}, []string{"what"}),
-		queries: prometheus.NewCounter(prometheus.CounterOpts{
+		queries: f.NewCounter(prometheus.CounterOpts{
 			Name: "tocsin_app_release_queries_total",
 			Help: "Queries for the pods of running releases.",
 		}),
-		samples: prometheus.NewCounter(prometheus.CounterOpts{
+		samples: f.NewCounter(prometheus.CounterOpts{
 			Name: "tocsin_app_release_samples_total",
 			Help: "Samples of pods of running releases.",
 		}),
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tocsin_app_release_round_seconds", Help: "How long a round took.",
+		duration: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "tocsin_app_release_round_seconds",
+			Help:    "How long a round took.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
 		}),
 	}
 	for _, what := range []string{"look", "pods"} {
 		m.failures.WithLabelValues(what)
 	}
-	reg.MustRegister(m.rounds, m.failures, m.queries, m.samples, m.duration)
 	return m
 }
 
@@ -111,6 +114,7 @@ func (f *follower) Run(ctx context.Context) error {
 func (f *follower) follow(ctx context.Context, now time.Time) {
 	f.round.Lock()
 	defer f.round.Unlock()
+	f.last = now
 	wants := append(f.manager.Wanted(f.cluster, now), f.underWay()...)
 	if len(wants) > 0 {
 		began := time.Now()
@@ -127,6 +131,16 @@ func (f *follower) follow(ctx context.Context, now time.Time) {
 	}
 	if ctx.Err() == nil {
 		f.manager.Advance(f.cluster, now)
+	}
+}
+
+// refresh makes a round unless one began a moment ago: several actions may ask for it at once.
+func (f *follower) refresh(ctx context.Context, now time.Time) {
+	f.round.Lock()
+	recent := now.Sub(f.last) < time.Second
+	f.round.Unlock()
+	if !recent {
+		f.follow(ctx, now)
 	}
 }
 

@@ -71,7 +71,7 @@ func (a *App) review(ctx context.Context, id string) (release.Record, error) {
 			r.Release.Service.Cluster)
 	}
 	now := time.Now()
-	s.follower.follow(ctx, now)
+	s.follower.refresh(ctx, now)
 	return a.releases.Review(id, now)
 }
 

@@ -155,17 +155,25 @@ func eventOf(note *remediation.Notification) Event {
 }
 
 func (n *Notifier) post(ctx context.Context, body []byte, idempotency string) error {
-	target, err := secret(n.opts.URL, n.opts.URLFile)
+	target, err := Secret(n.opts.URL, n.opts.URLFile)
 	if err != nil {
 		return err
 	}
 	if err := checkURL(target); err != nil {
 		return &remediation.Error{Permanent: true, Err: err}
 	}
-	key, err := secret(n.opts.Secret, n.opts.SecretFile)
+	key, err := Secret(n.opts.Secret, n.opts.SecretFile)
 	if err != nil {
 		return err
 	}
+	return Post(ctx, n.client, target, key, idempotency, body)
+}
+
+// Post sends a body of JSON, signed if there is a key, with an ID that is the same however often it
+// is sent. Its error never holds the URL, which is often a secret.
+func Post(
+	ctx context.Context, client *http.Client, target, key, idempotency string, body []byte,
+) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return hideURL(err)
@@ -177,7 +185,7 @@ func (n *Notifier) post(ctx context.Context, body []byte, idempotency string) er
 	if key != "" {
 		req.Header.Set(SignatureHeader, Sign(key, now, body))
 	}
-	resp, err := n.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return hideURL(err)
 	}
@@ -194,8 +202,8 @@ func hideURL(err error) error {
 	return err
 }
 
-// secret returns a value that is given, or what is in a file.
-func secret(value, file string) (string, error) {
+// Secret returns a value that is given, or what is in a file.
+func Secret(value, file string) (string, error) {
 	if file == "" {
 		return value, nil
 	}
