@@ -41,6 +41,9 @@ bench: ## The figures of docs/performance.md.
 RELEASES ?= 10000
 judge-table: build ## Measure the judges of releases anew and write docs/verdicts.md's tables.
 	@bin/tocsin judge simulate --releases $(RELEASES) >bin/judge-table.md
+	@bin/tocsin judge simulate --releases $(RELEASES) --class medium --generator other >>bin/judge-table.md
+	@bin/tocsin judge simulate --releases $(RELEASES) --of leaks >>bin/judge-table.md
+	@bin/tocsin judge simulate --releases $(RELEASES) --of pools >>bin/judge-table.md
 	@sed '/<!-- judge-table -->/q' docs/verdicts.md >bin/verdicts.md && echo >>bin/verdicts.md
 	@cat bin/judge-table.md >>bin/verdicts.md && mv bin/verdicts.md docs/verdicts.md
 

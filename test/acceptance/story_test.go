@@ -224,7 +224,7 @@ func checkSlack(t *testing.T, b *testbed.Slack) {
 	edits, replies := 0, 0
 	for _, c := range b.Calls() {
 		switch {
-		case c.Method == "update":
+		case c.Edit:
 			edits++
 			if len(messages) == 0 || c.TS != messages[0] {
 				t.Errorf("an edit of %s, which is not the message", c.TS)

@@ -325,7 +325,7 @@ func (x *tale) toldOnce() {
 	})
 	var messages []string
 	for _, c := range x.slack.Calls() {
-		if c.Method == "post" && c.Thread == "" && strings.Contains(c.Text+c.Blocks, x.namespace) {
+		if !c.Edit && c.Thread == "" && strings.Contains(c.Text+c.Blocks, x.namespace) {
 			messages = append(messages, c.Text)
 		}
 	}

@@ -22,7 +22,7 @@ type Slack struct {
 
 // SlackCall is a message that was posted or edited.
 type SlackCall struct {
-	Method  string // post, update
+	Edit    bool // Else it is new.
 	Channel string
 	TS      string // Of the message.
 	Thread  string // Of the message that it answers; empty: none.
@@ -35,8 +35,8 @@ func StartSlack(t testing.TB) *Slack {
 	t.Helper()
 	s := &Slack{}
 	s.server = slacktest.NewTestServer(func(c slacktest.Customize) {
-		c.Handle("/chat.postMessage", s.serve(t, "post"))
-		c.Handle("/chat.update", s.serve(t, "update"))
+		c.Handle("/chat.postMessage", s.serve(t, false))
+		c.Handle("/chat.update", s.serve(t, true))
 	})
 	s.server.Start()
 	s.URL = s.server.GetAPIURL()
@@ -44,12 +44,12 @@ func StartSlack(t testing.TB) *Slack {
 	return s
 }
 
-func (s *Slack) serve(t testing.TB, method string) func(http.ResponseWriter, *http.Request) {
+func (s *Slack) serve(t testing.TB, edit bool) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c := SlackCall{
-			Method: method, Channel: r.FormValue("channel"), TS: r.FormValue("ts"),
+			Edit: edit, Channel: r.FormValue("channel"), TS: r.FormValue("ts"),
 			Thread: r.FormValue("thread_ts"), Text: r.FormValue("text"),
 			Blocks: r.FormValue("blocks"),
 		}
