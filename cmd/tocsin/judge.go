@@ -69,13 +69,13 @@ func newSimulate() *cobra.Command {
 				return fmt.Errorf("%w: want --releases and --noise above 0, --alpha between 0 and 1, "+
 					"--class low, medium or high", errBadInput)
 			}
-			for s := simulation.Fixed; s <= simulation.Rolling; s++ {
+			for s := simulation.Fixed; s <= simulation.Swift; s++ {
 				if style == "" || style == s.String() {
 					opts.Styles = append(opts.Styles, s)
 				}
 			}
 			if len(opts.Styles) == 0 || !slices.Contains([]string{"first", "other"}, generator) {
-				return fmt.Errorf("%w: want --style fixed, progressive or rolling, --generator first or other",
+				return fmt.Errorf("%w: want --style fixed, progressive, rolling or swift, --generator first or other",
 					errBadInput)
 			}
 			opts.Other = generator == "other"
@@ -99,7 +99,7 @@ func newSimulate() *cobra.Command {
 	cmd.Flags().StringVar(&opts.Class, "class", "", "Only this class of traffic: low, medium or high.")
 	cmd.Flags().StringVar(&what, "of", "releases",
 		"What is judged: releases, leaks of memory, or pools of clusters with low traffic.")
-	cmd.Flags().StringVar(&style, "style", "", "Only this style of rollout: fixed, progressive or rolling.")
+	cmd.Flags().StringVar(&style, "style", "", "Only this style of rollout: fixed, progressive, rolling or swift.")
 	cmd.Flags().StringVar(&generator, "generator", "first",
 		"Who makes up the services: first, or other (Weibull latencies, heavy tails, zones, slow warm-ups).")
 	cmd.Flags().Float64Var(&opts.Unruly, "noise", 1, "Multiplies the noise of the made-up services.")

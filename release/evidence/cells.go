@@ -14,6 +14,7 @@ type cell struct {
 	time           float64 // The part of the block's time that it covers.
 
 	rho, temper    float64 // Counts: odds that an event is of a new pod; the likelihood's exponent.
+	extra          float64 // Counts: variance of the log-ratio beyond chance.
 	mean, variance float64 // Gaussians.
 	counts         bool
 }
@@ -297,13 +298,33 @@ func (c *cell) conclude(chance, extra float64) {
 	if c.counts {
 		if c.n > 0 && c.expected > 0 && c.expected < c.n {
 			c.rho = c.expected / (c.n - c.expected)
-			c.temper = chance / (chance + extra)
+			c.temper, c.extra = chance/(chance+extra), extra
+			if c.after {
+				c.temper = math.Max(c.temper, c.gauged(extra))
+			}
 		}
 		return
 	}
 	if c.weight > 0 {
 		c.mean, c.variance = c.diff/c.weight, chance+extra
 	}
+}
+
+// gauged returns the exponent with which a likelihood speaks against no change as loudly as a Gaussian of the
+// log-ratio would. Where many new events face none of the past, the chance under the null says too little: it is
+// as if drift could make a hundred of nothing.
+func (c *cell) gauged(extra float64) float64 {
+	a, b := c.x+0.5, c.n-c.x+0.5
+	theta := math.Log(a / b / c.rho)
+	if theta <= 0 {
+		return 0
+	}
+	likely := func(theta float64) float64 { return c.x*theta - c.n*math.Log1p(c.rho*math.Exp(theta)) }
+	drop := likely(theta) - likely(0)
+	if drop <= 0 {
+		return 0
+	}
+	return math.Min(theta*theta/(2*(1/a+1/b+extra))/drop, 1)
 }
 
 // support adds pseudo-counts at the long-run rate where old pods have had too few events beside the new ones.
@@ -351,5 +372,5 @@ func (c *cell) estimate() (mean, variance float64) {
 		return 0, 0
 	}
 	a, b := c.x+0.5, c.n-c.x+0.5
-	return math.Log(a / b / c.rho), (1/a + 1/b) / c.temper
+	return math.Log(a / b / c.rho), 1/a + 1/b + c.extra
 }

@@ -79,5 +79,6 @@ func blunt(cells []cell, variance float64) {
 		p := c.expected / c.n
 		chance := 1 / (c.n * p * (1 - p))
 		c.temper = chance / (chance/c.temper + extra)
+		c.extra += extra
 	}
 }

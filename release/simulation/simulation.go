@@ -30,10 +30,11 @@ const (
 	Fixed       Style = iota // A sixth (two of twelve) of the pods, for as long as one looks.
 	Progressive              // 20% at first, 80% after ten minutes.
 	Rolling                  // All pods within five minutes.
+	Swift                    // All pods within half a minute.
 )
 
 // String returns the name of a style.
-func (s Style) String() string { return [...]string{"fixed", "progressive", "rolling"}[s] }
+func (s Style) String() string { return [...]string{"fixed", "progressive", "rolling", "swift"}[s] }
 
 // Classes returns the amounts of traffic that judges are measured by.
 func Classes() []Class {
@@ -222,9 +223,13 @@ func (g *run) begin() {
 			}
 			g.replace(i, at.Truncate(Tick))
 		}
-	case Rolling:
+	case Rolling, Swift:
+		span := 5 * time.Minute
+		if g.given.Style == Swift {
+			span = 30 * time.Second
+		}
 		for i := range n {
-			g.replace(i, (time.Duration(i) * 5 * time.Minute / time.Duration(n)).Truncate(Tick))
+			g.replace(i, (time.Duration(i) * span / time.Duration(n)).Truncate(Tick))
 		}
 	}
 }

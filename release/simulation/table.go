@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 			continue
 		}
 		matched = true
-		for style := Fixed; style <= Rolling; style++ {
+		for style := Fixed; style <= Swift; style++ {
 			if len(o.Styles) > 0 && !slices.Contains(o.Styles, style) {
 				continue
 			}
