@@ -27,7 +27,7 @@ type SlackCall struct {
 	TS      string // Of the message.
 	Thread  string // Of the message that it answers; empty: none.
 	Text    string
-	Blocks  string // As JSON.
+	Blocks  string // With attachments, as JSON.
 }
 
 // StartSlack starts a Slack; it ends with the test.
@@ -51,7 +51,7 @@ func (s *Slack) serve(t testing.TB, edit bool) func(http.ResponseWriter, *http.R
 		c := SlackCall{
 			Edit: edit, Channel: r.FormValue("channel"), TS: r.FormValue("ts"),
 			Thread: r.FormValue("thread_ts"), Text: r.FormValue("text"),
-			Blocks: r.FormValue("blocks"),
+			Blocks: r.FormValue("blocks") + r.FormValue("attachments"),
 		}
 		if c.TS == "" {
 			c.TS = fmt.Sprintf("1700000000.%06d", len(s.calls)+1)
