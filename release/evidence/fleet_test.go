@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 )
 
@@ -83,5 +84,24 @@ func TestFewEventsMakeNoWarmUp(t *testing.T) {
 	got := w.predict(spread{0.2, 0.4}, 0.2)
 	if got.mean < -0.2 || got.mean > 0.4 || got.sd < 0.2 {
 		t.Errorf("2 events, 2.2 expected: warm-up %+v", got)
+	}
+}
+
+func TestManyErrorsAfterNoneAreNoDoubt(t *testing.T) {
+	c := cell{group: Groups - 1, after: true, counts: true, x: 1945, n: 1945, expected: 1945 * 0.8, size: 9875, time: 1}
+	p := c.expected / c.n
+	c.conclude(1/(c.n*p*(1-p)), 0.4*0.4)
+	mean, variance := c.estimate()
+	if lower := mean - 2*math.Sqrt(variance); lower < 1 {
+		t.Errorf("log-ratio %g, its variance %g: may be as little as %g", mean, variance, lower)
+	}
+	s := NewScale()
+	if e := s.logE([]cell{c}, NewModel(nil), Errors, 0); e < 5 {
+		t.Errorf("1,945 errors after none: log e %g", e)
+	}
+	few := cell{group: Groups - 1, after: true, counts: true, x: 3, n: 4, expected: 4 * 0.8, size: 1000, time: 1}
+	few.conclude(1/(4*0.8*0.2), 0.4*0.4)
+	if e := s.logE([]cell{few}, NewModel(nil), Errors, 0); e > 1 {
+		t.Errorf("3 errors after one: log e %g", e)
 	}
 }

@@ -77,8 +77,11 @@ const (
 // Pools measures our judge by releases of one image in many clusters with little traffic in each.
 func Pools(ctx context.Context, o Options) error {
 	harms := []Harm{
-		{Name: "harmless"}, {Name: "errors +0.5%", Errors: 0.005}, {Name: "errors +1%", Errors: 0.01},
-		{Name: "errors +5%", Errors: 0.05}, {Name: "latency x1.3", Latency: 1.3},
+		{Name: "harmless"},
+		{Name: "errors +0.5%", Errors: 0.005},
+		{Name: "errors +1%", Errors: 0.01},
+		{Name: "errors +5%", Errors: 0.05},
+		{Name: "latency x1.3", Latency: 1.3},
 	}
 	shape := Shape{
 		Class: Classes()[0], Style: Fixed, Before: 15 * time.Minute, Watch: 30 * time.Minute,
