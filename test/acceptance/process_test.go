@@ -160,7 +160,8 @@ receivers: [{name: hook, webhook_configs: [{url: "ftp://%[1]s", secret: [%[1]s]}
 		t.Error("the log holds a secret")
 	}
 	want := []string{
-		"API", "reloader", "collectors", "snapshots", "detector", "feedback", "recorder", "notification", "score database", "journal",
+		"API", "reloader", "collectors", "snapshots", "self-check", "detector", "feedback", "recorder",
+		"actions", "notification", "score database", "journal",
 	}
 	if got := stopped(p.Log()); !slices.Equal(got, want) {
 		t.Errorf("the parts stopped in the order %q, want %q", got, want)
