@@ -403,6 +403,7 @@ func TestReleasesAreJudgedAndTakenBack(t *testing.T) {
 			{"statefulset is slow", fleet.StatefulSet, takenBack("cart:v2-slow")},
 			{"daemonset crashes", fleet.DaemonSet, takenBack("cart:crash")},
 			{"deployment crashes", fleet.Deployment, takenBack("cart:crash")},
+			{"deployment leaks", fleet.Deployment, takenBack("cart:v2-leak")},
 		} {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()
