@@ -64,6 +64,7 @@ func ownedByHelm(s *stage, t *testing.T) {
 		t.Errorf("it is refused because %q", a.Reason)
 	}
 	x.want("cart:v2-bad")
+	x.deploy("cart:v1") // As the person would who is told.
 }
 
 // withConfig is the tale of a release that came with another configuration: the old revision has
@@ -85,6 +86,7 @@ func withConfig(s *stage, t *testing.T) {
 		t.Errorf("it is refused because %q", a.Reason)
 	}
 	x.want("cart:v2-bad")
+	x.deploy("cart:v1")
 }
 
 // cli runs tocsin as a person does.
