@@ -236,6 +236,16 @@ func (h *hands) executor(c *config.Config, cluster string, to *rest.Config) (*ro
 	})
 }
 
+// drop closes the connections to a cluster that is not watched any more.
+func (h *hands) drop(cluster string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.executors[cluster]; e != nil {
+		e.Close()
+		delete(h.executors, cluster)
+	}
+}
+
 // close closes all connections.
 func (h *hands) close() {
 	h.mu.Lock()

@@ -227,6 +227,8 @@ func (a *App) removeCluster(name string) {
 		a.logger.Error("Cluster is not forgotten", "cluster", name, "err", err)
 	}
 	a.recorder.remove(name)
+	a.releases.Remove(name, time.Now())
+	a.hands.drop(name)
 }
 
 // close closes the stores.

@@ -231,6 +231,16 @@ func (m *Manager) Advance(cluster string, now time.Time) {
 	})
 }
 
+// Remove gives up the releases of a cluster that nobody watches any more.
+func (m *Manager) Remove(cluster string, now time.Time) {
+	m.do(func() {
+		m.tracker.Remove(cluster, now)
+		delete(m.clusters, cluster)
+		m.follow()
+		m.gauges()
+	})
+}
+
 // Review judges a running release anew, with all that has been taken in so far. DataAt says how
 // new that is.
 func (m *Manager) Review(id string, now time.Time) (rec Record, err error) {

@@ -210,6 +210,23 @@ func (t *Tracker) lose(f *Followed, now time.Time) {
 	}
 }
 
+// Remove gives up the releases of a cluster that nobody watches any more. What is known of its
+// revisions stays: it may come back.
+func (t *Tracker) Remove(cluster string, now time.Time) {
+	c := t.clusters[cluster]
+	if c == nil {
+		return
+	}
+	var running []*Followed
+	for _, f := range c.releases {
+		running = append(running, f)
+	}
+	slices.SortFunc(running, func(a, b *Followed) int { return a.compare(b.Key) })
+	for _, f := range running {
+		t.move(f, f.Running, Lost, now.UTC(), "its cluster is not watched any more")
+	}
+}
+
 // move brings a release into a state and tells of it. One that is over makes room.
 func (t *Tracker) move(f *Followed, r *Release, to State, at time.Time, reason string) {
 	if r.State == to {

@@ -393,6 +393,17 @@ func TestLostAndDeleted(t *testing.T) {
 	}
 }
 
+func TestAClusterThatIsNotWatchedAnyMore(t *testing.T) {
+	s := tell(t, release.TrackerOptions{})
+	s.rollout(0, "a", "b")
+	s.tracker.Remove("us", noon.Add(time.Minute))
+	s.wants("rolling")
+	s.tracker.Remove("eu", noon.Add(time.Minute))
+	s.wants("rolling", "lost")
+	s.rollout(7*time.Hour, "b", "c") // It is back.
+	s.wants("rolling", "lost", "rolling")
+}
+
 func TestFirstSightOfARollout(t *testing.T) {
 	s := tell(t, release.TrackerOptions{})
 	s.observe(time.Minute, half)
