@@ -14,6 +14,7 @@ import (
 	"tocsin/detector"
 	"tocsin/fleet"
 	"tocsin/incident"
+	"tocsin/remediation/action"
 	"tocsin/store/journal"
 )
 
@@ -116,6 +117,12 @@ func keepEvent(e journal.Event) bool {
 	case kindFeedback:
 		f, err := journal.Decode[api.Feedback](e)
 		return err == nil && f.State == api.FeedbackActive
+	case kindAction:
+		x, err := journal.Decode[action.Entry](e)
+		return err == nil && x.Action != nil && !x.Action.Over()
+	case kindPause:
+		x, err := journal.Decode[action.Entry](e)
+		return err == nil && x.Pause != nil && x.Pause.Active(time.Now())
 	}
 	return false
 }
