@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
-
 	"tocsin/collectors/kube"
 	"tocsin/config"
 	"tocsin/fleet"
@@ -96,7 +94,16 @@ func (a *App) circumstances(ctx context.Context, r *release.Record) action.Conte
 	if down := a.incidents.Failing(calls(c, service), time.Now()); len(down) > 0 {
 		out.Dependency = fmt.Sprintf("it calls %s, which fails", down[0])
 	}
-	out.FleetWide, out.Related = a.around(ctx, r)
+	inCluster := -1
+	if engine, err := a.engine.Status(ctx); err == nil {
+		for _, cluster := range engine.Clusters {
+			out.Services += cluster.Services
+			if cluster.Cluster == service.Cluster {
+				inCluster = cluster.Services
+			}
+		}
+	}
+	out.FleetWide, out.Related = a.around(r, inCluster)
 	if n := a.recorder.troubled(service, start.Add(-5*time.Minute)); n >= 3 {
 		out.Nodes = fmt.Sprintf("Kubernetes tells of trouble with nodes for %d other services of the cluster", n)
 	}
@@ -104,11 +111,6 @@ func (a *App) circumstances(ctx context.Context, r *release.Record) action.Conte
 		out.Doubt = "the journal is damaged: " + err.Error()
 	} else if s != nil {
 		out.Doubt = s.clockDoubt()
-	}
-	if engine, err := a.engine.Status(ctx); err == nil {
-		for _, cluster := range engine.Clusters {
-			out.Services += cluster.Services
-		}
 	}
 	return out
 }
@@ -128,8 +130,8 @@ func calls(c *config.Config, s fleet.Service) []fleet.Service {
 
 // around says whether so many other services have trouble since the release began that it is hardly
 // the cause, and which services of its namespace the incident of the release touches: they may be of
-// one chain of calls.
-func (a *App) around(ctx context.Context, r *release.Record) (wide string, related []fleet.Service) {
+// one chain of calls. All is how many services the cluster has; -1: that is not known.
+func (a *App) around(r *release.Record, all int) (wide string, related []fleet.Service) {
 	service := r.Release.Service
 	others := make(map[fleet.Service]bool)
 	for _, i := range a.incidents.Incidents() {
@@ -154,9 +156,8 @@ func (a *App) around(ctx context.Context, r *release.Record) (wide string, relat
 		}
 	}
 	delete(others, service)
-	all, err := a.engine.Services(ctx, service.Cluster)
-	if n := len(others); err == nil && n >= manyServices && float64(n) >= manyShare*float64(len(all)) {
-		wide = fmt.Sprintf("%d of %d services of the cluster have had trouble since", n, len(all))
+	if n := len(others); all >= 0 && n >= manyServices && float64(n) >= manyShare*float64(all) {
+		wide = fmt.Sprintf("%d of %d services of the cluster have had trouble since", n, all)
 	}
 	return wide, related
 }
@@ -201,7 +202,7 @@ type hand struct {
 // of implements action.Options.Executor.
 func (h *hands) of(cluster string) (action.Executor, error) {
 	h.app.mu.RLock()
-	s, c := h.app.sources[cluster], h.app.config
+	s := h.app.sources[cluster]
 	h.app.mu.RUnlock()
 	if s == nil || s.cluster.Kubernetes == nil {
 		return nil, fmt.Errorf("cluster %s: %w: it has no `kubernetes`", cluster, action.ErrNoExecutor)
@@ -220,20 +221,16 @@ func (h *hands) of(cluster string) (action.Executor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("act on cluster %s: %w", cluster, err)
 	}
-	e, err := h.executor(c, cluster, to)
+	e, err := rollback.New(rollback.Options{
+		Cluster: cluster, Config: to,
+		Note:   h.app.actions.Note,
+		Logger: h.app.opts.Logger, Reg: h.app.reg,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("act on cluster %s: %w", cluster, err)
 	}
 	h.executors[cluster] = &hand{e, kubeconfig, name}
 	return h.executors[cluster], nil
-}
-
-func (h *hands) executor(c *config.Config, cluster string, to *rest.Config) (*rollback.Executor, error) {
-	return rollback.New(rollback.Options{
-		Cluster: cluster, Config: to,
-		Note:   h.app.actions.Note,
-		Logger: h.app.opts.Logger, Reg: h.app.reg,
-	})
 }
 
 // drop closes the connections to a cluster that is not watched any more.
@@ -262,35 +259,24 @@ type actionLedger struct {
 	archive *archive
 }
 
-// Load implements action.Ledger. What cannot be shown to be as it was written is left out: the
-// annotation on the target says whether an action has happened.
+// Load implements action.Ledger. An action that cannot be shown to be as it was written is left out: the
+// annotation on the target says whether it has happened. What keeps actions from being done is believed.
 func (l actionLedger) Load(ctx context.Context) (action.Memory, error) {
-	actions, err := latest[action.Entry](ctx, l.archive, kindAction, doubt)
-	if err != nil {
-		return action.Memory{}, err
-	}
-	pauses, err := latest[action.Entry](ctx, l.archive, kindPause, believe)
-	if err != nil {
-		return action.Memory{}, err
-	}
-	bad, err := latest[action.Entry](ctx, l.archive, kindBad, believe)
-	if err != nil {
-		return action.Memory{}, err
-	}
 	var m action.Memory
-	for _, e := range actions {
-		if e.Action != nil {
-			m.Actions = append(m.Actions, *e.Action)
+	for kind, f := range map[string]faith{kindAction: doubt, kindPause: believe, kindBad: believe} {
+		entries, err := latest[action.Entry](ctx, l.archive, kind, f)
+		if err != nil {
+			return action.Memory{}, err
 		}
-	}
-	for _, e := range pauses {
-		if e.Pause != nil {
-			m.Pauses = append(m.Pauses, *e.Pause)
-		}
-	}
-	for _, e := range bad {
-		if e.Bad != nil {
-			m.Bad = append(m.Bad, *e.Bad)
+		for _, e := range entries {
+			switch {
+			case e.Action != nil:
+				m.Actions = append(m.Actions, *e.Action)
+			case e.Pause != nil:
+				m.Pauses = append(m.Pauses, *e.Pause)
+			case e.Bad != nil:
+				m.Bad = append(m.Bad, *e.Bad)
+			}
 		}
 	}
 	return m, nil
